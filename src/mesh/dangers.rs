@@ -16,6 +16,8 @@ pub(super) struct Dangers {
     pub(super) plaintext: Option<Plaintext>,
     /// The proxies whose word about their callers is believed.
     pub(super) proxies: Arc<[Via]>,
+    /// Whether applications see the `x-forwarded-client-cert` of every caller.
+    pub(super) shows_every_client_cert: bool,
 }
 
 impl Dangers {
@@ -23,6 +25,13 @@ impl Dangers {
     pub(super) fn warn(&self) {
         if let Some(plaintext) = &self.plaintext {
             plaintext.warn();
+        }
+        if self.shows_every_client_cert {
+            tracing::warn!(
+                target: "tower_mesh::mesh",
+                "always_forward_client_cert: applications see the x-forwarded-client-cert of every \
+                 caller, also of one without an identity"
+            );
         }
         for proxy in self.proxies.iter() {
             tracing::warn!(
@@ -37,7 +46,11 @@ impl Dangers {
 
     /// Logs the warnings each hour; never returns.
     pub(super) async fn remind(this: Option<Self>) -> Infallible {
-        let has_any = |dangers: &Self| dangers.plaintext.is_some() || !dangers.proxies.is_empty();
+        let has_any = |dangers: &Self| {
+            dangers.plaintext.is_some()
+                || dangers.shows_every_client_cert
+                || !dangers.proxies.is_empty()
+        };
         let Some(dangers) = this.filter(has_any) else {
             return pending().await;
         };

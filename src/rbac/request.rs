@@ -69,13 +69,13 @@ impl<'a> RequestAttributes<'a> {
     }
 
     /// The same request to another host.
-    pub(crate) fn to_host<'b>(&self, host: &'b str) -> RequestAttributes<'b>
+    pub(crate) fn to_host<'b>(self, host: &'b str) -> RequestAttributes<'b>
     where
         'a: 'b,
     {
         RequestAttributes {
             uri_authority: Some(host),
-            ..*self
+            ..self
         }
     }
 

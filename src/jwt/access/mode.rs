@@ -25,7 +25,7 @@ pub enum TokenMode {
     /// Nothing of the bad token counts: it leaves no claims and no output headers, so policy sees
     /// no request principal. It is taken out of the request as a good one would be: the application
     /// sees it, unverified, only if the rule has `forwardOriginalToken` or looks in a cookie. Each
-    /// such request is counted by reason and logged.
+    /// such request is counted by reason, and ten a second are logged.
     ///
     /// **Policies that deny some users do not hold for a user who sends a broken token.** The log
     /// warns of this mode at the start.

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
 use crate::context::Via;
-use crate::gate::{Gate, Refusals};
+use crate::gate::{ForwardClientCert, Gate, Refusals};
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
@@ -129,6 +129,8 @@ impl MeshBuilder {
         let dangers = Dangers {
             plaintext,
             proxies: Arc::clone(trusted_proxies.names()),
+            shows_every_client_cert: self.listener.trust.client_cert
+                == ForwardClientCert::AlwaysForwardOnly,
         };
         let (mut names, wanted) = Names::new(
             cells.outbound.load().names(),

@@ -108,6 +108,9 @@ impl ListenerOptions {
     /// Callers without an identity lose the headers that only the mesh may send, their traces begin
     /// anew ([`Propagation::edge_trace`](crate::propagation::Propagation::edge_trace)), and
     /// `remoteIpBlocks` of policies test [`Exchange::client_ip`](crate::context::Exchange::client_ip).
+    ///
+    /// The service decides, not the socket: with a server of your own, take both from the handle
+    /// that [`Mesh::with_listener`](crate::Mesh::with_listener) returns.
     pub fn edge(mut self, edge: Edge) -> Self {
         self.trust.edge = Some(edge);
         self

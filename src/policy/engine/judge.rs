@@ -106,14 +106,15 @@ impl Engine {
     /// The form of a request that [counts](Decision::weight): its own, unless another has more to
     /// say.
     fn refused_form(&self, request: Request) -> Request {
-        let mut counts = (self.judge_prepared(&request).decision, request.clone());
-        for other in request.to_other_hosts() {
-            let judged = self.judge_prepared(&other).decision;
-            if judged.weight() > counts.0.weight() {
-                counts = (judged, other);
+        let weight = |request: &Request| self.judge_prepared(request).decision.weight();
+        let others: Vec<_> = request.to_other_hosts().collect();
+        let mut counts = request;
+        for other in others {
+            if weight(&other) > weight(&counts) {
+                counts = other;
             }
         }
-        counts.1
+        counts
     }
 
     fn judge_prepared(&self, request: &Request) -> Judgement {

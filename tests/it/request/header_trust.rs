@@ -172,6 +172,10 @@ async fn always_forward_only_is_a_mistake_outside_danger() {
         mistake.contains("danger().always_forward_client_cert()"),
         "{mistake}"
     );
+    let (log, _guard) = Log::listen(Level::WARN);
+    build(in_mode(app(&pki()), mode)).await;
+    let warnings = log.with(&["always_forward_client_cert"]);
+    assert_eq!(warnings.len(), 1, "{}", log.text());
 }
 
 /// H-06: over a real handshake the element says who called whom, with which certificate.
