@@ -68,7 +68,7 @@ fn recorded_requests_whose_answers_changed_are_printed_with_both() {
         lines[0]["old"],
         json!({
             "id": "gained", "allowed": false, "status": 403, "policy": null, "action": "ALLOW",
-            "audit": [], "custom": [], "dry_run": {"allow": null, "deny": null}, "gate": null, "error": null,
+            "audit": [], "custom": [], "dry_run": {"allow": null, "deny": null}, "error": null,
         })
     );
     assert_eq!(lines[0]["new"]["policy"], "ns[foo]-policy[readers]-rule[0]");
