@@ -4,7 +4,7 @@ use http::request::Parts;
 use http::{Method, Uri, Version};
 
 use super::headers::Scan;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", feature = "client"))]
 use super::settled::{settle_scanned, shows_client_cert};
 use super::{Gate, Refusal, admit, headers, host, one_hop, path, target};
 use crate::context::Exchange;
@@ -34,7 +34,7 @@ pub(super) fn judge(
 }
 
 /// As [`judge`], and brings the headers into the form in which policy sees them.
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", feature = "client"))]
 pub(crate) fn judge_and_settle(
     gate: Gate,
     head: &mut Parts,

@@ -99,7 +99,7 @@ mod trust;
 
 #[cfg(feature = "rbac")]
 pub(crate) use admit::{admit, rewrite};
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use judge::{Arrival, judge_and_settle};
 pub use layer::{GateGuard, GateLayer, Gated, ResponseFuture};
 pub use refusal::Refusal;

@@ -22,6 +22,7 @@ pub(crate) enum KeySetFault {
     NoList,
     TooMany,
     NoUsableKey,
+    #[cfg(feature = "jwt")]
     Sequence,
 }
 
@@ -36,6 +37,7 @@ impl fmt::Display for KeySetFault {
             Self::NoList => f.write_str("no list `keys`"),
             Self::TooMany => write!(f, "more than {MAX_KEYS} keys"),
             Self::NoUsableKey => f.write_str("no key that can verify a token"),
+            #[cfg(feature = "jwt")]
             Self::Sequence => f.write_str("a `spiffe_sequence` that is no whole number of 64 bits"),
         }
     }
