@@ -19,6 +19,12 @@ pub(super) struct Scan {
     /// Whether a `transfer-encoding` is something else than `chunked`.
     is_otherwise_encoded: bool,
     overrides: bool,
+    /// Whether a name may be one of Envoy's own, in some spelling.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "only the mesh removes them all")
+    )]
+    pub(super) may_be_envoys: bool,
     /// Whether a value has whitespace around it.
     pub(super) is_padded: bool,
     /// The [ranks](header::changing_rank) of the headers that Envoy may remove or repair, a bit for
@@ -47,6 +53,7 @@ impl Scan {
 
     /// Adds a header that the gate may know by its name.
     fn add_known(&mut self, name: &str, value: &HeaderValue) {
+        self.may_be_envoys |= strip::may_be_envoys(name);
         if let Some(rank) = header::changing_rank(name) {
             self.changing |= 1 << rank;
         }

@@ -6,6 +6,8 @@ use http::{Method, Uri, Version};
 use super::headers::Scan;
 #[cfg(all(feature = "server", feature = "client"))]
 use super::settled::{settle_scanned, shows_client_cert};
+#[cfg(all(feature = "server", feature = "client"))]
+use super::strip;
 use super::{Gate, Refusal, admit, headers, host, one_hop, path, target};
 use crate::context::Exchange;
 use crate::matcher;
@@ -33,7 +35,8 @@ pub(super) fn judge(
     judge_scanned(gate, Scan::of(&head.headers), head, exchange, arrival)
 }
 
-/// As [`judge`], and brings the headers into the form in which policy sees them.
+/// As [`judge`], and brings the headers into the form in which policy sees them, without what no
+/// caller may say.
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) fn judge_and_settle(
     gate: Gate,
@@ -44,6 +47,9 @@ pub(crate) fn judge_and_settle(
     let scan = Scan::of(&head.headers);
     let path = judge_scanned(gate, scan, head, exchange, arrival)?;
     settle_scanned(head, scan, shows_client_cert(exchange));
+    if scan.may_be_envoys {
+        strip::from_mesh(&mut head.headers);
+    }
     Ok(path)
 }
 

@@ -37,14 +37,17 @@ pub fn from_outside(headers: &mut HeaderMap) {
 /// alone.
 pub fn from_mesh(headers: &mut HeaderMap) {
     remove_where(headers, |name| {
-        // Asked of every header of every request.
-        let may_be_envoys = matches!(name.as_bytes(), [b'x', b'-' | b'_', b'e', ..]);
-        may_be_envoys && {
+        may_be_envoys(name) && {
             let plain = plain(name);
             let is_other_spelling = plain != name && PEER_METADATA.contains(&&*plain);
             plain.starts_with(ENVOY) && (is_other_spelling || header::never_comes(&plain))
         }
     });
+}
+
+/// Whether a name may be one of Envoy's own, in some spelling. Asked of the headers of every request.
+pub(in crate::gate) fn may_be_envoys(name: &str) -> bool {
+    matches!(name.as_bytes(), [b'x', b'-' | b'_', b'e', ..])
 }
 
 /// Removes Envoy's own headers, which a caller from outside the mesh may not set.

@@ -5,7 +5,7 @@ use http::request::Parts;
 
 use crate::context::{Exchange, ForwardedPeer, Peer};
 use crate::gate::forwarded_client_cert::{Element, ForwardedClientCertError};
-use crate::gate::{Edge, ForwardClientCert, Refusal, strip};
+use crate::gate::{Edge, ForwardClientCert, Refusal};
 use crate::identity::SpiffeId;
 
 /// Which headers of callers a listener believes.
@@ -44,14 +44,14 @@ impl HeaderTrust {
             return Ok(());
         }
         let peer = exchange.peer();
-        match (self.edge, peer) {
-            (Some(edge), Some(peer)) if exchange.source_certificate().is_none() => {
-                let told = exchange.forwarded_peer().and_then(ForwardedPeer::address);
-                let address = told.unwrap_or_else(|| peer.remote_addr()).ip();
-                let client = edge.settle_from(address, peer.is_encrypted(), &mut head.headers);
-                exchange.set_client_ip(client);
-            }
-            _ => strip::from_mesh(&mut head.headers),
+        // What no caller may say is gone by now.
+        if let (Some(edge), Some(peer)) = (self.edge, peer)
+            && exchange.source_certificate().is_none()
+        {
+            let told = exchange.forwarded_peer().and_then(ForwardedPeer::address);
+            let address = told.unwrap_or_else(|| peer.remote_addr()).ip();
+            let client = edge.settle_from(address, peer.is_encrypted(), &mut head.headers);
+            exchange.set_client_ip(client);
         }
         if !exchange.keeps_client_cert() {
             return Ok(());
