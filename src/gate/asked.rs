@@ -11,8 +11,9 @@ use crate::policy::{Attributes, Request};
 
 impl Gate {
     /// Judges a request in words as a gate in front of every router does, and returns it as policy
-    /// then sees it: without a user in its host, without the headers that the gate removes, with the
-    /// scheme of its connection, and to be judged by its bare host, too, where the settings say so. The target stays as it was sent, because [`Engine::judge`](crate::policy::Engine::judge)
+    /// then sees it: without a user in its host, without the headers that the gate removes, with
+    /// the scheme of its connection, and to be judged by its bare host, too, where the settings say
+    /// so. The target stays as it was sent, because [`Engine::judge`](crate::policy::Engine::judge)
     /// normalizes it. A raw TCP connection always passes.
     ///
     /// A request in words is one of HTTP/1.1, and need not name a host. A fragment, which a server

@@ -121,8 +121,8 @@ pub(super) fn is_padded(value: &HeaderValue) -> bool {
     }
 }
 
-/// A bit for each length of a name that the gate knows, if the name does not begin with `x-` or `x_`.
-/// Most headers of most requests are skipped by it.
+/// A bit for each length of a name that the gate knows, if the name does not begin with `x-` or
+/// `x_`. Most headers of most requests are skipped by it.
 const LENGTHS: u64 = header::LENGTHS_OF_ONE_HOP | 1 << "host".len();
 
 /// The largest number of headers, as Envoy has it.

@@ -21,12 +21,15 @@ use crate::policy::PerPort;
 /// The response future of [`Jwt`].
 pub type ResponseFuture<S, ReqBody, ResBody> = guard::ResponseFuture<S, ReqBody, ResBody>;
 
-/// Verifies end-user tokens before it calls the inner service, and answers in its place when one is bad.
+/// Verifies end-user tokens before it calls the inner service, and answers in its place when one is
+/// bad.
 ///
-/// The claims of a good token are in the request's [`Exchange`], for the layers and handlers inside. Trigger rules of a legacy Policy are asked
-/// about the whole path as it was sent, whatever nested routers have left of it, and about each form that normalization may give it.
+/// The claims of a good token are in the request's [`Exchange`], for the layers and handlers
+/// inside. Trigger rules of a legacy Policy are asked about the whole path as it was sent, whatever
+/// nested routers have left of it, and about each form that normalization may give it.
 ///
-/// A request whose token names a key that is not there waits for the fetch that this causes, as [`Fetcher::run`](super::Fetcher::run) tells.
+/// A request whose token names a key that is not there waits for the fetch that this causes, as
+/// [`Fetcher::run`](super::Fetcher::run) tells.
 pub type Jwt<S> = Guarded<S, JwtGuard>;
 
 /// Applies [`Jwt`].
@@ -52,7 +55,8 @@ enum Rules {
 pub(crate) type Follow = dyn Fn(&mut Extensions) -> Arc<PerPort<Authenticator>> + Send + Sync;
 
 impl JwtLayer {
-    /// A layer that judges tokens by these rules, by whatever generation of them is current when a request comes.
+    /// A layer that judges tokens by these rules, by whatever generation of them is current when a
+    /// request comes.
     #[must_use]
     pub fn new(authenticator: Live<Authenticator>) -> Self {
         Self(JwtGuard {
@@ -61,7 +65,8 @@ impl JwtLayer {
         })
     }
 
-    /// A layer that asks for the rules of each request, and judges by those of the port that it came in by.
+    /// A layer that asks for the rules of each request, and judges by those of the port that it
+    /// came in by.
     #[cfg_attr(
         not(all(feature = "server", feature = "client")),
         allow(dead_code, reason = "for the guards of a mesh")
@@ -103,10 +108,12 @@ impl JwtLayer {
         self
     }
 
-    /// Neither demands nor reads tokens at this path. A token stays in the request there, unverified; headers that only the guard may set are
-    /// removed as everywhere. Policies see no request principal there, so rules that deny some users do not hold.
+    /// Neither demands nor reads tokens at this path. A token stays in the request there,
+    /// unverified; headers that only the guard may set are removed as everywhere. Policies see no
+    /// request principal there, so rules that deny some users do not hold.
     ///
-    /// A legacy Policy lists such paths itself (`excludedPaths`), and reads and demands tokens at all others.
+    /// A legacy Policy lists such paths itself (`excludedPaths`), and reads and demands tokens at
+    /// all others.
     #[must_use]
     pub fn exclude(mut self, path: ExcludedPath) -> Self {
         self.0.terms.exclude(path);

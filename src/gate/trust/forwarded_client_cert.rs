@@ -58,7 +58,8 @@ pub struct Element {
 ///
 /// # Errors
 /// When one element is not well formed, says `Hash` or `Subject` twice, or holds control
-/// characters; when there are more than 64 elements or 16 KiB. Nothing is returned of such a header.
+/// characters; when there are more than 64 elements or 16 KiB. Nothing is returned of such a
+/// header.
 pub fn read<'a>(
     lines: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Vec<Element>, ForwardedClientCertError> {

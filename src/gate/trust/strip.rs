@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::matcher::header;
 
 /// Removes what nobody outside the mesh may say, at its edge: what steers proxies and layers, and
-/// what speaks for other callers, what overrides the method or the path (rule B-37), and `baggage`. Every name with a `_` goes (rule B-12), because many
-/// applications take `x_role` for the `x-role` that policy has judged.
+/// what speaks for other callers, what overrides the method or the path (rule B-37), and `baggage`.
+/// Every name with a `_` goes (rule B-12), because many applications take `x_role` for the `x-role`
+/// that policy has judged.
 ///
 /// `x-forwarded-for` and `x-forwarded-proto` stay, for [`client_ip`](super::forwarded_for::client_ip)
 /// and [`set_scheme`].
@@ -45,7 +46,8 @@ pub fn from_mesh(headers: &mut HeaderMap) {
     });
 }
 
-/// Whether a name may be one of Envoy's own, in some spelling. Asked of the headers of every request.
+/// Whether a name may be one of Envoy's own, in some spelling. Asked of the headers of every
+/// request.
 pub(in crate::gate) fn may_be_envoys(name: &str) -> bool {
     matches!(name.as_bytes(), [b'x', b'-' | b'_', b'e', ..])
 }
@@ -146,8 +148,8 @@ const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"
 mod tests {
     use super::*;
 
-    /// As many other headers as Envoy's, each with two values, in the order that is worst for a loop
-    /// that starts again after each removal.
+    /// As many other headers as Envoy's, each with two values, in the order that is worst for a
+    /// loop that starts again after each removal.
     fn many(count: usize) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for prefix in ["x-other-", "x-envoy-"] {

@@ -70,11 +70,11 @@ impl SvidKeys {
     /// Replaces the keys of all domains by these bundles, each a JWK set (SPIFFE Trust Domain and
     /// Bundle §4) whose keys with `use: jwt-svid` and a `kid` count. Unknown keys are left out.
     ///
-    /// A domain that is not here is trusted no longer, and neither is one whose bundle has no keys, or
-    /// roots of certificates alone. Returns the bundles that are refused: those that cannot be read
-    /// or whose keys are all unusable, and those whose `spiffe_sequence` is lower than that of the
-    /// bundle in use. Their domains keep the keys that they had, if they had any, for a day at most.
-    /// The sequence of a domain that is left out is forgotten.
+    /// A domain that is not here is trusted no longer, and neither is one whose bundle has no keys,
+    /// or roots of certificates alone. Returns the bundles that are refused: those that cannot be
+    /// read or whose keys are all unusable, and those whose `spiffe_sequence` is lower than that of
+    /// the bundle in use. Their domains keep the keys that they had, if they had any, for a day at
+    /// most. The sequence of a domain that is left out is forgotten.
     #[must_use = "a domain whose bundle is refused keeps its keys, or has none"]
     pub fn replace(&self, bundles: &BTreeMap<TrustDomain, String>) -> Vec<BundleError> {
         let mut refused = Vec::new();

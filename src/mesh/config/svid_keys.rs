@@ -73,8 +73,8 @@ impl SvidFeed {
     }
 }
 
-/// However the task ends, by a panic of the source for example: nothing renews the keys any more, so
-/// they count for another day.
+/// However the task ends, by a panic of the source for example: nothing renews the keys any more,
+/// so they count for another day.
 impl Drop for SvidFeed {
     fn drop(&mut self) {
         self.keys.lose();

@@ -11,10 +11,10 @@
 //! signed, because the engine judges what is left of them after both were verified. Whether
 //! certificates and tokens are verified well is for a test of the whole mesh.
 //!
-//! A request meets the [gate](crate::gate) first, that of Istio's profile unless
-//! [`Policies::gate`] sets another one. It is then judged as
-//! [`Engine::judge`](crate::policy::Engine::judge) does it: external providers (CUSTOM) are taken as allowing, and PeerAuthentication is not asked, so a plaintext
-//! request is judged as one that was let in. Tokens count as good and meant for us.
+//! A request meets the [gate](crate::gate) first, that of Istio's profile unless [`Policies::gate`]
+//! sets another one. It is then judged as [`Engine::judge`](crate::policy::Engine::judge) does it:
+//! external providers (CUSTOM) are taken as allowing, and PeerAuthentication is not asked, so a
+//! plaintext request is judged as one that was let in. Tokens count as good and meant for us.
 //!
 //! [The guide](crate::guide::testing_policies) leads through all of it in five minutes.
 //!

@@ -19,9 +19,9 @@ use super::contract::{JwtBundleSource, JwtBundles, NextJwtBundles, SourceError};
 /// `kid`, so what is held then counts for a day; of two keys of a domain with one `kid` it keeps the
 /// last; and it leaves out `spiffe_sequence`.
 ///
-/// The source keeps a stream to the agent, as [`WorkloadApi`](crate::tls::WorkloadApi) does, and fails,
-/// pauses and withdraws as that does. A mesh whose identity comes from the Workload API needs none
-/// of its own. For others:
+/// The source keeps a stream to the agent, as [`WorkloadApi`](crate::tls::WorkloadApi) does, and
+/// fails, pauses and withdraws as that does. A mesh whose identity comes from the Workload API
+/// needs none of its own. For others:
 ///
 /// ```no_run
 /// # async fn example() {
