@@ -10,15 +10,13 @@ use super::Refusal;
 /// (rule H-17).
 ///
 /// Headers that frame the body stay, as the server has read them already; `te` has rules of its
-/// own.
+/// own. A gate alone `keeps_client_cert`: behind it may be a mesh that learns its caller from
+/// `x-forwarded-client-cert`, and a caller that could have it removed would lose its identity.
 ///
 /// # Errors
 ///
 /// When the header names `host`, one of the `x-forwarded-*` headers of the caller or a
 /// pseudo-header, or has more elements than Envoy accepts.
-///
-/// A gate alone `keeps_client_cert`: behind it may be a mesh that learns its caller from
-/// `x-forwarded-client-cert`, and a caller that could have it removed would lose its identity.
 pub(super) fn take_off_named(
     headers: &mut HeaderMap,
     keeps_client_cert: bool,
