@@ -40,7 +40,8 @@
 //!
 //! A layer is taken to be behind a router unless [`GateLayer::in_front_of_router`] is called. A
 //! router that has already chosen by the raw path does not choose again, so nothing is rewritten
-//! there.
+//! there. Where axum's router has chosen a route, or has shortened the path, every layer is behind
+//! it, whatever was called.
 //!
 //! In a query, every visible ASCII character passes, and escapes are not checked: applications
 //! split queries, not routers. An escape is decoded once at most, so `%252e` stays literal.
