@@ -11,6 +11,7 @@ pub(super) enum ResourceKind {
     MeshPolicy,
     PeerAuthentication,
     Policy,
+    RateLimit,
     RbacConfig,
     RequestAuthentication,
     ServiceRole,
@@ -51,6 +52,12 @@ const GROUPS: &[Group] = &[
             ("ServiceRole", ResourceKind::ServiceRole),
             ("ServiceRoleBinding", ResourceKind::ServiceRoleBinding),
         ],
+    },
+    // Not Istio's, but this crate's own.
+    Group {
+        name: "mesh.tower",
+        versions: &["v1"],
+        kinds: &[("RateLimit", ResourceKind::RateLimit)],
     },
 ];
 
@@ -145,6 +152,7 @@ impl ResourceKind {
             Self::AuthorizationPolicy
             | Self::PeerAuthentication
             | Self::Policy
+            | Self::RateLimit
             | Self::RbacConfig
             | Self::RequestAuthentication
             | Self::ServiceRole
