@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("log_limit", &[]),
     ("error_chain", &[]),
     ("peer_text", &[]),
+    ("bounded_cache", &[]),
     ("macros", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
@@ -66,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "jwt",
         &[
+            "bounded_cache",
             "identity",
             "matcher",
             "istio",
@@ -100,7 +102,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["identity", "matcher", "context", "message", "gate"],
     ),
     ("metrics", &["identity", "context", "message"]),
-    ("external", &["matcher", "context"]),
+    (
+        "external",
+        &["matcher", "context", "policy", "bounded_cache"],
+    ),
     ("source", &["istio", "policy"]),
     ("coverage", &["istio", "policy"]),
     ("vet", &["identity", "matcher", "istio", "policy", "gate"]),
