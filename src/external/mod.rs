@@ -51,10 +51,16 @@
 //! ```
 
 mod authorizer;
+mod cache;
 
+#[allow(unused_imports, reason = "the mesh asks authorizers")]
+pub(crate) use cache::{CacheCounts, Decisions, Known, LookUp, Ticket};
+
+pub use crate::istio::CacheKey;
 pub use authorizer::{
     Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
     Changes, DangerousAuthorizerOptions, Denial, HeaderChange, QueryChange, Stage,
 };
+pub use cache::DecisionCache;
 #[allow(unused_imports, reason = "the mesh asks authorizers")]
 pub(crate) use authorizer::{BoxedAnswer, DynAuthorizer};
