@@ -61,6 +61,6 @@ pub use authorizer::{
     Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
     Changes, DangerousAuthorizerOptions, Denial, HeaderChange, QueryChange, Stage,
 };
-pub use cache::DecisionCache;
 #[allow(unused_imports, reason = "the mesh asks authorizers")]
 pub(crate) use authorizer::{BoxedAnswer, DynAuthorizer};
+pub use cache::DecisionCache;

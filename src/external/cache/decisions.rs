@@ -221,7 +221,9 @@ impl Decisions {
         let mut latest: Option<(Moment, Known)> = None;
         let spot = self.cache.spot(key.bytes());
         let _ = self.cache.get(spot, |entry| {
-            let is_later = latest.as_ref().is_none_or(|(asked, _)| *asked < entry.asked);
+            let is_later = latest
+                .as_ref()
+                .is_none_or(|(asked, _)| *asked < entry.asked);
             if *entry.key == *key.bytes() && now < entry.stale_until && is_later {
                 latest = Some((entry.asked, entry.decision.clone()));
             }

@@ -55,12 +55,7 @@ impl Reader {
 
     /// The key of a request. `None` if it is too long, and before tokens are verified if claims
     /// are part of it: requests with different tokens would be equal.
-    pub(super) fn read(
-        &self,
-        head: &Parts,
-        request: &dyn Attributes,
-        stage: Stage,
-    ) -> Option<Key> {
+    pub(super) fn read(&self, head: &Parts, request: &dyn Attributes, stage: Stage) -> Option<Key> {
         if self.needs_token && stage == Stage::BeforeTokens {
             return None;
         }

@@ -191,9 +191,19 @@ mod tests {
         let mut all: Vec<_> = PLAIN.iter().map(|(_, key)| key.clone()).collect();
         all.extend([CacheKey::header("X-Tenant"), CacheKey::claim("Role[]")]);
         for key in all {
-            assert_eq!(CacheKey::parse(&key.to_string()), Some(key.clone()), "{key}");
+            assert_eq!(
+                CacheKey::parse(&key.to_string()),
+                Some(key.clone()),
+                "{key}"
+            );
         }
-        for wrong in ["", "request.header[a]", "request.headers[]", "request.headers[a", "path"] {
+        for wrong in [
+            "",
+            "request.header[a]",
+            "request.headers[]",
+            "request.headers[a",
+            "path",
+        ] {
             assert_eq!(CacheKey::parse(wrong), None, "{wrong}");
         }
     }
