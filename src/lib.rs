@@ -71,6 +71,8 @@ mod peer_text;
 pub mod policy;
 #[cfg(feature = "propagation")]
 pub mod propagation;
+#[cfg(feature = "rate-limit")]
+pub mod rate_limit;
 #[cfg(feature = "rbac")]
 pub mod rbac;
 #[cfg(any(feature = "gate", feature = "jwt"))]
