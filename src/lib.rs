@@ -78,6 +78,8 @@ pub mod rbac;
 #[cfg(any(feature = "gate", feature = "jwt"))]
 mod refusal_log;
 pub mod source;
+#[cfg(any(feature = "metrics", feature = "rate-limit"))]
+mod striped;
 #[cfg(any(feature = "policy-testing", feature = "pki"))]
 pub mod testing;
 #[cfg(feature = "tls")]

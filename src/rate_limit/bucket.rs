@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::policy::limit::TokenBucket;
+
 /// How many tokens a bucket holds, and how fast they come. It is worked out once, for all buckets
 /// of a limit.
 ///
@@ -43,19 +45,23 @@ pub(crate) struct Level {
 }
 
 impl Rate {
-    /// `None` if one of the numbers is zero, or if an empty bucket would take more than ten years
-    /// to fill up.
-    pub(crate) fn new(max_tokens: u32, tokens_per_fill: u32, interval: Duration) -> Option<Self> {
-        let interval = interval.as_nanos().checked_mul(u128::from(TICKS_PER_NANO))?;
-        let per_token = interval.div_ceil(u128::from(tokens_per_fill).max(1));
-        let per_token = u64::try_from(per_token).ok()?;
-        let capacity = per_token.checked_mul(u64::from(max_tokens))?;
-        let is_sane = tokens_per_fill > 0 && (1..=LONGEST_FILL).contains(&capacity);
-        is_sane.then_some(Self {
+    /// The rate of these buckets.
+    ///
+    /// An empty bucket is full after ten years at the latest: one that would take longer holds fewer
+    /// tokens than written.
+    pub(crate) fn new(bucket: &TokenBucket) -> Self {
+        let interval = bucket.fill_interval.as_nanos();
+        let interval = interval.saturating_mul(u128::from(TICKS_PER_NANO));
+        let per_token = interval.div_ceil(u128::from(bucket.tokens_per_fill.max(1)));
+        let per_token =
+            u64::try_from(per_token).map_or(LONGEST_FILL, |ticks| ticks.clamp(1, LONGEST_FILL));
+        let most = u32::try_from(LONGEST_FILL / per_token).unwrap_or(u32::MAX);
+        let max_tokens = bucket.max_tokens.clamp(1, most);
+        Self {
             max_tokens,
             per_token,
-            capacity,
-        })
+            capacity: per_token * u64::from(max_tokens),
+        }
     }
 
     /// The whole tokens in a bucket that will be full at `full_at`.
@@ -78,9 +84,9 @@ impl Rate {
         }
     }
 
-    /// Whether tokens come more slowly than at another rate.
-    pub(crate) fn is_slower_than(&self, other: &Self) -> bool {
-        self.per_token > other.per_token
+    /// The ticks in which one token comes.
+    pub(crate) fn per_token(&self) -> u64 {
+        self.per_token
     }
 }
 

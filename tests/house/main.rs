@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("error_chain", &[]),
     ("peer_text", &[]),
     ("macros", &[]),
+    ("striped", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy", "log_limit"]),
@@ -99,7 +100,19 @@ const ARROWS: &[(&str, &[&str])] = &[
         "propagation",
         &["identity", "matcher", "context", "message", "gate"],
     ),
-    ("metrics", &["identity", "context", "message"]),
+    ("metrics", &["identity", "context", "message", "striped"]),
+    (
+        "rate_limit",
+        &[
+            "identity",
+            "policy",
+            "context",
+            "message",
+            "guard",
+            "log_limit",
+            "striped",
+        ],
+    ),
     ("source", &["istio", "policy"]),
     ("coverage", &["istio", "policy"]),
     ("vet", &["identity", "matcher", "istio", "policy", "gate"]),
