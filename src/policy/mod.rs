@@ -89,6 +89,7 @@ mod engine;
 pub mod envoy;
 mod explain;
 mod index;
+pub mod limit;
 mod rules;
 #[cfg(any(feature = "jwt", feature = "vet"))]
 mod token;
