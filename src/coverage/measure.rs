@@ -5,7 +5,9 @@ use super::providers::SeenProviders;
 use super::rules::{self, Asked, SeenRule, SeenRules, tests};
 use crate::istio::Action;
 use crate::policy::ir::Policy;
-use crate::policy::{Attributes, Chains, Engine, Judgement, PerPort, ProviderAnswers, Request, eval};
+use crate::policy::{
+    Attributes, Chains, Engine, Judgement, PerPort, ProviderAnswers, Request, eval,
+};
 
 /// Watches requests being judged, and says what of the rules they put to the test.
 ///

@@ -102,8 +102,8 @@ pub(crate) use engine::fold_audience;
 #[cfg(feature = "vet")]
 pub(crate) use engine::normalization;
 pub use engine::{
-    CustomMatch, Engine, EngineBuilder, Judgement, ProviderAnswers, Request, Triggers, near_misses,
-    split_words,
+    Access, CustomMatch, Engine, EngineBuilder, Judgement, ProviderAnswers, Request, Triggers,
+    near_misses, split_words,
 };
 #[cfg(feature = "coverage")]
 pub(crate) use explain::node_clause;

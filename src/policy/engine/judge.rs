@@ -276,7 +276,9 @@ impl Engine {
         answers: &ProviderAnswers<'_>,
     ) -> Option<Explanation> {
         let judgement = self.judge_with(request, answers);
-        let Judgement { decision, custom, .. } = &judgement;
+        let Judgement {
+            decision, custom, ..
+        } = &judgement;
         let prepared = self.refused_form(self.prepare(request).ok()?, answers);
         let Some(status) = judgement.status else {
             return Some(self.explain_connection(&prepared, decision, custom));

@@ -27,12 +27,36 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Whether the request may pass, and whether that hangs on providers whose answers are not
+    /// known.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        if !self.decision.allowed {
+            return Access::Refused;
+        }
+        match self.unknown_answers().next() {
+            Some(_) => Access::IfProvidersAllow,
+            None => Access::Allowed,
+        }
+    }
+
     /// The providers whose answer is not known; the request is allowed only if each of them allows
     /// it.
     pub fn unknown_answers(&self) -> impl Iterator<Item = &CustomMatch> {
         let custom = self.custom.iter();
         custom.filter(|asked| asked.answer.is_none())
     }
+}
+
+/// Whether a request may pass; the greater, the more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// It is refused, whatever external providers say.
+    Refused,
+    /// It may pass if the [providers](Judgement::unknown_answers) that are asked allow it.
+    IfProvidersAllow,
+    /// It may pass.
+    Allowed,
 }
 
 /// Answers in place of the external providers: `None` where the answer is not known. It is given

@@ -79,7 +79,9 @@ pub(super) fn difference(
         text.push_str("no rule is asked\n");
     }
     let why = answer.explain(engine);
-    let (providers, rules) = why.map(|why| (why.providers, why.rules)).unwrap_or_default();
+    let (providers, rules) = why
+        .map(|why| (why.providers, why.rules))
+        .unwrap_or_default();
     for asked in &providers {
         let assumed = match asked.answer {
             None => "; here it is taken as allowing",
@@ -106,7 +108,12 @@ pub(super) fn unanswered(
     asked: &CustomMatch,
     stubs: &Stubs,
 ) -> String {
-    let (line, CustomMatch { provider, policy, .. }) = (request_line(request), asked);
+    let (
+        line,
+        CustomMatch {
+            provider, policy, ..
+        },
+    ) = (request_line(request), asked);
     let known = match stubs.names().collect::<Vec<_>>().as_slice() {
         [] => String::new(),
         names => format!("; answers are written for {}", names.join(", ")),
