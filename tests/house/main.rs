@@ -43,7 +43,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
-    ("guard", &["context", "message", "refusal_log"]),
+    (
+        "guard",
+        &[
+            "identity",
+            "matcher",
+            "context",
+            "message",
+            "policy",
+            "refusal_log",
+            "log_limit",
+        ],
+    ),
     // What brings a request into one form; the guards of floor 3 judge that form.
     (
         "gate",
@@ -82,7 +93,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "rbac",
         &[
-            "identity",
             "matcher",
             "istio",
             "policy",
