@@ -32,6 +32,8 @@
 #[macro_use]
 mod macros;
 
+#[cfg(any(feature = "external", feature = "jwt"))]
+mod bounded_cache;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;
@@ -41,6 +43,8 @@ pub mod coverage;
 pub mod diff;
 #[cfg(any(feature = "jwt", feature = "tls"))]
 mod error_chain;
+#[cfg(feature = "external")]
+pub mod external;
 #[cfg(feature = "gate")]
 pub mod gate;
 #[cfg(any(feature = "gate", feature = "jwt"))]
@@ -78,6 +82,8 @@ pub mod rbac;
 #[cfg(any(feature = "gate", feature = "jwt"))]
 mod refusal_log;
 pub mod source;
+#[cfg(any(feature = "metrics", feature = "rate-limit"))]
+mod striped;
 #[cfg(any(feature = "policy-testing", feature = "pki"))]
 pub mod testing;
 #[cfg(feature = "tls")]
