@@ -10,7 +10,7 @@ use http::{StatusCode, Uri};
 
 use crate::context::Exchange;
 use crate::gate;
-use crate::guard::RequestAttributes;
+use crate::guard::{RequestAttributes, judged_target};
 use crate::istio::Action;
 use crate::log_limit::limited;
 use crate::matcher::authority;
@@ -176,7 +176,7 @@ impl PolicyCheck {
         if engine.program().http.get(port).custom.is_empty() {
             return None;
         }
-        let target = judged(path, &head.uri);
+        let target = judged_target(path, &head.uri);
         let request = RequestAttributes::with_path(head, &target, exchange)?;
         let asked = |request: &RequestAttributes<'_>| engine.custom(request).into_iter().next();
         asked(&request).or_else(|| {
@@ -223,7 +223,7 @@ impl PolicyCheck {
     ) -> Result<(), LocalReply> {
         // The query is the request's own, because an earlier guard may have removed a token from
         // it.
-        let target = judged(path, &head.uri);
+        let target = judged_target(path, &head.uri);
         let verdict = match RequestAttributes::with_path(head, &target, exchange) {
             Some(request) => {
                 warn_without_port(exchange);
@@ -284,16 +284,6 @@ fn warn_without_port(exchange: &Exchange) {
             "a peer that was made by hand has the local port 0: \
              policies of single ports do not apply to its requests"
         );
-    }
-}
-
-/// The path and query that policy judges: the request's own, or another path with the request's
-/// query.
-fn judged<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
-    match (path, uri.query()) {
-        (None, _) => Cow::Borrowed(uri.path_and_query().map_or("/", PathAndQuery::as_str)),
-        (Some(path), None) => Cow::Borrowed(path),
-        (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
     }
 }
 
