@@ -18,8 +18,16 @@ pub struct LocalReply {
     details: Arc<str>,
     flags: ResponseFlags,
     // Boxed, so that a verdict that may hold a reply stays small.
-    header: Option<Box<(HeaderName, HeaderValue)>>,
+    more: Option<Box<More>>,
     grpc_status: GrpcStatus,
+}
+
+/// What few replies have.
+#[derive(Clone, Debug, Default)]
+struct More {
+    headers: HeaderMap,
+    /// The body as bytes that may not be text.
+    bytes: Option<Bytes>,
 }
 
 impl LocalReply {
@@ -35,7 +43,7 @@ impl LocalReply {
             body: body.into(),
             details: details.into(),
             flags: ResponseFlags::none(),
-            header: None,
+            more: None,
             grpc_status: GrpcStatus::from_http(status),
         }
     }
@@ -53,10 +61,32 @@ impl LocalReply {
         self
     }
 
-    /// Adds a header, such as `www-authenticate`.
+    /// Sets a header, such as `www-authenticate`. It replaces one of the same name.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some(Box::new((name, value)));
+        self.more().headers.insert(name, value);
         self
+    }
+
+    /// Sets these headers. They replace those of the same names; a name may have several values. A
+    /// `content-type` replaces `text/plain`, but not the type of a gRPC response.
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        let own = &mut self.more().headers;
+        for name in headers.keys() {
+            own.remove(name);
+        }
+        own.extend(headers);
+        self
+    }
+
+    /// Sets a body of bytes, in place of the text that [`new`](Self::new) was given. A gRPC caller
+    /// gets the text.
+    pub fn bytes(mut self, bytes: Bytes) -> Self {
+        self.more().bytes = Some(bytes);
+        self
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
     /// The HTTP status.
@@ -98,39 +128,52 @@ impl LocalReply {
     /// what decides the form.
     #[must_use]
     pub fn into_response_as<B>(self, is_grpc: bool, method: &Method) -> Response<GuardBody<B>> {
+        let more = self.more.unwrap_or_default();
         let mut response = if is_grpc {
             grpc_response(self.grpc_status, &self.body)
         } else {
-            text_response(self.status, self.body, method)
+            let body = more.bytes.unwrap_or_else(|| bytes_of(self.body));
+            body_response(self.status, body, method)
         };
         if !self.flags.is_empty() {
             response.extensions_mut().insert(self.flags);
         }
-        if let Some(header) = self.header {
-            let (name, value) = *header;
-            response.headers_mut().insert(name, value);
+        let mut headers = more.headers;
+        if is_grpc {
+            headers.remove(header::CONTENT_TYPE);
         }
+        for name in headers.keys() {
+            response.headers_mut().remove(name);
+        }
+        response.headers_mut().extend(headers);
         response
     }
 }
 
-fn text_response<B>(
-    status: StatusCode,
-    text: Cow<'static, str>,
-    method: &Method,
-) -> Response<GuardBody<B>> {
-    let text = match text {
+fn bytes_of(text: Cow<'static, str>) -> Bytes {
+    match text {
         Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
         Cow::Owned(text) => Bytes::from(text),
-    };
-    let length = text.len();
-    let shown = if method == Method::HEAD {
+    }
+}
+
+fn body_response<B>(
+    status: StatusCode,
+    body: Bytes,
+    method: &Method,
+) -> Response<GuardBody<B>> {
+    let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let length = body.len();
+    let shown = if method == Method::HEAD || is_bodiless {
         Bytes::new()
     } else {
-        text
+        body
     };
     let mut response = Response::new(GuardBody::local(shown));
     *response.status_mut() = status;
+    if is_bodiless {
+        return response;
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
     if length > 0 {
