@@ -41,6 +41,8 @@ pub mod coverage;
 pub mod diff;
 #[cfg(any(feature = "jwt", feature = "tls"))]
 mod error_chain;
+#[cfg(feature = "external")]
+pub mod external;
 #[cfg(feature = "gate")]
 pub mod gate;
 #[cfg(any(feature = "gate", feature = "jwt"))]
