@@ -51,10 +51,21 @@
 //! ```
 
 mod authorizer;
+mod check_headers;
+mod from_mesh_config;
+mod grpc;
+mod http;
+mod mutations;
+mod provider;
+mod transport;
 
 pub use authorizer::{
     Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
     Changes, DangerousAuthorizerOptions, Denial, HeaderChange, QueryChange, Stage,
 };
-#[allow(unused_imports, reason = "the mesh asks authorizers")]
-pub(crate) use authorizer::{BoxedAnswer, DynAuthorizer};
+pub(crate) use from_mesh_config::{Definition, Service};
+pub use grpc::GrpcAuthorizer;
+pub use http::{HeaderPatterns, HttpAuthorizer};
+pub(crate) use mutations::apply;
+pub(crate) use provider::{Counts, Kind, Outcome, Provider};
+pub(crate) use transport::UnknownProvider;
