@@ -14,20 +14,12 @@ use super::{GrpcStatus, GuardBody, ResponseFlags, is_grpc};
 #[must_use]
 pub struct LocalReply {
     status: StatusCode,
-    body: Cow<'static, str>,
+    body: Bytes,
     details: Arc<str>,
     flags: ResponseFlags,
     // Boxed, so that a verdict that may hold a reply stays small.
-    more: Option<Box<More>>,
+    headers: Option<Box<HeaderMap>>,
     grpc_status: GrpcStatus,
-}
-
-/// What few replies have.
-#[derive(Clone, Debug, Default)]
-struct More {
-    headers: HeaderMap,
-    /// The body as bytes that may not be text.
-    bytes: Option<Bytes>,
 }
 
 impl LocalReply {
@@ -38,12 +30,22 @@ impl LocalReply {
         body: impl Into<Cow<'static, str>>,
         details: impl Into<Arc<str>>,
     ) -> Self {
+        let body = match body.into() {
+            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            Cow::Owned(text) => Bytes::from(text),
+        };
+        Self::from_bytes(status, body, details)
+    }
+
+    /// A reply with a body of any bytes. It is sent as `text/plain` unless its [headers](Self::headers)
+    /// have another `content-type`.
+    pub fn from_bytes(status: StatusCode, body: Bytes, details: impl Into<Arc<str>>) -> Self {
         Self {
             status,
-            body: body.into(),
+            body,
             details: details.into(),
             flags: ResponseFlags::none(),
-            more: None,
+            headers: None,
             grpc_status: GrpcStatus::from_http(status),
         }
     }
@@ -61,32 +63,17 @@ impl LocalReply {
         self
     }
 
-    /// Sets a header, such as `www-authenticate`. It replaces one of the same name.
+    /// Sets a header, such as `www-authenticate`.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.more().headers.insert(name, value);
+        self.headers.get_or_insert_default().insert(name, value);
         self
     }
 
-    /// Sets these headers. They replace those of the same names; a name may have several values. A
-    /// `content-type` replaces `text/plain`, but not the type of a gRPC response.
+    /// Adds headers. The reply's own `content-length` stays; with a gRPC caller, so do
+    /// `content-type`, `grpc-status` and `grpc-message`.
     pub fn headers(mut self, headers: HeaderMap) -> Self {
-        let own = &mut self.more().headers;
-        for name in headers.keys() {
-            own.remove(name);
-        }
-        own.extend(headers);
+        self.headers.get_or_insert_default().extend(headers);
         self
-    }
-
-    /// Sets a body of bytes, in place of the text that [`new`](Self::new) was given. A gRPC caller
-    /// gets the text.
-    pub fn bytes(mut self, bytes: Bytes) -> Self {
-        self.more().bytes = Some(bytes);
-        self
-    }
-
-    fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
     }
 
     /// The HTTP status.
@@ -95,10 +82,10 @@ impl LocalReply {
         self.status
     }
 
-    /// The text of the body.
+    /// The text of the body; empty if the body is not UTF-8.
     #[must_use]
     pub fn body(&self) -> &str {
-        &self.body
+        str::from_utf8(&self.body).unwrap_or_default()
     }
 
     /// Envoy's response code details.
@@ -128,52 +115,50 @@ impl LocalReply {
     /// what decides the form.
     #[must_use]
     pub fn into_response_as<B>(self, is_grpc: bool, method: &Method) -> Response<GuardBody<B>> {
-        let more = self.more.unwrap_or_default();
         let mut response = if is_grpc {
-            grpc_response(self.grpc_status, &self.body)
+            grpc_response(self.grpc_status, self.body())
         } else {
-            let body = more.bytes.unwrap_or_else(|| bytes_of(self.body));
-            body_response(self.status, body, method)
+            text_response(self.status, self.body, method)
         };
         if !self.flags.is_empty() {
             response.extensions_mut().insert(self.flags);
         }
-        let mut headers = more.headers;
-        if is_grpc {
-            headers.remove(header::CONTENT_TYPE);
+        if let Some(headers) = self.headers {
+            put(*headers, is_grpc, response.headers_mut());
         }
-        for name in headers.keys() {
-            response.headers_mut().remove(name);
-        }
-        response.headers_mut().extend(headers);
         response
     }
 }
 
-fn bytes_of(text: Cow<'static, str>) -> Bytes {
-    match text {
-        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
+/// Adds a reply's own headers, but not those that say how the reply is framed.
+fn put(added: HeaderMap, is_grpc: bool, headers: &mut HeaderMap) {
+    let mut current = None;
+    for (name, value) in added {
+        let is_new = name.is_some();
+        current = name.or(current);
+        let Some(name) = &current else { continue };
+        let frames = is_grpc
+            && (*name == header::CONTENT_TYPE || *name == GRPC_STATUS || *name == GRPC_MESSAGE);
+        if frames || *name == header::CONTENT_LENGTH {
+            continue;
+        }
+        if is_new {
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
     }
 }
 
-fn body_response<B>(
-    status: StatusCode,
-    body: Bytes,
-    method: &Method,
-) -> Response<GuardBody<B>> {
-    let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let length = body.len();
-    let shown = if method == Method::HEAD || is_bodiless {
+fn text_response<B>(status: StatusCode, text: Bytes, method: &Method) -> Response<GuardBody<B>> {
+    let length = text.len();
+    let shown = if method == Method::HEAD {
         Bytes::new()
     } else {
-        body
+        text
     };
     let mut response = Response::new(GuardBody::local(shown));
     *response.status_mut() = status;
-    if is_bodiless {
-        return response;
-    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
     if length > 0 {
