@@ -32,6 +32,8 @@
 #[macro_use]
 mod macros;
 
+#[cfg(any(feature = "external", feature = "jwt"))]
+mod bounded_cache;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;

@@ -51,6 +51,7 @@
 //! ```
 
 mod authorizer;
+mod cache;
 mod check_headers;
 mod from_mesh_config;
 mod grpc;
@@ -59,13 +60,22 @@ mod mutations;
 mod provider;
 mod transport;
 
+pub use crate::istio::CacheKey;
 pub use authorizer::{
     Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
     Changes, DangerousAuthorizerOptions, Denial, HeaderChange, QueryChange, Stage,
 };
-pub(crate) use from_mesh_config::{Definition, Service};
+#[allow(unused_imports, reason = "the mesh asks authorizers")]
+pub(crate) use authorizer::{BoxedAnswer, DynAuthorizer};
+pub use cache::DecisionCache;
+#[allow(unused_imports, reason = "the mesh asks authorizers")]
+pub(crate) use cache::{CacheCounts, Decisions, Known, LookUp, Ticket};
 pub use grpc::GrpcAuthorizer;
 pub use http::{HeaderPatterns, HttpAuthorizer};
-pub(crate) use mutations::apply;
-pub(crate) use provider::{Counts, Kind, Outcome, Provider};
-pub(crate) use transport::UnknownProvider;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use self::{
+    from_mesh_config::Definition,
+    mutations::apply,
+    provider::{Counts, Kind, Outcome, Provider},
+    transport::UnknownProvider,
+};

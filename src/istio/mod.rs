@@ -70,6 +70,7 @@ pub(crate) use load::kind::{is_istio, is_our_kind};
 pub(crate) use load::loader::is_blank_mesh_config;
 pub use load::loader::{Loader, parse, parse_mesh_config};
 pub(crate) use load::unique::contradictions;
+pub use resource::authorizer::{Authorizer, AuthorizerCache, CacheKey};
 pub use resource::kubernetes::{Deployed, DeployedPort, DeployedService};
 pub use resource::legacy::{
     AccessRule, Constraint, EnforcementMode, LegacyJwt, LegacyMtls, LegacyPolicy, LegacyTarget,

@@ -8,14 +8,14 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri};
 
-use super::RequestAttributes;
 use crate::context::Exchange;
 use crate::gate;
+use crate::guard::RequestAttributes;
 use crate::istio::Action;
 use crate::log_limit::limited;
 use crate::matcher::authority;
 use crate::message::{LocalReply, ResponseFlags};
-use crate::policy::{Attributes, Decision, Engine};
+use crate::policy::{CustomMatch, Decision, Engine};
 
 /// The steps of the policy guard: normalize the request, then ask the engine. Both
 /// [`RbacLayer`](super::RbacLayer) and the mesh run them.
@@ -156,25 +156,44 @@ impl PolicyCheck {
         path: Option<&str>,
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
-        let Some(port) = exchange.peer().map(|peer| peer.local_addr().port()) else {
+        let Some(custom) = Self::custom_match(engine, head, path, exchange) else {
             return Ok(());
         };
+        let reply = Self::refuse_custom(custom, exchange);
+        exchange.set_details(Arc::clone(reply.details()));
+        Err(reply)
+    }
+
+    /// The CUSTOM policy that wants a provider to be asked about the request, and the provider's
+    /// name.
+    pub(crate) fn custom_match(
+        engine: &Engine,
+        head: &Parts,
+        path: Option<&str>,
+        exchange: &Exchange,
+    ) -> Option<CustomMatch> {
+        let port = exchange.peer()?.local_addr().port();
         if engine.program().http.get(port).custom.is_empty() {
-            return Ok(());
+            return None;
         }
         let target = judged(path, &head.uri);
-        let verdict = match RequestAttributes::with_path(head, &target, exchange) {
-            Some(request) => {
-                let mut hosts = other_hosts(&request, exchange);
-                refuse_custom(engine, &request, exchange).and_then(|()| {
-                    hosts.try_for_each(|host| {
-                        refuse_custom(engine, &request.to_host(&host), exchange)
-                    })
-                })
-            }
-            None => Ok(()),
-        };
-        verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
+        let request = RequestAttributes::with_path(head, &target, exchange)?;
+        let asked = |request: &RequestAttributes<'_>| engine.custom(request).into_iter().next();
+        asked(&request).or_else(|| {
+            let mut hosts = other_hosts(&request, exchange);
+            hosts.find_map(|host| asked(&request.to_host(&host)))
+        })
+    }
+
+    /// Refuses a request that needs an external provider, as Envoy does when the provider cannot be
+    /// reached.
+    pub(crate) fn refuse_custom(custom: CustomMatch, exchange: &Exchange) -> LocalReply {
+        let provider = custom.provider;
+        let details = format!("ext_authz_error{{provider[{provider}]_cannot_be_asked}}");
+        let decision = Decision::new(false, Some(Action::Custom), Some(custom.policy));
+        exchange.set_decision(decision);
+        LocalReply::new(StatusCode::FORBIDDEN, "", details)
+            .flags(ResponseFlags::UNAUTHORIZED_EXTERNAL)
     }
 
     /// Asks the engine about a request whose target is normalized and whose token is verified.
@@ -266,24 +285,6 @@ fn warn_without_port(exchange: &Exchange) {
              policies of single ports do not apply to its requests"
         );
     }
-}
-
-/// Refuses a request that needs an external provider, as Envoy does when the provider cannot be
-/// reached.
-fn refuse_custom(
-    engine: &Engine,
-    attributes: &dyn Attributes,
-    exchange: &Exchange,
-) -> Result<(), LocalReply> {
-    let Some(custom) = engine.custom(attributes).into_iter().next() else {
-        return Ok(());
-    };
-    let provider = custom.provider;
-    let details = format!("ext_authz_error{{provider[{provider}]_cannot_be_asked}}");
-    let decision = Decision::new(false, Some(Action::Custom), Some(custom.policy));
-    exchange.set_decision(decision);
-    Err(LocalReply::new(StatusCode::FORBIDDEN, "", details)
-        .flags(ResponseFlags::UNAUTHORIZED_EXTERNAL))
 }
 
 /// The path and query that policy judges: the request's own, or another path with the request's

@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("log_limit", &[]),
     ("error_chain", &[]),
     ("peer_text", &[]),
+    ("bounded_cache", &[]),
     ("macros", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
@@ -43,7 +44,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
-    ("guard", &["context", "message", "refusal_log"]),
+    (
+        "guard",
+        &[
+            "identity",
+            "matcher",
+            "context",
+            "message",
+            "policy",
+            "refusal_log",
+            "log_limit",
+        ],
+    ),
     // What brings a request into one form; the guards of floor 3 judge that form.
     (
         "gate",
@@ -66,6 +78,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "jwt",
         &[
+            "bounded_cache",
             "identity",
             "matcher",
             "istio",
@@ -82,7 +95,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "rbac",
         &[
-            "identity",
             "matcher",
             "istio",
             "policy",
@@ -110,6 +122,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "log_limit",
             "error_chain",
             "peer_text",
+            "policy",
+            "bounded_cache",
         ],
     ),
     ("source", &["istio", "policy"]),

@@ -111,6 +111,7 @@ impl BodyBound {
 pub struct AuthorizerError {
     message: Cow<'static, str>,
     reply: Option<Box<Denial>>,
+    fails_closed: bool,
 }
 
 impl AuthorizerError {
@@ -120,6 +121,7 @@ impl AuthorizerError {
         Self {
             message: message.to_string().into(),
             reply: None,
+            fails_closed: false,
         }
     }
 
@@ -129,6 +131,7 @@ impl AuthorizerError {
         Self {
             message: Cow::Borrowed(message),
             reply: None,
+            fails_closed: false,
         }
     }
 
@@ -138,6 +141,21 @@ impl AuthorizerError {
     pub fn reply(mut self, reply: Denial) -> Self {
         self.reply = Some(Box::new(reply));
         self
+    }
+
+    /// Makes the request be refused also where the provider fails open: the provider is configured
+    /// wrongly, and was never there to be asked.
+    #[allow(dead_code, reason = "providers over the network")]
+    #[must_use]
+    pub(crate) fn never_passes(mut self) -> Self {
+        self.fails_closed = true;
+        self
+    }
+
+    /// Whether the request is refused also where the provider fails open.
+    #[allow(dead_code, reason = "the mesh asks authorizers")]
+    pub(crate) fn fails_closed(&self) -> bool {
+        self.fails_closed
     }
 
     /// The message for the log.

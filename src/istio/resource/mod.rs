@@ -1,5 +1,6 @@
 //! The resources as types, with every text as it is written.
 
+pub(super) mod authorizer;
 pub(super) mod kubernetes;
 pub(super) mod legacy;
 pub(super) mod mesh_config;

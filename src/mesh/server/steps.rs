@@ -4,16 +4,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
+use http::StatusCode;
 use http::request::Parts;
+use http_body::Body;
 
 use super::inbound::Inbound;
 use super::record::Record;
 use crate::context::Exchange;
-use crate::guard::{self, Answer, Question, Verdict};
+use crate::guard::{self, Answer, BodyPrefix, Question, Verdict};
 use crate::jwt::Patience;
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
-use crate::message::{LocalReply, OnEnd as _};
+use crate::message::{CountingBody, LocalReply, OnEnd as _};
 use crate::rbac::PolicyCheck;
 use crate::refusal_log;
 
@@ -243,10 +245,20 @@ impl Waiting {
         cx: &mut Context<'_>,
         inbound: &Inbound,
         head: &mut Parts,
+        body: &mut CountingBody<impl Body>,
         exchange: &Exchange,
         record: &mut Record,
     ) -> Poll<Result<(), LocalReply>> {
         loop {
+            if let Some(max_bytes) = self.question.wanted_body() {
+                match ready!(body.poll_read_ahead(cx, max_bytes)) {
+                    Some((bytes, is_whole)) => {
+                        let question = &mut self.question;
+                        record.within(|| question.give_body(BodyPrefix::new(bytes, is_whole)));
+                    }
+                    None => return Poll::Ready(Err(self.without_body(inbound, head, exchange))),
+                }
+            }
             let question = Pin::new(&mut self.question);
             let changed = ready!(record.within(|| {
                 let answer = question.poll(cx);
@@ -269,5 +281,24 @@ impl Waiting {
                 Err(Halt::Ask(question)) => self.question = question,
             }
         }
+    }
+
+    /// Refuses a request whose body has broken off before a guard could see its beginning.
+    fn without_body(
+        &mut self,
+        inbound: &Inbound,
+        head: &mut Parts,
+        exchange: &Exchange,
+    ) -> LocalReply {
+        let reply = LocalReply::new(StatusCode::BAD_REQUEST, "", "request_body_incomplete");
+        let judged = Judged {
+            inbound,
+            config: &self.config,
+            head,
+            exchange,
+            way: &mut self.way,
+        };
+        judged.refused(&reply);
+        reply
     }
 }
