@@ -1,6 +1,6 @@
 //! The headers of a request as a provider gets to see them.
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST};
+use http::header::HOST;
 use http::{HeaderName, HeaderValue};
 
 use super::AuthorizationRequest;
@@ -33,7 +33,7 @@ pub(super) fn stored(
 
 /// Whether a header belongs to the message that carries it, so that another message cannot take it.
 pub(super) fn is_of_one_message(name: &HeaderName) -> bool {
-    *name == CONTENT_LENGTH || *name == EXPECT || super::mutations::is_framing(name.as_str())
+    super::mutations::is_framing(name.as_str())
 }
 
 /// Tells a provider whether the body that it sees is only the beginning.

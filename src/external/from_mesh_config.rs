@@ -22,13 +22,6 @@ pub(crate) struct Definition {
     options: AuthorizerOptions,
 }
 
-/// The service that a provider names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Service<'a> {
-    pub(crate) host: &'a str,
-    pub(crate) port: u16,
-}
-
 impl Definition {
     /// `None` for a provider that cannot authorize.
     ///
@@ -89,14 +82,6 @@ impl Definition {
 
     pub(crate) fn name(&self) -> &str {
         &self.provider.name
-    }
-
-    /// The host and port that are asked.
-    pub(crate) fn service(&self) -> Service<'_> {
-        Service {
-            host: self.origin.host().unwrap_or_default(),
-            port: self.origin.port_u16().unwrap_or_default(),
-        }
     }
 
     /// Where the provider is asked: `http://host:port`.

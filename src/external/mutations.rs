@@ -13,7 +13,8 @@ use crate::matcher::{header, query};
 ///
 /// It may never change what the rules behind it judge as the request's target or its caller: the
 /// host, the method and the pseudo headers, the headers that name the caller, those of one
-/// connection, and `x-envoy-*`. Removing `host` or a pseudo header is no fault, because it is
+/// message or connection, and `x-envoy-*`. Nor may it change `written`, the headers that the token
+/// guard sets. Removing `host` or a pseudo header is no fault, because it is
 /// ignored, as in Envoy.
 ///
 /// # Errors
@@ -24,7 +25,7 @@ use crate::matcher::{header, query};
 ///
 /// Envoy lets a provider set `host`, `:path` and all others; the service then chooses what the
 /// policies behind it see.
-pub(crate) fn check(changes: &Changes) -> Result<(), AuthorizerError> {
+pub(crate) fn check(changes: &Changes, written: &[HeaderName]) -> Result<(), AuthorizerError> {
     let mut size = Size::default();
     for change in changes.header_changes() {
         let (name, value) = match change {
@@ -35,7 +36,11 @@ pub(crate) fn check(changes: &Changes) -> Result<(), AuthorizerError> {
             | HeaderChange::AppendIfPresent(name, value) => (name, Some(value)),
         };
         size.add(name.as_str().len() + value.map_or(0, HeaderValue::len))?;
-        if is_forbidden(name.as_str()) {
+        let is_written = || {
+            let mut written = written.iter();
+            written.any(|written| header::is_same_name(written.as_str(), name.as_str()))
+        };
+        if is_forbidden(name.as_str()) || is_written() {
             let message = format!("it changes the request header {name}, which it may not");
             return Err(AuthorizerError::new(message));
         }
@@ -215,11 +220,14 @@ const FORBIDDEN: [&str; 8] = [
     "x-rewrite-url",
 ];
 
-const FRAMING: [&str; 9] = [
+const FRAMING: [&str; 12] = [
     "connection",
     "content-length",
+    "expect",
     "http2-settings",
     "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
     "proxy-connection",
     "te",
     "trailer",
@@ -261,13 +269,23 @@ mod tests {
             ("content-length", false),
             ("te", false),
             ("upgrade", false),
+            ("expect", false),
+            ("proxy-authorization", false),
+            ("x-subject", false),
+            ("x_subject", false),
         ] {
+            let check = |changes: &Changes| check(changes, &[name("x-subject")]);
             let set = Changes::new().set_header(name(header), value("v"));
             assert_eq!(check(&set).is_ok(), allowed, "set {header}");
             let appended = Changes::new().append_header(name(header), value("v"));
             assert_eq!(check(&appended).is_ok(), allowed, "append {header}");
             let added = Changes::new().add_response_header(name(header), value("v"));
-            assert_eq!(check(&added).is_ok(), allowed, "add {header}");
+            let is_of_tokens = header.ends_with("subject");
+            assert_eq!(
+                check(&added).is_ok(),
+                allowed || is_of_tokens,
+                "add {header}"
+            );
             let removed = Changes::new().remove_header(name(header));
             let is_ignored = header == "host";
             assert_eq!(
@@ -280,6 +298,7 @@ mod tests {
 
     #[test]
     fn what_a_provider_changes_is_bounded() {
+        let check = |changes: &Changes| check(changes, &[]);
         let many = |count: usize| {
             (0..count).fold(Changes::new(), |changes, _| {
                 changes.append_header(name("x-a"), value("v"))

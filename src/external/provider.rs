@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
@@ -55,10 +55,6 @@ impl Provider {
         }
     }
 
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
     pub(crate) fn stage(&self) -> Stage {
         self.authorizer.stage()
     }
@@ -81,8 +77,13 @@ impl Provider {
     }
 
     /// Asks about a request. The question ends when the provider's timeout or the deadline of the
-    /// request ends.
-    pub(crate) async fn ask(&self, request: AuthorizationRequest) -> Outcome {
+    /// request ends. `written` are the request headers that guards of this crate set from tokens; a
+    /// provider may not change them.
+    pub(crate) async fn ask(
+        &self,
+        request: AuthorizationRequest,
+        written: &[HeaderName],
+    ) -> Outcome {
         let begun = Instant::now();
         let patience = self.patience(request.deadline());
         let request = request.with_deadline(patience);
@@ -98,7 +99,7 @@ impl Provider {
             }
         };
         let answer = answer.and_then(|answer| match answer {
-            Authorization::Allowed(changes) => check(&changes).map(|()| Ok(changes)),
+            Authorization::Allowed(changes) => check(&changes, written).map(|()| Ok(changes)),
             Authorization::Denied(denial) => Ok(Err(denial)),
         });
         match answer {
@@ -159,8 +160,6 @@ fn timed(changes: Changes, elapsed: Duration) -> Changes {
 
 /// The reply to a caller whom a provider refuses.
 fn reply(denial: &Denial, details: &'static str) -> LocalReply {
-    let body = denial.body_bytes();
-    let text = String::from_utf8_lossy(body).into_owned();
     let headers = denial.headers().iter().cloned();
     let headers: HeaderMap = headers.fold(HeaderMap::new(), |mut headers, (name, value)| {
         if !super::mutations::is_framing(name.as_str()) {
@@ -168,7 +167,7 @@ fn reply(denial: &Denial, details: &'static str) -> LocalReply {
         }
         headers
     });
-    let reply = LocalReply::new(denial.status(), text, details).bytes(body.clone());
+    let reply = LocalReply::from_bytes(denial.status(), denial.body_bytes().clone(), details);
     flagged(reply.headers(headers))
 }
 
@@ -259,7 +258,7 @@ const TARGET: &str = "tower_mesh::external";
 mod tests {
     use std::future::pending;
 
-    use http::{HeaderName, HeaderValue, Method, Request};
+    use http::{HeaderValue, Method, Request};
 
     use super::*;
     use crate::Peer;
@@ -298,7 +297,7 @@ mod tests {
         let counts = Arc::new(Counts::default());
         let stub = Arc::new(Stub(says));
         let provider = Provider::new("opa", stub, options, Arc::clone(&counts));
-        let outcome = provider.ask(request()).await;
+        let outcome = provider.ask(request(), &[]).await;
         (outcome, Kind::ALL.map(|kind| counts.count(kind)))
     }
 
@@ -377,7 +376,10 @@ mod tests {
                 request = request.with_deadline(Duration::from_millis(deadline));
             }
             let begun = Instant::now();
-            assert!(matches!(provider.ask(request).await, Outcome::Refused(_)));
+            assert!(matches!(
+                provider.ask(request, &[]).await,
+                Outcome::Refused(_)
+            ));
             let took = begun.elapsed().as_millis();
             assert!(
                 (expected..expected + 2).contains(&took),
@@ -437,7 +439,8 @@ mod tests {
         assert_eq!(grpc.status(), 200);
         let headers = grpc.headers();
         assert_eq!(headers["grpc-status"], "16");
-        assert_eq!(headers["grpc-message"], "no %EF%BF%BD");
+        // The body is no text.
+        assert!(headers.get("grpc-message").is_none());
         assert_eq!(headers["content-type"], "application/grpc");
         assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
         assert!(headers.get("content-length").is_none());

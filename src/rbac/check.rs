@@ -39,8 +39,8 @@ impl PolicyCheck {
         self
     }
 
-    /// The external providers that policies name. They cannot be asked yet, so requests that need
-    /// them are refused. Callers should log them when they load policies.
+    /// The external providers that policies name. This guard cannot ask them, so it refuses requests
+    /// that need them. Callers should log them when they load policies.
     #[must_use]
     pub fn unasked_providers(engine: &Engine) -> BTreeSet<&str> {
         let chains = &engine.program().http;
@@ -52,12 +52,14 @@ impl PolicyCheck {
             .collect()
     }
 
-    /// Logs what [`unasked_providers`](Self::unasked_providers) finds.
-    pub(crate) fn warn_of_unasked_providers(engine: &Engine) {
-        for provider in Self::unasked_providers(engine) {
+    /// Logs what [`unasked_providers`](Self::unasked_providers) finds, without those that can be
+    /// asked.
+    pub(crate) fn warn_of_unasked_providers(engine: &Engine, is_asked: impl Fn(&str) -> bool) {
+        let providers = Self::unasked_providers(engine);
+        for provider in providers.into_iter().filter(|provider| !is_asked(provider)) {
             tracing::warn!(
                 provider,
-                "external authorization is not supported yet: requests for it are refused"
+                "the provider cannot be asked here: requests for it are refused"
             );
         }
     }
@@ -289,7 +291,7 @@ fn warn_without_port(exchange: &Exchange) {
 
 /// The path and query that policy judges: the request's own, or another path with the request's
 /// query.
-fn judged<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
+pub(crate) fn judged<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
     match (path, uri.query()) {
         (None, _) => Cow::Borrowed(uri.path_and_query().map_or("/", PathAndQuery::as_str)),
         (Some(path), None) => Cow::Borrowed(path),
