@@ -75,11 +75,15 @@ mod peer_text;
 pub mod policy;
 #[cfg(feature = "propagation")]
 pub mod propagation;
+#[cfg(feature = "rate-limit")]
+pub mod rate_limit;
 #[cfg(feature = "rbac")]
 pub mod rbac;
 #[cfg(any(feature = "gate", feature = "jwt"))]
 mod refusal_log;
 pub mod source;
+#[cfg(any(feature = "metrics", feature = "rate-limit"))]
+mod striped;
 #[cfg(any(feature = "policy-testing", feature = "pki"))]
 pub mod testing;
 #[cfg(feature = "tls")]

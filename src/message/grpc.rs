@@ -10,8 +10,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 pub struct GrpcStatus(u32);
 
 impl GrpcStatus {
+    /// A quota is used up.
+    pub const RESOURCE_EXHAUSTED: Self = Self(8);
     /// The server broke its contract; for example, a handler panicked.
     pub const INTERNAL: Self = Self(13);
+    /// The service cannot be reached at present.
+    pub const UNAVAILABLE: Self = Self(14);
 
     /// The status with this code.
     #[must_use]

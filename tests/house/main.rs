@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("peer_text", &[]),
     ("bounded_cache", &[]),
     ("macros", &[]),
+    ("striped", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy", "log_limit"]),
@@ -111,7 +112,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "propagation",
         &["identity", "matcher", "context", "message", "gate"],
     ),
-    ("metrics", &["identity", "context", "message"]),
+    ("metrics", &["identity", "context", "message", "striped"]),
     (
         "external",
         &[
@@ -124,6 +125,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "peer_text",
             "policy",
             "bounded_cache",
+        ],
+    ),
+    (
+        "rate_limit",
+        &[
+            "identity",
+            "policy",
+            "context",
+            "message",
+            "guard",
+            "log_limit",
+            "striped",
         ],
     ),
     ("source", &["istio", "policy"]),
