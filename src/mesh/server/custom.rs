@@ -25,27 +25,29 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The first of the two steps, before tokens are verified. A match that is kept is for the
-    /// second step.
-    pub(super) fn before_tokens(
-        &self,
-        custom: CustomMatch,
-        kept: &mut Option<Box<CustomMatch>>,
-    ) -> Verdict {
-        let Some(provider) = self.config.providers.get(&custom.provider) else {
-            return Verdict::Refuse(self.refuse(custom));
-        };
-        match provider.stage() {
-            Stage::BeforeTokens => self.ask(provider, custom),
-            Stage::AfterTokens => {
-                *kept = Some(Box::new(custom));
-                Verdict::Pass
-            }
+    /// The first of the two steps, before tokens are verified: takes a provider of this step out of
+    /// `customs` and asks it. `Pass` if there is none; then the others are for the second step.
+    pub(super) fn before_tokens(&self, customs: &mut Vec<CustomMatch>) -> Verdict {
+        let providers = &self.config.providers;
+        let index = customs.iter().position(|custom| {
+            let provider = providers.get(&custom.provider);
+            provider.is_none_or(|provider| provider.stage() == Stage::BeforeTokens)
+        });
+        match index {
+            None => Verdict::Pass,
+            Some(index) => self.ask_about(customs.remove(index)),
         }
     }
 
-    /// The second step, once tokens are verified.
-    pub(super) fn after_tokens(&self, custom: CustomMatch) -> Verdict {
+    /// The second step, once tokens are verified: takes the first provider and asks it.
+    pub(super) fn after_tokens(&self, customs: &mut Vec<CustomMatch>) -> Verdict {
+        match customs.is_empty() {
+            true => Verdict::Pass,
+            false => self.ask_about(customs.remove(0)),
+        }
+    }
+
+    fn ask_about(&self, custom: CustomMatch) -> Verdict {
         match self.config.providers.get(&custom.provider) {
             Some(provider) => self.ask(provider, custom),
             None => Verdict::Refuse(self.refuse(custom)),

@@ -69,17 +69,21 @@ fn gate(judged: &mut Judged<'_>) -> Result<(), Halt> {
 
 fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (engine, path) = (&judged.config.engine, judged.way.path.as_deref());
-    let custom = PolicyCheck::custom_match(engine, judged.head, path, judged.exchange);
-    match custom {
-        None => Ok(()),
-        Some(custom) => judged.ask_provider(custom),
+    let customs = match judged.way.customs.take() {
+        None => PolicyCheck::custom_matches(engine, judged.head, path, judged.exchange),
+        // A provider was asked, and another one may be next.
+        Some(left) => left,
+    };
+    match customs.is_empty() {
+        true => Ok(()),
+        false => judged.ask_provider(customs),
     }
 }
 
 fn custom_policies_with_claims(judged: &mut Judged<'_>) -> Result<(), Halt> {
-    match judged.way.custom.take() {
+    match judged.way.customs.take() {
         None => Ok(()),
-        Some(custom) => judged.ask_provider_with_claims(*custom),
+        Some(customs) => judged.ask_provider_with_claims(customs),
     }
 }
 
@@ -127,8 +131,8 @@ pub(super) struct Way {
     has_waited_for_keys: bool,
     /// The path to judge, where it differs from the request's.
     path: Option<String>,
-    /// The CUSTOM policy whose provider is asked once tokens are verified.
-    custom: Option<Box<CustomMatch>>,
+    /// The CUSTOM policies whose providers were not asked yet.
+    customs: Option<Vec<CustomMatch>>,
 }
 
 impl Way {
@@ -144,7 +148,7 @@ impl Way {
             now,
             has_waited_for_keys: false,
             path,
-            custom: None,
+            customs: None,
         }
     }
 }
@@ -204,19 +208,31 @@ impl Judged<'_> {
         Ok(())
     }
 
+    /// Asks the first of these providers that is asked before tokens are verified. This step runs
+    /// again once it has answered.
     #[cfg(feature = "external")]
     #[cold]
-    fn ask_provider(&mut self, custom: CustomMatch) -> Result<(), Halt> {
-        let mut kept = None;
-        let verdict = self.asked().before_tokens(custom, &mut kept);
-        self.way.custom = kept;
-        halt(verdict)
+    fn ask_provider(&mut self, mut customs: Vec<CustomMatch>) -> Result<(), Halt> {
+        let asked = self.asked().before_tokens(&mut customs);
+        let is_asking = matches!(asked, Verdict::Ask(_));
+        if is_asking {
+            self.way.next -= 1;
+        }
+        if is_asking || !customs.is_empty() {
+            self.way.customs = Some(customs);
+        }
+        halt(asked)
     }
 
     #[cfg(feature = "external")]
     #[cold]
-    fn ask_provider_with_claims(&mut self, custom: CustomMatch) -> Result<(), Halt> {
-        halt(self.asked().after_tokens(custom))
+    fn ask_provider_with_claims(&mut self, mut customs: Vec<CustomMatch>) -> Result<(), Halt> {
+        let asked = self.asked().after_tokens(&mut customs);
+        if !customs.is_empty() {
+            self.way.next -= 1;
+            self.way.customs = Some(customs);
+        }
+        halt(asked)
     }
 
     #[cfg(feature = "external")]
@@ -232,15 +248,18 @@ impl Judged<'_> {
     /// Without the feature `external` no provider can be asked.
     #[cfg(not(feature = "external"))]
     #[cold]
-    fn ask_provider(&mut self, custom: CustomMatch) -> Result<(), Halt> {
+    fn ask_provider(&mut self, customs: Vec<CustomMatch>) -> Result<(), Halt> {
+        let Some(custom) = customs.into_iter().next() else {
+            return Ok(());
+        };
         let reply = PolicyCheck::refuse_custom(custom, self.exchange);
         self.exchange.set_details(Arc::clone(reply.details()));
         Err(reply.into())
     }
 
     #[cfg(not(feature = "external"))]
-    fn ask_provider_with_claims(&mut self, custom: CustomMatch) -> Result<(), Halt> {
-        self.ask_provider(custom)
+    fn ask_provider_with_claims(&mut self, customs: Vec<CustomMatch>) -> Result<(), Halt> {
+        self.ask_provider(customs)
     }
 
     fn refused(&self, reply: &LocalReply) {
