@@ -32,6 +32,8 @@
 #[macro_use]
 mod macros;
 
+#[cfg(feature = "cel")]
+pub mod cel;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;

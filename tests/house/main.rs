@@ -42,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "peer_text",
         ],
     ),
+    ("cel", &["identity", "policy"]),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     ("guard", &["context", "message", "refusal_log"]),
     // What brings a request into one form; the guards of floor 3 judge that form.
@@ -118,7 +119,7 @@ const EVERYTHING: &[&str] = &["*"];
 
 /// Crates that a pure room must not know.
 const PURE: &[&str] = &[
-    "istio", "matcher", "identity", "policy", "convert", "coverage", "diff", "vet",
+    "istio", "matcher", "identity", "policy", "cel", "convert", "coverage", "diff", "vet",
 ];
 const IMPURE_CRATES: &[&str] = &[
     "http",
