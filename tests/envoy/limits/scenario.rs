@@ -38,7 +38,12 @@ pub(crate) struct Step {
 }
 
 pub(crate) fn step(call: Call) -> Step {
-    Step { call, answer: Answer::Hang, after: Duration::ZERO, connection: 0 }
+    Step {
+        call,
+        answer: Answer::Hang,
+        after: Duration::ZERO,
+        connection: 0,
+    }
 }
 
 impl Step {
@@ -68,7 +73,9 @@ impl Scenario {
                 "envoy.filters.http.local_ratelimit"
             }
             Kind::Global => {
-                config["@type"] = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit".into();
+                config["@type"] =
+                    "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit"
+                        .into();
                 let cluster = config["cluster"].take();
                 config.as_object_mut().unwrap().remove("cluster");
                 let cluster = cluster.as_str().unwrap_or("service");

@@ -44,7 +44,11 @@ impl Service {
             }
         })
         .await;
-        Self { address, answer, asked }
+        Self {
+            address,
+            answer,
+            asked,
+        }
     }
 
     /// Answers like this from now on.
@@ -62,7 +66,9 @@ fn told(whole: &Whole) -> Value {
     let request: RateLimitRequest = decode(whole);
     let descriptors = request.descriptors.iter().map(|descriptor| {
         let entries = descriptor.entries.iter();
-        let entries: Vec<_> = entries.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
+        let entries: Vec<_> = entries
+            .map(|pair| format!("{}={}", pair.key, pair.value))
+            .collect();
         json!({
             "entries": entries,
             "limit": descriptor.limit.map(|limit| (limit.requests_per_unit, limit.unit)),

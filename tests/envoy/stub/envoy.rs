@@ -52,7 +52,11 @@ impl Envoy {
             });
             drop(held);
             let process = spawn(program, directory.path(), &config);
-            let mut envoy = Self { process, addresses, directory };
+            let mut envoy = Self {
+                process,
+                addresses,
+                directory,
+            };
             let ports: Vec<_> = envoy.addresses.iter().map(SocketAddr::port).collect();
             match wait(&mut envoy.process, envoy.directory.path(), &ports) {
                 Ok(()) => return envoy,
@@ -69,7 +73,9 @@ impl Envoy {
     pub(crate) fn access_log(&self) -> Vec<Value> {
         let log: PathBuf = self.directory.path().join("access.log");
         let log = std::fs::read_to_string(log).unwrap_or_default();
-        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        log.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 }
 
@@ -85,10 +91,15 @@ pub(crate) fn cluster(name: &str, address: SocketAddr, http2: Option<bool>) -> V
     let http = match http2 {
         Some(true) => json!({"explicit_http_config": {"http2_protocol_options": {}}}),
         Some(false) => json!({"explicit_http_config": {"http_protocol_options": {}}}),
-        None => json!({"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}),
+        None => {
+            json!({"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}})
+        }
     };
     let mut options = json!({"@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"});
-    options.as_object_mut().unwrap().extend(http.as_object().unwrap().clone());
+    options
+        .as_object_mut()
+        .unwrap()
+        .extend(http.as_object().unwrap().clone());
     let address = json!({"address": address.ip().to_string(), "port_value": address.port()});
     json!({
         "name": name,
