@@ -176,6 +176,16 @@ async fn authorizers_get_the_same_questions_and_give_the_same_answers() {
     assert!(differences.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rate_limits_get_the_same_answers() {
+    let Some(envoy) = envoy() else { return };
+    let differences = limits::compare(&envoy).await;
+    for difference in &differences {
+        eprintln!("{difference}\n");
+    }
+    assert!(differences.is_empty());
+}
+
 fn envoy() -> Option<PathBuf> {
     let program = std::env::var_os("ENVOY").map(PathBuf::from);
     if program.is_none() {

@@ -22,6 +22,7 @@ mod h2spec;
 #[path = "../it/support/log.rs"]
 mod log;
 mod oidc;
+mod opa;
 mod openssl;
 mod site;
 #[cfg(all(unix, feature = "workload-api"))]

@@ -14,6 +14,8 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         "envoy" => std::env::var_os("ENVOY").map(PathBuf::from),
         "h2spec" => std::env::var_os("H2SPEC").map(PathBuf::from),
         "oidc-provider" => std::env::var_os("OIDC_PROVIDER").map(PathBuf::from),
+        "opa" => std::env::var_os("OPA").map(PathBuf::from),
+        "ratelimit" => std::env::var_os("RATELIMIT").map(PathBuf::from),
         _ => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
             .map(|directory| directory.join(name))
             .find(|path| path.is_file()),

@@ -5,6 +5,7 @@ mod authorizer;
 mod compare;
 mod row;
 mod setting;
+mod table_changes;
 mod table_grpc;
 mod table_http;
 
@@ -33,6 +34,7 @@ pub(crate) async fn compare(program: &Path) -> Vec<String> {
 /// All rows, each with its number in its path.
 fn rows() -> Vec<Row> {
     let mut rows = table_grpc::rows();
+    rows.extend(table_changes::rows());
     rows.extend(table_http::rows());
     for (number, row) in rows.iter_mut().enumerate() {
         row.call.path = row.call.path.replace('@', &number.to_string());

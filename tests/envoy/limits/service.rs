@@ -80,6 +80,6 @@ fn told(whole: &Whole) -> Value {
         "domain": request.domain,
         "descriptors": descriptors.collect::<Vec<_>>(),
         "hits_addend": request.hits_addend,
-        "timeout": whole.headers().get("grpc-timeout").map(|value| value.to_str().unwrap()),
+        "has_timeout": whole.headers().contains_key("grpc-timeout"),
     })
 }

@@ -26,6 +26,7 @@ fn scenario(
         filter,
         actions,
         steps: steps.into_iter().collect(),
+        listed: None,
     }
 }
 
@@ -97,10 +98,6 @@ fn actions() -> Vec<(&'static str, Value)> {
         (
             "generic_key with key",
             one(json!({"generic_key": {"descriptor_key": "k", "descriptor_value": "v"}})),
-        ),
-        (
-            "generic_key from a header",
-            one(json!({"generic_key": {"descriptor_value": "%REQ(x-user)%"}})),
         ),
         (
             "request_headers",
@@ -217,12 +214,6 @@ fn actions() -> Vec<(&'static str, Value)> {
             ),
         ),
         (
-            "header_value_match, absent",
-            one(
-                json!({"header_value_match": {"descriptor_value": "v", "headers": [{"name": "x-none", "present_match": false}]}}),
-            ),
-        ),
-        (
             "header_value_match, all",
             one(
                 json!({"header_value_match": {"descriptor_key": "k", "descriptor_value": "v", "headers": [exact(":method", "GET"), exact("x-forwarded-for", "10.1.2.3")]}}),
@@ -276,19 +267,6 @@ fn actions() -> Vec<(&'static str, Value)> {
             "the same descriptor twice",
             json!([{"actions": [key()]}, {"actions": [key()]}]),
         ),
-        (
-            "a limit override",
-            json!([{"actions": [key()], "limit": {"dynamic_metadata": {"metadata_key": {"key": "a", "path": [{"key": "b"}]}}}}]),
-        ),
-        (
-            "a hits addend",
-            json!([{"actions": [key()], "hits_addend": {"number": 3}}]),
-        ),
-        ("another stage", json!([{"actions": [key()], "stage": 1}])),
-        (
-            "a disable_key",
-            json!([{"actions": [key()], "disable_key": "none"}]),
-        ),
     ]
 }
 
@@ -335,7 +313,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             step(get().grpc()).answer(Answer::Grpc(14)).on_another(),
         ]
     };
-    let percent = |numerator: u32| json!({"default_value": {"numerator": numerator, "denominator": "HUNDRED"}});
     all.extend([
         case(
             "the answers",
@@ -451,27 +428,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             vec![ask(ok()), step(get().grpc()).answer(ok()).on_another()],
         ),
         case(
-            "not enabled",
-            json!({"filter_enabled": percent(0)}),
-            vec![ask(over())],
-        ),
-        case(
-            "not enforced",
-            json!({"filter_enforced": percent(0)}),
-            vec![ask(with(2, "slower"))],
-        ),
-        case(
-            "internal requests",
-            json!({"request_type": "internal"}),
-            vec![ask(over())],
-        ),
-        case(
-            "external requests",
-            json!({"request_type": "external"}),
-            vec![ask(over())],
-        ),
-        case("stage 1", json!({"stage": 1}), vec![ask(over())]),
-        case(
             "a bad header",
             json!({}),
             vec![
@@ -494,15 +450,5 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ],
         ),
     ]);
-    let both = json!([
-        {"actions": [{"generic_key": {"descriptor_value": "v"}}]},
-        {"actions": [{"generic_key": {"descriptor_value": "done"}}], "apply_on_stream_done": true},
-    ]);
-    all.push(scenario(
-        "after the response",
-        &json!({}),
-        both,
-        [ask(ok())],
-    ));
     all
 }

@@ -30,6 +30,7 @@ fn scenario(
         filter,
         actions,
         steps: steps.into_iter().collect(),
+        listed: None,
     }
 }
 
@@ -105,24 +106,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             many(5),
         ),
         scenario(
-            "neither enabled nor enforced",
-            &json!({"filter_enabled": null, "filter_enforced": null}),
-            json!([]),
-            many(3),
-        ),
-        scenario(
             "enabled, not enforced",
             &json!({
                 "filter_enforced": percent(0),
                 "request_headers_to_add_when_not_enforced": added,
                 "response_headers_to_add": added,
             }),
-            json!([]),
-            many(3),
-        ),
-        scenario(
-            "enforced, not enabled",
-            &json!({"filter_enabled": percent(0)}),
             json!([]),
             many(3),
         ),
@@ -382,15 +371,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ],
         ),
         scenario(
-            "a shadow",
-            &json!({
-                "token_bucket": bucket(100, 1, "3600s"),
-                "descriptors": [{"entries": [{"key": "user", "value": "ann"}], "token_bucket": bucket(1, 1, "3600s"), "shadow_mode": true}],
-            }),
-            by_user(),
-            [as_user("ann"), as_user("ann"), as_user("ann")],
-        ),
-        scenario(
             "an address",
             &json!({
                 "token_bucket": bucket(100, 1, "3600s"),
@@ -398,25 +378,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             }),
             json!([{"actions": [{"remote_address": {}}]}]),
             many(2),
-        ),
-        scenario(
-            "a hits addend",
-            &json!({
-                "token_bucket": bucket(100, 1, "3600s"),
-                "descriptors": [descriptor(&[("user", "ann")], &bucket(5, 1, "3600s"))],
-            }),
-            json!([{"actions": [header_action("x-user", "user")], "hits_addend": {"number": 2}}]),
-            [as_user("ann"), as_user("ann"), as_user("ann")],
-        ),
-        scenario(
-            "limits of the filter's own",
-            &json!({
-                "token_bucket": bucket(100, 1, "3600s"),
-                "descriptors": [descriptor(&[("user", "ann")], &bucket(5, 1, "3600s"))],
-                "rate_limits": [{"actions": [header_action("x-user", "user")], "hits_addend": {"number": 2}}],
-            }),
-            json!([]),
-            [as_user("ann"), as_user("ann"), as_user("ann")],
         ),
         scenario(
             "an interval that is no multiple",
@@ -435,15 +396,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             }),
             by_user(),
             [as_user("ann"), as_user("ann")],
-        ),
-        scenario(
-            "a hits addend of nothing",
-            &json!({
-                "token_bucket": bucket(100, 1, "3600s"),
-                "descriptors": [descriptor(&[("user", "ann")], &bucket(1, 1, "3600s"))],
-            }),
-            json!([{"actions": [header_action("x-user", "user")], "hits_addend": {"number": 0}}]),
-            [as_user("ann"), as_user("ann"), as_user("ann")],
         ),
     ]
 }

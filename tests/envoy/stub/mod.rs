@@ -7,7 +7,7 @@ pub(crate) mod messages;
 mod ours;
 mod serve;
 
-pub(crate) use app::{App, Seen, answer, joined, text};
+pub(crate) use app::{App, Seen, joined, text};
 pub(crate) use caller::{Call, Connection, Reply};
 pub(crate) use envoy::{Envoy, Filter, cluster};
 pub(crate) use ours::Ours;

@@ -27,7 +27,7 @@ impl Ours {
         let address = socket.local_addr().unwrap();
         let app = Router::new().fallback(any(told));
         let running = [
-            tokio::spawn(async move { drop(driver.run().await) }),
+            tokio::spawn(driver.run()),
             tokio::spawn(async move { drop(mesh.serve_on(socket, app).await) }),
         ];
         Self { address, running }
