@@ -115,7 +115,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &["identity", "context", "message", "striped"]),
     (
         "external",
-        &["matcher", "context", "policy", "bounded_cache"],
+        &[
+            "istio",
+            "matcher",
+            "context",
+            "message",
+            "log_limit",
+            "error_chain",
+            "peer_text",
+            "policy",
+            "bounded_cache",
+        ],
     ),
     (
         "rate_limit",

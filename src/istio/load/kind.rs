@@ -7,6 +7,7 @@ use crate::istio::yaml::suggest::nearest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResourceKind {
     AuthorizationPolicy,
+    Authorizer,
     ClusterRbacConfig,
     MeshPolicy,
     PeerAuthentication,
@@ -51,6 +52,12 @@ const GROUPS: &[Group] = &[
             ("ServiceRole", ResourceKind::ServiceRole),
             ("ServiceRoleBinding", ResourceKind::ServiceRoleBinding),
         ],
+    },
+    // Not Istio's, but this crate's own.
+    Group {
+        name: "mesh.tower",
+        versions: &["v1"],
+        kinds: &[("Authorizer", ResourceKind::Authorizer)],
     },
 ];
 
@@ -143,6 +150,7 @@ impl ResourceKind {
         match self {
             Self::ClusterRbacConfig | Self::MeshPolicy => Scope::Cluster,
             Self::AuthorizationPolicy
+            | Self::Authorizer
             | Self::PeerAuthentication
             | Self::Policy
             | Self::RbacConfig
