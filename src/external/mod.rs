@@ -60,6 +60,13 @@ mod mutations;
 mod provider;
 mod transport;
 
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use self::{
+    from_mesh_config::Definition,
+    mutations::apply,
+    provider::{Counts, Kind, Outcome, Provider},
+    transport::UnknownProvider,
+};
 pub use crate::istio::CacheKey;
 pub use authorizer::{
     Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
@@ -72,10 +79,3 @@ pub use cache::DecisionCache;
 pub(crate) use cache::{CacheCounts, Decisions, Known, LookUp, Ticket};
 pub use grpc::GrpcAuthorizer;
 pub use http::{HeaderPatterns, HttpAuthorizer};
-#[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use self::{
-    from_mesh_config::Definition,
-    mutations::apply,
-    provider::{Counts, Kind, Outcome, Provider},
-    transport::UnknownProvider,
-};

@@ -8,12 +8,13 @@ use http::request::Parts;
 
 use crate::context::Exchange;
 use crate::external::{AuthorizationRequest, BodyBound, Changes, Outcome, Provider, Stage, apply};
+use crate::guard::judged_target;
 use crate::guard::{Answer, BodyPrefix, Question, Verdict};
 use crate::istio::Action;
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{LocalReply, grpc_timeout, is_grpc};
 use crate::policy::{CustomMatch, Decision};
-use crate::rbac::{PolicyCheck, judged_target};
+use crate::rbac::PolicyCheck;
 
 /// A request that a CUSTOM policy matches, as its guards see it.
 pub(super) struct Asked<'a> {
