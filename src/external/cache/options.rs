@@ -112,10 +112,10 @@ impl DecisionCache {
         if self.0.ttl.is_zero() {
             return Some("with a ttl of zero nothing is cached".to_owned());
         }
-        if self.0.max_bytes == 0 || !(1..=most).contains(&self.0.max_entries) {
-            return Some(format!(
-                "max_entries is 1 to {most}, and max_bytes 1 or more"
-            ));
+        let fewest = AuthorizerCache::FEWEST_BYTES;
+        if self.0.max_bytes < fewest || !(1..=most).contains(&self.0.max_entries) {
+            let message = format!("max_entries is 1 to {most}, and max_bytes {fewest} or more");
+            return Some(message);
         }
         let wrong = self.0.keys.iter().find_map(|key| match key {
             CacheKey::Header(name) => HeaderName::try_from(name).err().map(|_| name),

@@ -1,6 +1,7 @@
 //! Decodes trees into typed resources, by the rules of Istio's validation.
 
 // authorization            AuthorizationPolicy; `when` of its rules: condition
+// authorizer               Authorizer, of this crate
 // peer_authentication      PeerAuthentication
 // request_authentication   RequestAuthentication
 // rate_limit               RateLimit, of this crate; its descriptors: rate_limit_actions
@@ -10,6 +11,7 @@
 // value                    numbers, texts and lists
 
 mod authorization;
+mod authorizer;
 mod condition;
 mod legacy_authentication;
 mod legacy_rbac;
@@ -24,6 +26,7 @@ mod value;
 #[cfg(feature = "vet")]
 pub(crate) use authorization::DENIES_TCP;
 pub(super) use authorization::authorization_policy;
+pub(super) use authorizer::authorizer;
 pub(super) use legacy_authentication::legacy_policy;
 pub(super) use legacy_rbac::{rbac_config, service_role, service_role_binding};
 pub(super) use mesh_config::mesh_config;

@@ -7,6 +7,7 @@ use crate::istio::yaml::suggest::nearest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResourceKind {
     AuthorizationPolicy,
+    Authorizer,
     ClusterRbacConfig,
     MeshPolicy,
     PeerAuthentication,
@@ -57,7 +58,10 @@ const GROUPS: &[Group] = &[
     Group {
         name: "mesh.tower",
         versions: &["v1"],
-        kinds: &[("RateLimit", ResourceKind::RateLimit)],
+        kinds: &[
+            ("Authorizer", ResourceKind::Authorizer),
+            ("RateLimit", ResourceKind::RateLimit),
+        ],
     },
 ];
 
@@ -150,6 +154,7 @@ impl ResourceKind {
         match self {
             Self::ClusterRbacConfig | Self::MeshPolicy => Scope::Cluster,
             Self::AuthorizationPolicy
+            | Self::Authorizer
             | Self::PeerAuthentication
             | Self::Policy
             | Self::RateLimit

@@ -267,6 +267,10 @@ impl Loader {
                 let policy = decode::authorization_policy(meta, spec);
                 push(&mut into.authorization_policies, named, policy);
             }
+            ResourceKind::Authorizer => {
+                let authorizer = decode::authorizer(meta, spec);
+                push(&mut into.authorizers, named, authorizer);
+            }
             ResourceKind::RequestAuthentication => {
                 let resource = decode::request_authentication(meta, spec);
                 push(&mut into.request_authentications, named, resource);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::mesh_config::names_mesh_config;
 use crate::istio::{
-    AuthorizationPolicy, Deployed, DeployedService, LegacyPolicy, MeshConfig, Meta,
+    AuthorizationPolicy, Authorizer, Deployed, DeployedService, LegacyPolicy, MeshConfig, Meta,
     PeerAuthentication, Position, Problem, RateLimit, RbacConfig, RequestAuthentication,
     ServiceRole, ServiceRoleBinding,
 };
@@ -27,6 +27,8 @@ pub struct Resources {
     pub service_roles: Vec<Arc<ServiceRole>>,
     /// `rbac.istio.io/v1alpha1` ServiceRoleBinding.
     pub service_role_bindings: Vec<Arc<ServiceRoleBinding>>,
+    /// `mesh.tower/v1` Authorizer.
+    pub authorizers: Vec<Arc<Authorizer>>,
     /// `mesh.tower/v1` RateLimit.
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// Documents of other API groups: read past, not used.
@@ -57,6 +59,7 @@ impl Resources {
         self.service_roles.extend(more.service_roles);
         self.service_role_bindings
             .extend(more.service_role_bindings);
+        self.authorizers.extend(more.authorizers);
         self.rate_limits.extend(more.rate_limits);
         self.skipped.extend(more.skipped);
         self.workloads.extend(more.workloads);
@@ -76,6 +79,7 @@ impl Resources {
             .chain(self.rbac_configs.iter().map(|r| &r.meta))
             .chain(self.service_roles.iter().map(|r| &r.meta))
             .chain(self.service_role_bindings.iter().map(|r| &r.meta))
+            .chain(self.authorizers.iter().map(|r| &r.meta))
             .chain(self.rate_limits.iter().map(|r| &r.meta))
     }
 }

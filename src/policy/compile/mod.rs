@@ -8,7 +8,7 @@
 //! ```text
 //! pipeline         everything, in order
 //!   selection      which resources touch this workload
-//!   authorization  AuthorizationPolicy -> chains        custom    the CUSTOM part of it
+//!   authorization  AuthorizationPolicy -> chains        custom    the CUSTOM part of it; providers
 //!     policies     the rules of a policy, added to a set under their names
 //!     rule/        one rule -> one RBAC policy for HTTP and one for TCP
 //!       clauses    all fields and conditions of it       clause    one field's values -> tests
@@ -30,6 +30,7 @@ mod limits;
 mod mtls;
 mod pipeline;
 mod policies;
+mod providers;
 mod rule;
 mod selection;
 mod tokens;

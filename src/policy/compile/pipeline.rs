@@ -49,7 +49,7 @@ pub fn compile(
     mesh: &MeshConfig,
     workload: &Workload,
 ) -> Result<Program, Problems> {
-    let mut compiler = Compiler::new(mesh, workload);
+    let mut compiler = Compiler::new(mesh, &resources.authorizers, workload);
     compiler.notes.extend(resources.notes.iter().cloned());
     let program = program(&mut compiler, resources);
     match Problems::from_list(distinct(compiler.problems)) {

@@ -5,8 +5,8 @@ use super::attributes::Attributes;
 use super::ir::Rbac;
 use super::origin::Origins;
 use crate::istio::{
-    Action, ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization, PrincipalBinding,
-    Problem,
+    Action, AuthorizerCache, ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization,
+    PrincipalBinding, Problem,
 };
 use crate::policy::limit::Limit;
 
@@ -162,6 +162,8 @@ pub struct CustomFilter {
     pub usable: Option<ExtensionProvider>,
     /// The rules: a DENY set; a shadow set when the provider is usable.
     pub rules: Rbac,
+    /// How the provider's decisions are cached, if a resource says it.
+    pub cache: Option<AuthorizerCache>,
 }
 
 /// Which end-user tokens are good on one port.
