@@ -8,6 +8,8 @@ use crate::mesh::config::live::ModeChoice;
 use crate::mesh::handle::Mesh;
 use crate::mesh::options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions};
 use crate::mesh::server::{AppGuards, Trusted};
+#[cfg(feature = "rate-limit")]
+use crate::policy::limit::Limit;
 use crate::source::ConfigSource;
 use crate::tls::{Lifetimes, Mode, Settings};
 
@@ -47,6 +49,8 @@ pub struct MeshBuilder {
     /// `None` unless the application has chosen.
     pub(super) gate: Option<Gate>,
     pub(super) guards: AppGuards,
+    #[cfg(feature = "rate-limit")]
+    pub(super) limits: Vec<Limit>,
     pub(super) listener: ListenerOptions,
     pub(super) client: ClientOptions,
     pub(super) tokens: TokenOptions,
@@ -84,6 +88,8 @@ impl MeshBuilder {
             allowed: Vec::new(),
             gate: None,
             guards: AppGuards::default(),
+            #[cfg(feature = "rate-limit")]
+            limits: Vec::new(),
             listener: ListenerOptions::default(),
             client: ClientOptions::default(),
             tokens: TokenOptions::default(),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::late_client::LateClient;
 use crate::external::{Counts, Definition, Kind, Provider};
 use crate::istio::ExtensionProvider;
+use crate::mesh::client::LateClient;
 use crate::metrics::Registry;
 use crate::policy::Program;
 

@@ -1,7 +1,5 @@
-//! The providers that CUSTOM policies of the workload name, and the client that asks them.
+//! The providers that CUSTOM policies of the workload name.
 
 mod compiled;
-mod late_client;
 
 pub(super) use compiled::{ProviderCompiler, Providers};
-pub(super) use late_client::LateClient;
