@@ -208,7 +208,9 @@ impl<'p> Settings<'p> {
                 );
                 ("HTTP", common)
             }
-            ProviderKind::Other => return None,
+            ProviderKind::Other | ProviderKind::Expression(_) | ProviderKind::Application => {
+                return None;
+            }
         };
         Some(Self {
             protocol,

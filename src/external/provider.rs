@@ -109,7 +109,7 @@ impl Provider {
             }
             Ok(Err(denial)) => {
                 self.counts.add(Kind::Denied);
-                Outcome::Refused(reply(&denial, "ext_authz_denied"))
+                Outcome::Refused(reply(denial.status(), &denial, "ext_authz_denied"))
             }
             Err(error) => self.failed(&error),
         }
@@ -132,7 +132,13 @@ impl Provider {
             "a request is refused because its provider has not answered as it should"
         );
         Outcome::Refused(match error.given_reply() {
-            Some(denial) => reply(denial, "ext_authz_error"),
+            Some(denial) => {
+                let status = match error.has_status_on_error() {
+                    true => self.options.error_status(),
+                    false => denial.status(),
+                };
+                reply(status, denial, "ext_authz_error")
+            }
             None => {
                 let status = self.options.error_status();
                 flagged(LocalReply::new(status, "", "ext_authz_error"))
@@ -159,7 +165,7 @@ fn timed(changes: Changes, elapsed: Duration) -> Changes {
 }
 
 /// The reply to a caller whom a provider refuses.
-fn reply(denial: &Denial, details: &'static str) -> LocalReply {
+fn reply(status: StatusCode, denial: &Denial, details: &'static str) -> LocalReply {
     let headers = denial.headers().iter().cloned();
     let headers: HeaderMap = headers.fold(HeaderMap::new(), |mut headers, (name, value)| {
         if !super::mutations::is_framing(name.as_str()) {
@@ -167,7 +173,7 @@ fn reply(denial: &Denial, details: &'static str) -> LocalReply {
         }
         headers
     });
-    let reply = LocalReply::from_bytes(denial.status(), denial.body_bytes().clone(), details);
+    let reply = LocalReply::from_bytes(status, denial.body_bytes().clone(), details);
     flagged(reply.headers(headers))
 }
 
