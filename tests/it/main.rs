@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod external;
 mod jwt;
 mod mesh;
 mod mistakes;
