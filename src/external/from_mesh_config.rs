@@ -98,7 +98,7 @@ impl Definition {
         match &self.provider.kind {
             ProviderKind::ExtAuthzGrpc { timeout, .. }
             | ProviderKind::ExtAuthzHttp { timeout, .. } => timeout.is_none(),
-            ProviderKind::Other => false,
+            ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Other => false,
         }
     }
 
@@ -159,7 +159,10 @@ impl Definition {
                 Arc::new(grpc)
             }
             // INVARIANT: `new` makes no definition of these.
-            ProviderKind::Other => Arc::new(GrpcAuthorizer::new(client, origin)),
+            // INVARIANT: a definition is of one of the two kinds.
+            ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Other => {
+                Arc::new(GrpcAuthorizer::new(client, origin))
+            }
         }
     }
 }
