@@ -60,14 +60,6 @@ mod mutations;
 mod provider;
 mod transport;
 
-pub use crate::istio::CacheKey;
-pub use authorizer::{
-    Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
-    Changes, DangerousAuthorizerOptions, Denial, HeaderChange, QueryChange, Stage,
-};
-pub use cache::DecisionCache;
-pub use grpc::GrpcAuthorizer;
-pub use http::{HeaderPatterns, HttpAuthorizer};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use self::{
     authorizer::DynAuthorizer,
@@ -77,3 +69,11 @@ pub(crate) use self::{
     provider::{Beforehand, Counts, Kind, Outcome, Provider},
     transport::UnknownProvider,
 };
+pub use crate::istio::CacheKey;
+pub use authorizer::{
+    Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
+    Changes, DangerousAuthorizerOptions, Denial, HeaderChange, QueryChange, Stage,
+};
+pub use cache::DecisionCache;
+pub use grpc::GrpcAuthorizer;
+pub use http::{HeaderPatterns, HttpAuthorizer};

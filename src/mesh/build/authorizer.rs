@@ -53,7 +53,7 @@ impl MeshBuilder {
     /// ";
     /// let identity = Pki::new("cluster.local")?.identity("default", "patients")?;
     /// let (mesh, driver) = Mesh::builder(Workload::new("default", "patients"), identity)
-    ///     .config(Fixed::yaml(policy))
+    ///     .config(Fixed::yaml("duty.yaml", policy))
     ///     .authorizer("duty", Duty)
     ///     .decision_cache("duty", DecisionCache::keyed_by([CacheKey::Principal]))
     ///     .build()

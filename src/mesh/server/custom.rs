@@ -10,12 +10,12 @@ use crate::context::Exchange;
 use crate::external::{
     AuthorizationRequest, Beforehand, BodyBound, Changes, Outcome, Provider, Stage, Ticket, apply,
 };
-use crate::guard::{Answer, BodyPrefix, Question, RequestAttributes, Verdict};
+use crate::guard::{Answer, BodyPrefix, Question, RequestAttributes, Verdict, judged_target};
 use crate::istio::Action;
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{LocalReply, grpc_timeout, is_grpc};
 use crate::policy::{CustomMatch, Decision};
-use crate::rbac::{PolicyCheck, judged_target, other_hosts};
+use crate::rbac::{PolicyCheck, other_hosts};
 
 /// A request that a CUSTOM policy matches, as its guards see it.
 pub(super) struct Asked<'a> {
@@ -142,9 +142,7 @@ impl Asked<'_> {
         match outcome {
             Outcome::FailedOpen => Verdict::Pass,
             Outcome::Allowed(changes) if changes.is_empty() => Verdict::Pass,
-            Outcome::Refused(reply) => {
-                Verdict::Refuse(settled(reply, Some(custom), self.exchange))
-            }
+            Outcome::Refused(reply) => Verdict::Refuse(settled(reply, Some(custom), self.exchange)),
             outcome @ Outcome::Allowed(_) => {
                 let pending = Pending {
                     provider: Arc::clone(provider),
