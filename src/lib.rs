@@ -32,6 +32,8 @@
 #[macro_use]
 mod macros;
 
+#[cfg(any(feature = "external", feature = "jwt"))]
+mod bounded_cache;
 #[cfg(feature = "cel")]
 pub mod cel;
 pub mod context;
@@ -41,8 +43,10 @@ pub mod convert;
 pub mod coverage;
 #[cfg(feature = "diff")]
 pub mod diff;
-#[cfg(any(feature = "jwt", feature = "tls"))]
+#[cfg(any(feature = "external", feature = "jwt", feature = "tls"))]
 mod error_chain;
+#[cfg(feature = "external")]
+pub mod external;
 #[cfg(feature = "gate")]
 pub mod gate;
 #[cfg(any(feature = "gate", feature = "jwt"))]
@@ -73,11 +77,15 @@ mod peer_text;
 pub mod policy;
 #[cfg(feature = "propagation")]
 pub mod propagation;
+#[cfg(feature = "rate-limit")]
+pub mod rate_limit;
 #[cfg(feature = "rbac")]
 pub mod rbac;
 #[cfg(any(feature = "gate", feature = "jwt"))]
 mod refusal_log;
 pub mod source;
+#[cfg(any(feature = "metrics", feature = "rate-limit"))]
+mod striped;
 #[cfg(any(feature = "policy-testing", feature = "pki"))]
 pub mod testing;
 #[cfg(feature = "tls")]

@@ -6,10 +6,16 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Extensions, HeaderName, HeaderValue, Uri};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
+use serde_json::{Map, Value};
 
+use self::once_list::OnceList;
+use self::response_header::ResponseHeader;
 use super::{Claims, ForwardedPeer, Peer, TraceContext};
 use crate::policy::Decision;
+
+mod once_list;
+mod response_header;
 
 /// The facts of one request: a cheap handle to cells that are each written once.
 ///
@@ -39,6 +45,8 @@ struct Cells {
     route: OnceLock<Arc<str>>,
     details: OnceLock<Arc<str>>,
     client_ip: OnceLock<IpAddr>,
+    response_headers: OnceList<ResponseHeader>,
+    metadata: OnceList<(Arc<str>, Map<String, Value>)>,
     keeps_client_cert: AtomicBool,
     judges_bare_host: AtomicBool,
     has_settled_headers: AtomicBool,
@@ -287,6 +295,50 @@ impl Exchange {
     /// has not seen the request.
     pub fn set_verifies_tokens(&self) {
         self.0.verifies_tokens.store(true, Ordering::Relaxed);
+    }
+
+    /// Sets a header of the response: it takes the place of the service's own and of earlier ones.
+    ///
+    /// The layer that runs the guard puts it into the response, whoever makes the response: also
+    /// into that of a guard further in which refuses the request.
+    pub fn set_response_header(&self, name: HeaderName, value: HeaderValue) {
+        let header = ResponseHeader::new(name, value, true);
+        self.0.response_headers.push(header);
+    }
+
+    /// As [`set_response_header`](Self::set_response_header), for one more line of a header.
+    pub fn append_response_header(&self, name: HeaderName, value: HeaderValue) {
+        let header = ResponseHeader::new(name, value, false);
+        self.0.response_headers.push(header);
+    }
+
+    /// Whether a guard has set headers of the response.
+    #[must_use]
+    pub fn has_response_headers(&self) -> bool {
+        !self.0.response_headers.is_empty()
+    }
+
+    /// Puts the headers that guards have set into a response. Each gets into one response only, so
+    /// a layer further out puts those that are new. A layer of your own that calls a
+    /// guard itself calls this.
+    pub fn put_response_headers(&self, headers: &mut HeaderMap) {
+        for header in self.0.response_headers.iter() {
+            header.put(headers);
+        }
+    }
+
+    /// What a guard has found out about the request, under the name that Envoy gives to such
+    /// metadata (`envoy.filters.http.ext_authz`). If it was set several times, this is the last.
+    #[must_use]
+    pub fn metadata(&self, namespace: &str) -> Option<&Map<String, Value>> {
+        let all = self.0.metadata.iter();
+        let named = all.filter(|(name, _)| **name == *namespace);
+        named.last().map(|(_, metadata)| metadata)
+    }
+
+    /// Sets the metadata of this name.
+    pub fn set_metadata(&self, namespace: impl Into<Arc<str>>, metadata: Map<String, Value>) {
+        self.0.metadata.push((namespace.into(), metadata));
     }
 
     /// Sets the peer. Only the first call counts; no call counts if the server of the connection

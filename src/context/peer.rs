@@ -1,7 +1,7 @@
 //! The other end of a connection, and what the TLS handshake proved about it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -24,6 +24,7 @@ pub struct Peer(Arc<Facts>);
 
 #[derive(Debug)]
 struct Facts {
+    number: u64,
     remote: SocketAddr,
     /// The IP address as text, made at the first use.
     remote_ip: OnceLock<Arc<str>>,
@@ -76,7 +77,9 @@ pub struct TlsFacts {
 impl Facts {
     /// Those of a plaintext connection.
     fn new(remote: SocketAddr, local: SocketAddr) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             remote,
             remote_ip: OnceLock::new(),
             local,
@@ -136,6 +139,16 @@ impl Peer {
             ..TlsFacts::default()
         };
         Self::tls(remote, local, facts)
+    }
+
+    /// The number of this connection, which no other connection of the process has. It is not
+    /// zero.
+    #[cfg_attr(
+        not(feature = "rate-limit"),
+        allow(dead_code, reason = "for limits of one connection")
+    )]
+    pub(crate) fn number(&self) -> u64 {
+        self.0.number
     }
 
     /// The peer's address.

@@ -11,7 +11,8 @@ use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::verdict::{Guard, Question, Verdict, judge};
+use super::question::Question;
+use super::verdict::{Guard, Verdict, judge};
 use crate::context::Exchange;
 use crate::message::{GuardBody, LocalReply, polled_too_late};
 use crate::refusal_log;
@@ -88,7 +89,7 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let exchange = Exchange::from_request(&mut head);
-        ResponseFuture(match judge(&self.guard, &mut head, &exchange) {
+        let state = match judge(&self.guard, &mut head, &exchange) {
             Verdict::Pass => State::Inner(self.inner.call(Request::from_parts(head, body))),
             Verdict::Refuse(reply) => State::Refused(refuse(reply, &head, &exchange)),
             Verdict::Ask(question) => {
@@ -98,10 +99,14 @@ where
                     request: Request::from_parts(head, body),
                     // INVARIANT: this service is ready; its clone may not be.
                     service: mem::replace(&mut self.inner, clone),
-                    exchange,
+                    exchange: exchange.clone(),
                 }))
             }
-        })
+        };
+        ResponseFuture {
+            state,
+            with_headers: exchange.has_response_headers().then_some(exchange),
+        }
     }
 }
 
@@ -120,9 +125,15 @@ fn refuse<B>(reply: LocalReply, head: &Parts, exchange: &Exchange) -> Response<G
 /// When it is polled after it has ended.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<S, ReqBody, ResBody>(#[pin] State<S, ReqBody, ResBody>)
+pub struct ResponseFuture<S, ReqBody, ResBody>
 where
-    S: Service<Request<ReqBody>>;
+    S: Service<Request<ReqBody>>,
+{
+    #[pin]
+    state: State<S, ReqBody, ResBody>,
+    /// Where the guard has set headers of the response.
+    with_headers: Option<Exchange>,
+}
 
 #[pin_project(project = StateProj, project_replace = StateReplace)]
 enum State<S, ReqBody, ResBody>
@@ -151,7 +162,8 @@ where
     type Output = Result<Response<GuardBody<ResBody>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().0;
+        let this = self.project();
+        let mut state = this.state;
         if let StateProj::Asking(asking) = state.as_mut().project() {
             let answer = ready!(Pin::new(&mut asking.question).poll(cx));
             let StateReplace::Asking(asking) = state.as_mut().project_replace(State::Ended) else {
@@ -164,21 +176,24 @@ where
                 ..
             } = *asking;
             let (mut head, body) = request.into_parts();
-            state.set(match answer.apply(&mut head, &exchange) {
+            let applied = answer.apply(&mut head, &exchange);
+            state.set(match applied {
                 Ok(()) => State::Inner(service.call(Request::from_parts(head, body))),
                 Err(reply) => State::Refused(refuse(reply, &head, &exchange)),
             });
+            *this.with_headers = exchange.has_response_headers().then_some(exchange);
         }
-        if let StateProj::Inner(future) = state.as_mut().project() {
-            let response = ready!(future.poll(cx))?;
-            return Poll::Ready(Ok(response.map(GuardBody::inner)));
+        let mut response = if let StateProj::Inner(future) = state.as_mut().project() {
+            ready!(future.poll(cx))?.map(GuardBody::inner)
+        } else if let StateReplace::Refused(response) = state.project_replace(State::Ended) {
+            response
+        } else {
+            polled_too_late("ResponseFuture")
+        };
+        if let Some(exchange) = this.with_headers {
+            exchange.put_response_headers(response.headers_mut());
         }
-        match state.project_replace(State::Ended) {
-            StateReplace::Refused(response) => Poll::Ready(Ok(response)),
-            StateReplace::Inner(_) | StateReplace::Asking(_) | StateReplace::Ended => {
-                polled_too_late("ResponseFuture")
-            }
-        }
+        Poll::Ready(Ok(response))
     }
 }
 

@@ -73,11 +73,21 @@
 //! # Ok(()) }
 //! ```
 
+mod answer;
 mod layer;
+mod question;
+mod request;
 mod verdict;
 
+pub use answer::{Answer, Change};
 pub use layer::{GuardLayer, Guarded, ResponseFuture};
-pub use verdict::{Answer, Change, Guard, Question, Verdict};
+pub use question::{BodyPrefix, Question};
+pub use request::RequestAttributes;
+pub use verdict::{Guard, Verdict};
 
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use verdict::{judge, panicked};
+pub(crate) use answer::panicked;
+#[cfg(any(feature = "rate-limit", feature = "rbac"))]
+pub(crate) use request::judged_target;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use verdict::judge;

@@ -1,26 +1,50 @@
 //! Counts what is read from a request's body.
 
+use std::fmt;
+#[cfg(all(feature = "server", feature = "client"))]
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
+#[cfg(all(feature = "server", feature = "client"))]
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
+use self::read_ahead::ReadAhead;
 use super::grpc_messages::GrpcMessages;
 use super::is_grpc;
+
+mod read_ahead;
 
 /// A request body that counts the bytes and the gRPC messages that are read from it.
 ///
 /// What the service never reads is not counted.
 #[pin_project]
-#[derive(Debug)]
-pub struct CountingBody<B> {
+pub struct CountingBody<B: Body> {
     #[pin]
-    inner: B,
+    inner: Inner<B>,
+    tally: Tally,
+    /// What was read before the service got the body.
+    ahead: Option<Box<ReadAhead<B::Data>>>,
+}
+
+/// The body itself.
+#[pin_project(project = InnerProj)]
+enum Inner<B> {
+    Held(#[pin] B),
+    /// Where a guard reads the beginning, before the service gets the body: then it must not move.
+    Moved(Pin<Box<B>>),
+    Gone,
+}
+
+/// What is done with each frame as it comes.
+#[derive(Debug)]
+struct Tally {
     count: ByteCount,
     /// `Some` only for a gRPC body.
     messages: Option<GrpcMessages>,
@@ -71,7 +95,7 @@ impl<B: Body> CountingBody<B> {
     /// As [`wrap`](Self::wrap), for a body whose request has these headers.
     pub fn under(headers: &HeaderMap, inner: B) -> (Self, ByteCount) {
         let (mut body, count) = Self::new(inner);
-        body.messages = is_grpc(headers).then(GrpcMessages::default);
+        body.tally.messages = is_grpc(headers).then(GrpcMessages::default);
         (body, count)
     }
 
@@ -82,10 +106,13 @@ impl<B: Body> CountingBody<B> {
             false => ByteCount(Count::Shared(Arc::default())),
         };
         let body = Self {
-            inner,
-            count: count.clone(),
-            messages: None,
-            sieve: None,
+            inner: Inner::Held(inner),
+            tally: Tally {
+                count: count.clone(),
+                messages: None,
+                sieve: None,
+            },
+            ahead: None,
         };
         (body, count)
     }
@@ -99,15 +126,66 @@ impl<B: Body> CountingBody<B> {
     ) {
         if !self.inner.is_end_stream() {
             let names = Arc::clone(names);
-            self.sieve = Some(Sieve { remove, names });
+            self.tally.sieve = Some(Sieve { remove, names });
+        }
+    }
+
+    /// Reads the beginning of the body for a guard, until the body ends or more than `max_bytes`
+    /// have come. The service still gets the whole body.
+    ///
+    /// `None` if the body breaks off, or is made of pieces that cannot be read twice.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn poll_read_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+        max_bytes: usize,
+    ) -> Poll<Option<(Bytes, bool)>> {
+        loop {
+            let read = self.ahead.get_or_insert_default();
+            let bytes = read.left();
+            let is_whole = read.has_ended() || self.inner.is_end_stream();
+            if bytes > max_bytes || is_whole {
+                let beginning = read.beginning(max_bytes);
+                let is_whole = is_whole && bytes <= max_bytes;
+                return Poll::Ready(beginning.map(|beginning| (beginning, is_whole)));
+            }
+            let polled = ready!(self.inner.poll_in_place(cx));
+            match self.tally.see(polled) {
+                Some(Ok(frame)) => read.push(Some(frame)),
+                Some(Err(_)) => return Poll::Ready(None),
+                None => read.push(None),
+            }
         }
     }
 
     /// Whether this is the body of a gRPC request.
     pub const fn is_grpc(&self) -> bool {
-        self.messages.is_some()
+        self.tally.messages.is_some()
     }
 }
+
+impl Tally {
+    /// Counts a frame, and takes from trailers what the service must not see.
+    fn see<D: Buf, E>(&mut self, polled: Polled<D, E>) -> Polled<D, E> {
+        if let Some(Ok(frame)) = &polled
+            && let (Some(data), Count::Shared(counts)) = (frame.data_ref(), &self.count.0)
+        {
+            let bytes = data.remaining() as u64;
+            counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+            if let Some(messages) = &mut self.messages {
+                messages.see(data);
+                counts.messages.store(messages.count(), Ordering::Relaxed);
+            }
+        }
+        match (polled, &self.sieve) {
+            (Some(Ok(frame)), Some(sieve)) => sieve.sift(frame).map(Ok),
+            (polled, _) => polled,
+        }
+    }
+}
+
+/// What a body gives when it is polled.
+type Polled<D, E> = Option<Result<Frame<D>, E>>;
 
 impl Sieve {
     /// The frame without what is removed; `None` for trailers of which nothing is left.
@@ -148,6 +226,48 @@ impl ByteCount {
     }
 }
 
+impl<B: Body> Inner<B> {
+    /// Polls the body where it stays from now on.
+    #[cfg(all(feature = "server", feature = "client"))]
+    fn poll_in_place(&mut self, cx: &mut Context<'_>) -> Poll<Polled<B::Data, B::Error>> {
+        *self = match mem::replace(self, Self::Gone) {
+            Self::Held(body) => Self::Moved(Box::pin(body)),
+            other => other,
+        };
+        match self {
+            Self::Moved(body) => body.as_mut().poll_frame(cx),
+            Self::Held(_) | Self::Gone => Poll::Ready(None),
+        }
+    }
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project() {
+            InnerProj::Held(body) => body.poll_frame(cx),
+            InnerProj::Moved(body) => body.as_mut().poll_frame(cx),
+            InnerProj::Gone => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Held(body) => body.is_end_stream(),
+            Self::Moved(body) => body.is_end_stream(),
+            Self::Gone => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Held(body) => body.size_hint(),
+            Self::Moved(body) => body.size_hint(),
+            Self::Gone => SizeHint::with_exact(0),
+        }
+    }
+}
+
 impl<B: Body> Body for CountingBody<B> {
     type Data = B::Data;
     type Error = B::Error;
@@ -157,29 +277,46 @@ impl<B: Body> Body for CountingBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let polled = ready!(this.inner.poll_frame(cx));
-        if let Some(Ok(frame)) = &polled
-            && let (Some(data), Count::Shared(counts)) = (frame.data_ref(), &this.count.0)
-        {
-            let bytes = data.remaining() as u64;
-            counts.bytes.fetch_add(bytes, Ordering::Relaxed);
-            if let Some(messages) = this.messages {
-                messages.see(data);
-                counts.messages.store(messages.count(), Ordering::Relaxed);
+        if let Some(read) = this.ahead {
+            if let Some(frame) = read.pop() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if read.has_ended() {
+                return Poll::Ready(None);
             }
         }
-        Poll::Ready(match (polled, this.sieve) {
-            (Some(Ok(frame)), Some(sieve)) => sieve.sift(frame).map(Ok),
-            (polled, _) => polled,
-        })
+        let polled = ready!(this.inner.poll_frame(cx));
+        Poll::Ready(this.tally.see(polled))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.ahead {
+            Some(read) if !read.is_empty() => false,
+            Some(read) if read.has_ended() => true,
+            _ => self.inner.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let Some(read) = &self.ahead else {
+            return self.inner.size_hint();
+        };
+        let (bytes, inner) = (read.left() as u64, self.inner.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower().saturating_add(bytes));
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper.saturating_add(bytes));
+        }
+        hint
+    }
+}
+
+impl<B: Body> fmt::Debug for CountingBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("CountingBody");
+        shown
+            .field("count", &self.tally.count)
+            .finish_non_exhaustive()
     }
 }
 

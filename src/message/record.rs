@@ -121,6 +121,12 @@ impl<W: Watch> Record<W> {
         self.0.as_mut().map(|open| &mut open.watch)
     }
 
+    /// The exchange that the record got.
+    #[must_use]
+    pub fn exchange(&self) -> Option<&Exchange> {
+        self.0.as_ref()?.exchange.as_ref()
+    }
+
     /// The method of the request.
     #[must_use]
     pub fn method(&self) -> Method {

@@ -14,11 +14,11 @@ use super::{GrpcStatus, GuardBody, ResponseFlags, is_grpc};
 #[must_use]
 pub struct LocalReply {
     status: StatusCode,
-    body: Cow<'static, str>,
+    body: Bytes,
     details: Arc<str>,
     flags: ResponseFlags,
     // Boxed, so that a verdict that may hold a reply stays small.
-    header: Option<Box<(HeaderName, HeaderValue)>>,
+    headers: Option<Box<HeaderMap>>,
     grpc_status: GrpcStatus,
 }
 
@@ -30,12 +30,22 @@ impl LocalReply {
         body: impl Into<Cow<'static, str>>,
         details: impl Into<Arc<str>>,
     ) -> Self {
+        let body = match body.into() {
+            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            Cow::Owned(text) => Bytes::from(text),
+        };
+        Self::from_bytes(status, body, details)
+    }
+
+    /// A reply with a body of any bytes. It is sent as `text/plain` unless its [headers](Self::headers)
+    /// have another `content-type`.
+    pub fn from_bytes(status: StatusCode, body: Bytes, details: impl Into<Arc<str>>) -> Self {
         Self {
             status,
-            body: body.into(),
+            body,
             details: details.into(),
             flags: ResponseFlags::none(),
-            header: None,
+            headers: None,
             grpc_status: GrpcStatus::from_http(status),
         }
     }
@@ -53,9 +63,16 @@ impl LocalReply {
         self
     }
 
-    /// Adds a header, such as `www-authenticate`.
+    /// Sets a header, such as `www-authenticate`.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some(Box::new((name, value)));
+        self.headers.get_or_insert_default().insert(name, value);
+        self
+    }
+
+    /// Adds headers. The reply's own `content-length` stays; with a gRPC caller, so do
+    /// `content-type`, `grpc-status` and `grpc-message`.
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        self.headers.get_or_insert_default().extend(headers);
         self
     }
 
@@ -65,10 +82,10 @@ impl LocalReply {
         self.status
     }
 
-    /// The text of the body.
+    /// The text of the body; empty if the body is not UTF-8.
     #[must_use]
     pub fn body(&self) -> &str {
-        &self.body
+        str::from_utf8(&self.body).unwrap_or_default()
     }
 
     /// Envoy's response code details.
@@ -99,38 +116,53 @@ impl LocalReply {
     #[must_use]
     pub fn into_response_as<B>(self, is_grpc: bool, method: &Method) -> Response<GuardBody<B>> {
         let mut response = if is_grpc {
-            grpc_response(self.grpc_status, &self.body)
+            grpc_response(self.grpc_status, self.body())
         } else {
             text_response(self.status, self.body, method)
         };
         if !self.flags.is_empty() {
             response.extensions_mut().insert(self.flags);
         }
-        if let Some(header) = self.header {
-            let (name, value) = *header;
-            response.headers_mut().insert(name, value);
+        if let Some(headers) = self.headers {
+            put(*headers, is_grpc, response.headers_mut());
         }
         response
     }
 }
 
-fn text_response<B>(
-    status: StatusCode,
-    text: Cow<'static, str>,
-    method: &Method,
-) -> Response<GuardBody<B>> {
-    let text = match text {
-        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
-    };
+/// Adds a reply's own headers, but not those that say how the reply is framed.
+fn put(added: HeaderMap, is_grpc: bool, headers: &mut HeaderMap) {
+    let mut current = None;
+    for (name, value) in added {
+        let is_new = name.is_some();
+        current = name.or(current);
+        let Some(name) = &current else { continue };
+        let frames = is_grpc
+            && (*name == header::CONTENT_TYPE || *name == GRPC_STATUS || *name == GRPC_MESSAGE);
+        if frames || *name == header::CONTENT_LENGTH {
+            continue;
+        }
+        if is_new {
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
+    }
+}
+
+fn text_response<B>(status: StatusCode, text: Bytes, method: &Method) -> Response<GuardBody<B>> {
+    let has_no_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let length = text.len();
-    let shown = if method == Method::HEAD {
+    let shown = if method == Method::HEAD || has_no_body {
         Bytes::new()
     } else {
         text
     };
     let mut response = Response::new(GuardBody::local(shown));
     *response.status_mut() = status;
+    if has_no_body {
+        return response;
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
     if length > 0 {

@@ -4,18 +4,17 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{StatusCode, Uri};
 
-use super::RequestAttributes;
 use crate::context::Exchange;
 use crate::gate;
+use crate::guard::{RequestAttributes, judged_target};
 use crate::istio::Action;
 use crate::log_limit::limited;
 use crate::matcher::authority;
 use crate::message::{LocalReply, ResponseFlags};
-use crate::policy::{Attributes, Decision, Engine};
+use crate::policy::{CustomMatch, Decision, Engine};
 
 /// The steps of the policy guard: normalize the request, then ask the engine. Both
 /// [`RbacLayer`](super::RbacLayer) and the mesh run them.
@@ -39,8 +38,8 @@ impl PolicyCheck {
         self
     }
 
-    /// The external providers that policies name. They cannot be asked yet, so requests that need
-    /// them are refused. Callers should log them when they load policies.
+    /// The external providers that policies name. This guard cannot ask them, so it refuses requests
+    /// that need them. Callers should log them when they load policies.
     #[must_use]
     pub fn unasked_providers(engine: &Engine) -> BTreeSet<&str> {
         let chains = &engine.program().http;
@@ -52,12 +51,14 @@ impl PolicyCheck {
             .collect()
     }
 
-    /// Logs what [`unasked_providers`](Self::unasked_providers) finds.
-    pub(crate) fn warn_of_unasked_providers(engine: &Engine) {
-        for provider in Self::unasked_providers(engine) {
+    /// Logs what [`unasked_providers`](Self::unasked_providers) finds, without those that can be
+    /// asked.
+    pub(crate) fn warn_of_unasked_providers(engine: &Engine, is_asked: impl Fn(&str) -> bool) {
+        let providers = Self::unasked_providers(engine);
+        for provider in providers.into_iter().filter(|provider| !is_asked(provider)) {
             tracing::warn!(
                 provider,
-                "external authorization is not supported yet: requests for it are refused"
+                "the provider cannot be asked here: requests for it are refused"
             );
         }
     }
@@ -156,25 +157,53 @@ impl PolicyCheck {
         path: Option<&str>,
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
-        let Some(port) = exchange.peer().map(|peer| peer.local_addr().port()) else {
+        let customs = Self::custom_matches(engine, head, path, exchange);
+        let Some(custom) = customs.into_iter().next() else {
             return Ok(());
         };
-        if engine.program().http.get(port).custom.is_empty() {
-            return Ok(());
+        let reply = Self::refuse_custom(custom, exchange);
+        exchange.set_details(Arc::clone(reply.details()));
+        Err(reply)
+    }
+
+    /// The CUSTOM policies that want providers to be asked about the request, one for each
+    /// provider, in byte order of the providers.
+    pub(crate) fn custom_matches(
+        engine: &Engine,
+        head: &Parts,
+        path: Option<&str>,
+        exchange: &Exchange,
+    ) -> Vec<CustomMatch> {
+        let port = exchange.peer().map(|peer| peer.local_addr().port());
+        let asks = |port: u16| !engine.program().http.get(port).custom.is_empty();
+        if !port.is_some_and(asks) {
+            return Vec::new();
         }
-        let target = judged(path, &head.uri);
-        let verdict = match RequestAttributes::with_path(head, &target, exchange) {
-            Some(request) => {
-                let mut hosts = other_hosts(&request, exchange);
-                refuse_custom(engine, &request, exchange).and_then(|()| {
-                    hosts.try_for_each(|host| {
-                        refuse_custom(engine, &request.to_host(&host), exchange)
-                    })
-                })
-            }
-            None => Ok(()),
+        let target = judged_target(path, &head.uri);
+        let Some(request) = RequestAttributes::with_path(head, &target, exchange) else {
+            return Vec::new();
         };
-        verdict.inspect_err(|reply| exchange.set_details(Arc::clone(reply.details())))
+        let mut customs = engine.custom(&request);
+        for host in other_hosts(&request, exchange) {
+            for more in engine.custom(&request.to_host(&host)) {
+                if customs.iter().all(|known| known.provider != more.provider) {
+                    customs.push(more);
+                }
+            }
+        }
+        customs.sort_by(|one, other| one.provider.cmp(&other.provider));
+        customs
+    }
+
+    /// Refuses a request that needs an external provider, as Envoy does when the provider cannot be
+    /// reached.
+    pub(crate) fn refuse_custom(custom: CustomMatch, exchange: &Exchange) -> LocalReply {
+        let provider = custom.provider;
+        let details = format!("ext_authz_error{{provider[{provider}]_cannot_be_asked}}");
+        let decision = Decision::new(false, Some(Action::Custom), Some(custom.policy));
+        exchange.set_decision(decision);
+        LocalReply::new(StatusCode::FORBIDDEN, "", details)
+            .flags(ResponseFlags::UNAUTHORIZED_EXTERNAL)
     }
 
     /// Asks the engine about a request whose target is normalized and whose token is verified.
@@ -204,7 +233,7 @@ impl PolicyCheck {
     ) -> Result<(), LocalReply> {
         // The query is the request's own, because an earlier guard may have removed a token from
         // it.
-        let target = judged(path, &head.uri);
+        let target = judged_target(path, &head.uri);
         let verdict = match RequestAttributes::with_path(head, &target, exchange) {
             Some(request) => {
                 warn_without_port(exchange);
@@ -265,34 +294,6 @@ fn warn_without_port(exchange: &Exchange) {
             "a peer that was made by hand has the local port 0: \
              policies of single ports do not apply to its requests"
         );
-    }
-}
-
-/// Refuses a request that needs an external provider, as Envoy does when the provider cannot be
-/// reached.
-fn refuse_custom(
-    engine: &Engine,
-    attributes: &dyn Attributes,
-    exchange: &Exchange,
-) -> Result<(), LocalReply> {
-    let Some(custom) = engine.custom(attributes).into_iter().next() else {
-        return Ok(());
-    };
-    let provider = custom.provider;
-    let details = format!("ext_authz_error{{provider[{provider}]_cannot_be_asked}}");
-    let decision = Decision::new(false, Some(Action::Custom), Some(custom.policy));
-    exchange.set_decision(decision);
-    Err(LocalReply::new(StatusCode::FORBIDDEN, "", details)
-        .flags(ResponseFlags::UNAUTHORIZED_EXTERNAL))
-}
-
-/// The path and query that policy judges: the request's own, or another path with the request's
-/// query.
-fn judged<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
-    match (path, uri.query()) {
-        (None, _) => Cow::Borrowed(uri.path_and_query().map_or("/", PathAndQuery::as_str)),
-        (Some(path), None) => Cow::Borrowed(path),
-        (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
     }
 }
 

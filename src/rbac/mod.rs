@@ -71,8 +71,7 @@
 
 mod check;
 mod layer;
-mod request;
 
+pub use crate::guard::RequestAttributes;
 pub use check::PolicyCheck;
 pub use layer::{Rbac, RbacGuard, RbacLayer, ResponseFuture};
-pub use request::RequestAttributes;

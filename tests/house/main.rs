@@ -25,7 +25,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("log_limit", &[]),
     ("error_chain", &[]),
     ("peer_text", &[]),
+    ("bounded_cache", &[]),
     ("macros", &[]),
+    ("striped", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy", "log_limit"]),
@@ -44,7 +46,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("cel", &["identity", "policy"]),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
-    ("guard", &["context", "message", "refusal_log"]),
+    (
+        "guard",
+        &[
+            "identity",
+            "matcher",
+            "context",
+            "message",
+            "policy",
+            "refusal_log",
+            "log_limit",
+        ],
+    ),
     // What brings a request into one form; the guards of floor 3 judge that form.
     (
         "gate",
@@ -67,6 +80,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "jwt",
         &[
+            "bounded_cache",
             "identity",
             "matcher",
             "istio",
@@ -83,7 +97,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "rbac",
         &[
-            "identity",
             "matcher",
             "istio",
             "policy",
@@ -100,7 +113,33 @@ const ARROWS: &[(&str, &[&str])] = &[
         "propagation",
         &["identity", "matcher", "context", "message", "gate"],
     ),
-    ("metrics", &["identity", "context", "message"]),
+    ("metrics", &["identity", "context", "message", "striped"]),
+    (
+        "external",
+        &[
+            "istio",
+            "matcher",
+            "context",
+            "message",
+            "log_limit",
+            "error_chain",
+            "peer_text",
+            "policy",
+            "bounded_cache",
+        ],
+    ),
+    (
+        "rate_limit",
+        &[
+            "identity",
+            "policy",
+            "context",
+            "message",
+            "guard",
+            "log_limit",
+            "striped",
+        ],
+    ),
     ("source", &["istio", "policy"]),
     ("coverage", &["istio", "policy"]),
     ("vet", &["identity", "matcher", "istio", "policy", "gate"]),

@@ -36,6 +36,7 @@ use crate::message::{
 pub struct ResponseFuture<S, ReqBody, ResBody>
 where
     S: Service<Request<CountingBody<ReqBody>>>,
+    ReqBody: Body,
 {
     #[pin]
     state: State<S, ReqBody, ResBody>,
@@ -48,6 +49,7 @@ where
 enum State<S, ReqBody, ResBody>
 where
     S: Service<Request<CountingBody<ReqBody>>>,
+    ReqBody: Body,
 {
     Inner(#[pin] S::Future),
     /// Boxed, so that it does not enlarge the future of requests that ask no question.
@@ -57,7 +59,7 @@ where
 }
 
 /// A request that waits for a guard's question, with the ready service that will get it.
-pub(super) struct Asking<S, ReqBody> {
+pub(super) struct Asking<S, ReqBody: Body> {
     pub(super) waiting: Waiting,
     pub(super) inbound: Arc<Inbound>,
     pub(super) exchange: Exchange,
@@ -75,6 +77,7 @@ pub(super) fn call<F>(record: &mut Record, call: impl FnOnce() -> F) -> thread::
 impl<S, ReqBody, ResBody> ResponseFuture<S, ReqBody, ResBody>
 where
     S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
+    ReqBody: Body,
 {
     pub(super) fn called(called: thread::Result<S::Future>, record: Record, is_grpc: bool) -> Self {
         match called {
@@ -107,6 +110,7 @@ where
 impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody, ResBody>
 where
     S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
+    ReqBody: Body,
     ResBody: Body<Data = Bytes>,
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
@@ -120,9 +124,10 @@ where
                     inbound,
                     exchange,
                     head,
+                    body,
                     ..
                 } = &mut **asking;
-                ready!(waiting.poll(cx, inbound, head, exchange, this.record))
+                ready!(waiting.poll(cx, inbound, head, body, exchange, this.record))
             };
             let StateReplace::Asking(asking) = this.state.as_mut().project_replace(State::Ended)
             else {
@@ -144,7 +149,7 @@ where
                 Err(reply) => State::Local(refuse(reply, this.record, *this.is_grpc)),
             });
         }
-        let response = match this.state.as_mut().project() {
+        let mut response = match this.state.as_mut().project() {
             StateProj::Inner(_) => {
                 let state = &mut this.state;
                 match call(this.record, || poll_inner(state, cx)) {
@@ -167,6 +172,9 @@ where
                 _ => polled_too_late("ResponseFuture"),
             },
         };
+        if let Some(exchange) = this.record.exchange() {
+            exchange.put_response_headers(response.headers_mut());
+        }
         let answer = mem::take(this.record).answer(response);
         Poll::Ready(Ok(answer.map(ResponseBody)))
     }
@@ -180,6 +188,7 @@ fn poll_inner<S, ReqBody, ResBody>(
 ) -> Poll<Result<Response<ResBody>, S::Error>>
 where
     S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
+    ReqBody: Body,
 {
     let StateProj::Inner(future) = state.as_mut().project() else {
         polled_too_late("ResponseFuture")
@@ -197,6 +206,7 @@ where
 impl<S, ReqBody, ResBody> PinnedDrop for ResponseFuture<S, ReqBody, ResBody>
 where
     S: Service<Request<CountingBody<ReqBody>>>,
+    ReqBody: Body,
 {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
@@ -207,6 +217,7 @@ where
 impl<S, ReqBody, ResBody> fmt::Debug for ResponseFuture<S, ReqBody, ResBody>
 where
     S: Service<Request<CountingBody<ReqBody>>>,
+    ReqBody: Body,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()

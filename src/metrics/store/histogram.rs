@@ -1,7 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::cell::take;
-
 /// One stripe's part of the three histograms of a series.
 ///
 /// A request touches few cache lines because of the order of the cells, which start on a line. The
@@ -145,6 +143,13 @@ const BUCKETS: usize = 20;
 
 /// How many buckets of durations come before the sizes.
 const SHORT_DURATIONS: usize = 9;
+
+/// Moves a count from one cell to another, while others may be adding to both.
+pub(in crate::metrics) fn take(to: &AtomicU64, from: &AtomicU64) {
+    if from.load(Ordering::Relaxed) > 0 {
+        to.fetch_add(from.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,6 @@
 //! The series of the process: their labels, their cells, and the table that finds them.
 
 pub(in crate::metrics) mod append_only_map;
-pub(in crate::metrics) mod cell;
 pub(in crate::metrics) mod histogram;
 pub(in crate::metrics) mod labels;
 pub(in crate::metrics) mod metric_type;

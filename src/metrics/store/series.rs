@@ -1,11 +1,12 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::append_only_map::AppendOnlyMap;
-use super::cell::{Striped, take};
-use super::histogram::{RequestCells, RequestTotals};
+
+use super::histogram::{RequestCells, RequestTotals, take};
 use super::labels::OutcomeLabels;
 use super::visibility::Visibility;
 use crate::message::ResponseFlags;
+use crate::striped::Striped;
 
 /// The number of a [`Base`] in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,6 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::append_only_map::AppendOnlyMap;
-use super::cell::Striped;
 use super::histogram::Observed;
 use super::labels::{BaseLabels, OutcomeLabels};
 use super::series::{
@@ -17,6 +16,7 @@ use super::series::{
 };
 use super::visibility::Visibility;
 use crate::message::ResponseFlags;
+use crate::striped::Striped;
 
 /// Every series of the request and connection families.
 ///

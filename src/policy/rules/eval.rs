@@ -109,7 +109,7 @@ pub(in crate::policy) fn any_peer_name(
 }
 
 /// The path without its query.
-pub(in crate::policy) fn url_path(request: &dyn Attributes) -> Option<&str> {
+pub(crate) fn url_path(request: &dyn Attributes) -> Option<&str> {
     before_query(request.path()?)
 }
 
@@ -123,7 +123,8 @@ fn url_path_matches(matcher: &StringMatcher, request: &dyn Attributes) -> bool {
     url_path(request).is_some_and(|path| matcher.matches(path.as_bytes()))
 }
 
-fn header_matches(matcher: &HeaderMatcher, request: &dyn Attributes) -> bool {
+/// Whether a test of one header passes.
+pub(crate) fn header_matches(matcher: &HeaderMatcher, request: &dyn Attributes) -> bool {
     let mut present = false;
     let mut matched = any_value(request, &matcher.name, &mut |value| {
         present = true;
@@ -152,7 +153,7 @@ fn test_matches(test: &HeaderTest, value: &[u8]) -> bool {
 
 /// Calls `visit` with each value of a header or pseudo-header until it returns `true`. Envoy knows
 /// `host` as `:authority`.
-pub(in crate::policy) fn any_value(
+pub(crate) fn any_value(
     request: &dyn Attributes,
     name: &str,
     visit: &mut dyn FnMut(&[u8]) -> bool,

@@ -4,6 +4,7 @@ mod extractors;
 mod gate;
 mod gate_and_policy;
 mod guards_that_ask;
+mod guards_that_read;
 mod header_trust;
 mod layers_alone;
 mod nested;

@@ -7,7 +7,7 @@ use crate::matcher::{Cidr, StringMatcher};
 
 /// A string pattern: `*` anything but the empty text, `*x` suffix, `x*` prefix, else exact. Nothing
 /// else is special.
-pub(in crate::policy::compile) fn pattern(value: &str) -> StringMatcher {
+pub(in crate::policy) fn pattern(value: &str) -> StringMatcher {
     match Pattern::new(value) {
         Pattern::Present => StringMatcher::non_empty(),
         Pattern::Suffix(suffix) => StringMatcher::suffix(suffix),

@@ -1,5 +1,7 @@
+//! Counts that many threads write at once.
+
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Cells of one series, with one copy for each stripe of threads, so that threads which count the
 /// same thing do not contend for a cache line.
@@ -7,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// A thread keeps its stripe for life. A stripe's copy is made when its first thread counts, so
 /// that a series which one thread counts has one copy.
 #[derive(Debug)]
-pub(in crate::metrics) struct Striped<T> {
+pub(crate) struct Striped<T> {
     stripes: [OnceLock<Box<Line<T>>>; STRIPES],
 }
 
@@ -17,19 +19,19 @@ pub(in crate::metrics) struct Striped<T> {
 struct Line<T>(T);
 
 impl<T: Default> Striped<T> {
-    pub(in crate::metrics) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             stripes: [const { OnceLock::new() }; STRIPES],
         }
     }
 
     /// This thread's copy. The only allocation is the one at the stripe's first use.
-    pub(in crate::metrics) fn local(&self) -> Option<&T> {
+    pub(crate) fn local(&self) -> Option<&T> {
         let stripe = self.stripes.get(stripe())?;
         Some(&stripe.get_or_init(Box::default).0)
     }
 
-    pub(in crate::metrics) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.stripes
             .iter()
             .filter_map(|stripe| stripe.get().map(|line| &line.0))
@@ -47,15 +49,10 @@ fn stripe() -> usize {
     STRIPE.try_with(|stripe| *stripe).unwrap_or(0)
 }
 
-/// Moves a count from one cell to another, while others may be adding to both.
-pub(in crate::metrics) fn take(to: &AtomicU64, from: &AtomicU64) {
-    if from.load(Ordering::Relaxed) > 0 {
-        to.fetch_add(from.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,158 @@
+//! Runs the actions of one descriptor.
+
+use std::sync::Arc;
+
+use super::value;
+use crate::identity::Workload;
+use crate::policy::Attributes;
+use crate::policy::eval::{header_matches, url_path};
+use crate::policy::limit::{Action, Descriptor, Fallback};
+
+/// Receives the entries of a descriptor, in order.
+pub(crate) trait Sink {
+    /// Takes one entry. The value is what the request says, and any bytes.
+    fn entry(&mut self, key: &str, value: &[u8]);
+}
+
+/// A request, as limits see it.
+#[derive(Clone, Copy)]
+pub(crate) struct LimitRequest<'a>(&'a dyn Attributes);
+
+impl<'a> LimitRequest<'a> {
+    pub(crate) fn new(attributes: &'a dyn Attributes) -> Self {
+        Self(attributes)
+    }
+}
+
+/// What became of a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// It has at least one entry.
+    Entries,
+    /// The request has no such descriptor: forget what the sink has got.
+    Dropped,
+}
+
+/// The actions of one descriptor. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Actions {
+    actions: Arc<[Action]>,
+    /// The value of `source_cluster`.
+    own_cluster: Arc<str>,
+}
+
+impl Actions {
+    /// The actions of a descriptor of this workload.
+    pub(crate) fn new(descriptor: &Descriptor, workload: &Workload) -> Self {
+        let (service, namespace) = (workload.canonical_service(), workload.namespace());
+        Self {
+            actions: descriptor.actions.as_slice().into(),
+            own_cluster: format!("{service}.{namespace}").into(),
+        }
+    }
+
+    /// Writes the entries of a request's descriptor. As in Envoy, an action without a value drops
+    /// the descriptor unless it says otherwise. A descriptor without entries is dropped, too: Envoy
+    /// sends it although the message forbids it.
+    ///
+    /// Values of more than 128 bytes that have to be put together cost an allocation.
+    pub(crate) fn write(&self, request: LimitRequest<'_>, sink: &mut impl Sink) -> Made {
+        let mut made = Made::Dropped;
+        for action in &*self.actions {
+            match self.entry(action, request.0, sink) {
+                Entry::Written => made = Made::Entries,
+                Entry::LeftOut => {}
+                Entry::Failed => return Made::Dropped,
+            }
+        }
+        made
+    }
+
+    fn entry(&self, action: &Action, request: &dyn Attributes, sink: &mut impl Sink) -> Entry {
+        let key = action.key();
+        let visit = &mut |value: &[u8]| sink.entry(key, value);
+        let (found, fallback) = match action {
+            Action::SourceCluster => {
+                visit(self.own_cluster.as_bytes());
+                (true, &Fallback::Drop)
+            }
+            Action::DestinationCluster => {
+                let found = value::destination_cluster(request, visit);
+                (found, &Fallback::Drop)
+            }
+            Action::RequestHeader { name, fallback, .. } => {
+                (value::header(request, name, visit), fallback)
+            }
+            Action::QueryParameter { name, fallback, .. } => {
+                (value::query_parameter(request, name, visit), fallback)
+            }
+            Action::QueryMatch {
+                value,
+                expect,
+                parameters,
+                ..
+            } => {
+                let agree = value::query_matches(request, parameters);
+                (fixed(value, agree == *expect, visit), &Fallback::Drop)
+            }
+            Action::RemoteAddress => (value::remote_address(request, visit), &Fallback::Drop),
+            Action::MaskedRemoteAddress { v4, v6 } => {
+                let found = value::masked_remote_address(request, (*v4, *v6), visit);
+                (found, &Fallback::Drop)
+            }
+            Action::GenericKey { value, .. } => (fixed(value, true, visit), &Fallback::Drop),
+            Action::HeaderMatch {
+                value,
+                expect,
+                headers,
+                ..
+            } => {
+                let mut headers = headers.iter();
+                let agree = headers.all(|matcher| header_matches(matcher, request));
+                (fixed(value, agree == *expect, visit), &Fallback::Drop)
+            }
+            Action::Metadata {
+                filter,
+                path,
+                fallback,
+                ..
+            } => (value::metadata(request, filter, path, visit), fallback),
+            Action::Method => (value::method(request, visit), &Fallback::Drop),
+            Action::Host => (value::host(request, visit), &Fallback::Drop),
+            Action::Path { patterns } => {
+                let path = url_path(request).unwrap_or_default();
+                let pattern = patterns.iter().find(|pattern| pattern.matches(path));
+                let text = pattern.map_or("", |pattern| pattern.as_str());
+                (fixed(text, pattern.is_some(), visit), &Fallback::Drop)
+            }
+            Action::Principal { fallback } => (value::principal(request, visit), fallback),
+            Action::RequestPrincipal { fallback } => {
+                (value::request_principal(request, visit), fallback)
+            }
+            Action::Claim { path, fallback, .. } => (value::claim(request, path, visit), fallback),
+        };
+        match (found, fallback) {
+            (true, _) => Entry::Written,
+            (false, Fallback::Drop) => Entry::Failed,
+            (false, Fallback::Skip) => Entry::LeftOut,
+            (false, Fallback::Value(value)) => {
+                visit(value.as_bytes());
+                Entry::Written
+            }
+        }
+    }
+}
+
+enum Entry {
+    Written,
+    LeftOut,
+    Failed,
+}
+
+/// Gives a value that is written in the action, if it applies.
+fn fixed(value: &str, applies: bool, visit: &mut dyn FnMut(&[u8])) -> bool {
+    if applies {
+        visit(value.as_bytes());
+    }
+    applies
+}

@@ -1,0 +1,243 @@
+//! One local limit: its buckets, and which of them a request takes a token from.
+
+use std::cmp::Reverse;
+
+use smallvec::SmallVec;
+
+use super::actions::{Made, Sink};
+use super::bucket::{Bucket, Level, Rate, Tick};
+use super::candidates::Candidates;
+use super::key::{Key, Keys};
+use super::table::{Answer, KeyTable};
+use crate::policy::limit::{Local, LocalDescriptor, TokenBucket};
+
+/// What one limit lets through, counted in this process; Envoy's `local_ratelimit`.
+///
+/// A request takes a token from the bucket of each of its descriptors that the limit knows, the
+/// slowest bucket first, and then from the default bucket. The first bucket without a token refuses
+/// it, and the buckets behind keep theirs.
+#[derive(Debug)]
+pub(crate) struct LocalLimit {
+    default: Option<Counted>,
+    /// The slowest first.
+    descriptors: Box<[Described]>,
+    always_consume_default: bool,
+    per_connection: bool,
+    keys: Keys,
+}
+
+/// The bucket, or the buckets, of one rate.
+#[derive(Debug)]
+struct Counted {
+    rate: Rate,
+    buckets: Buckets,
+}
+
+#[derive(Debug)]
+enum Buckets {
+    One(Bucket),
+    ByKey(Box<KeyTable>),
+}
+
+#[derive(Debug)]
+struct Described {
+    /// Keys and values. An empty value stands for any.
+    entries: Box<[(Box<str>, Box<[u8]>)]>,
+    /// Its place among the descriptors as they were written; those without an empty value come
+    /// before all others.
+    rank: (bool, usize),
+    counted: Counted,
+}
+
+impl LocalLimit {
+    pub(crate) fn new(spec: &Local) -> Self {
+        let counted = |bucket: &TokenBucket, by_key: bool| Counted {
+            rate: Rate::new(bucket),
+            buckets: match by_key || spec.per_connection {
+                true => Buckets::ByKey(Box::new(KeyTable::new(spec.max_keys))),
+                false => Buckets::One(Bucket::default()),
+            },
+        };
+        let described = |(index, descriptor): (usize, &LocalDescriptor)| {
+            let entries = descriptor.entries.iter();
+            let by_key = entries.clone().any(|(_, value)| value.is_empty());
+            let entries =
+                entries.map(|(key, value)| (key.as_str().into(), value.as_bytes().into()));
+            Described {
+                entries: entries.collect(),
+                rank: (by_key, index),
+                counted: counted(&descriptor.bucket, by_key),
+            }
+        };
+        let descriptors = spec.descriptors.iter().enumerate().map(described);
+        let mut descriptors: Box<[_]> = descriptors.collect();
+        descriptors.sort_by_key(|described| Reverse(described.counted.rate.per_token()));
+        Self {
+            default: spec.bucket.as_ref().map(|bucket| counted(bucket, false)),
+            descriptors,
+            always_consume_default: spec.always_consume_default,
+            per_connection: spec.per_connection,
+            keys: Keys::default(),
+        }
+    }
+
+    /// Begins to judge a request on the connection of this number.
+    pub(crate) fn matches(&self, connection: u64) -> Matches<'_> {
+        let mut key = self.keys.begin();
+        if self.per_connection {
+            key.add_number(connection);
+        }
+        Matches {
+            limit: self,
+            key,
+            found: SmallVec::new(),
+        }
+    }
+
+    /// How many keys have a bucket.
+    pub(crate) fn keys(&self) -> usize {
+        let described = self.descriptors.iter().map(|described| &described.counted);
+        let all = self.default.iter().chain(described);
+        all.map(|counted| match &counted.buckets {
+            Buckets::One(_) => 0,
+            Buckets::ByKey(table) => table.keys(),
+        })
+        .sum()
+    }
+}
+
+impl Counted {
+    fn take(&self, key: &dyn Fn() -> u64, now: Tick) -> Answer {
+        match &self.buckets {
+            Buckets::One(bucket) => Answer {
+                taken: bucket.take(&self.rate, now),
+                is_overflow: false,
+            },
+            Buckets::ByKey(table) => table.take(key(), &self.rate, now),
+        }
+    }
+}
+
+/// The buckets of a limit that a request takes tokens from.
+#[derive(Debug)]
+pub(crate) struct Matches<'a> {
+    limit: &'a LocalLimit,
+    /// What all keys of the request begin with.
+    key: Key,
+    /// The indexes of descriptors, and the keys of their buckets.
+    found: SmallVec<[(usize, u64); 4]>,
+}
+
+impl Matches<'_> {
+    /// Adds one descriptor of the request, whose entries `write` writes.
+    pub(crate) fn add(&mut self, write: impl FnOnce(&mut Matching<'_>) -> Made) {
+        if self.limit.descriptors.is_empty() {
+            return;
+        }
+        let mut matching = Matching {
+            descriptors: &self.limit.descriptors,
+            candidates: Candidates::all(self.limit.descriptors.len()),
+            position: 0,
+            key: self.key.clone(),
+        };
+        if write(&mut matching) == Made::Entries
+            && let Some(index) = matching.best()
+        {
+            self.found.push((index, matching.key.finish()));
+        }
+    }
+
+    /// Takes the tokens. What is left is worked out only if it is wanted.
+    pub(crate) fn judge(mut self, now: Tick, wants_level: bool) -> Judged {
+        // The slowest bucket first, as in Envoy.
+        self.found.sort_unstable_by_key(|(index, _)| *index);
+        let limit = self.limit;
+        let mut judged = Judged::default();
+        let mut take = |counted: &Counted, key: &dyn Fn() -> u64| {
+            let answer = counted.take(key, now);
+            let level = || counted.rate.level(answer.taken.full_at, now);
+            judged.add(answer, wants_level.then(level));
+            answer.taken.is_taken
+        };
+        let found = self.found.iter();
+        let mut found =
+            found.filter_map(|(index, key)| Some((limit.descriptors.get(*index)?, key)));
+        let asks_default = limit.always_consume_default || self.found.is_empty();
+        if found.all(|(described, key)| take(&described.counted, &|| *key))
+            && let Some(default) = limit.default.as_ref().filter(|_| asks_default)
+        {
+            take(default, &|| self.key.finish());
+        }
+        judged
+    }
+}
+
+/// One descriptor of a request while it is compared with those of a limit.
+#[derive(Debug)]
+pub(crate) struct Matching<'a> {
+    descriptors: &'a [Described],
+    /// Which descriptors are equal so far.
+    candidates: Candidates,
+    position: usize,
+    key: Key,
+}
+
+impl Matching<'_> {
+    /// The descriptor that equals the request's. One whose values are all written is better than
+    /// one with an empty value; among those, the first counts.
+    fn best(&self) -> Option<usize> {
+        let indexes = self.candidates.iter();
+        let described = indexes.filter_map(|index| Some((index, self.descriptors.get(index)?)));
+        described
+            .filter(|(_, described)| described.entries.len() == self.position)
+            .min_by_key(|(_, described)| described.rank)
+            .map(|(index, _)| index)
+    }
+}
+
+impl Sink for Matching<'_> {
+    fn entry(&mut self, key: &str, value: &[u8]) {
+        let Self {
+            descriptors,
+            candidates,
+            position,
+            ..
+        } = self;
+        candidates.retain(|index| {
+            let described = descriptors.get(index);
+            let entry = described.and_then(|described| described.entries.get(*position));
+            entry.is_some_and(|(wanted, any)| {
+                **wanted == *key && (any.is_empty() || **any == *value)
+            })
+        });
+        self.position += 1;
+        self.key.add(value);
+    }
+}
+
+/// The answer of a local limit to a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// Whether a bucket had no token.
+    pub(crate) is_refused: bool,
+    /// Whether a value found no bucket of its own.
+    pub(crate) is_overflow: bool,
+    /// What is left in the bucket that refuses, or else in the one with the least tokens; `None` if
+    /// no bucket was asked.
+    pub(crate) level: Option<Level>,
+}
+
+impl Judged {
+    fn add(&mut self, answer: Answer, level: Option<Level>) {
+        let is_taken = answer.taken.is_taken;
+        self.is_overflow |= answer.is_overflow;
+        self.is_refused |= !is_taken;
+        let is_less = |level: &Level| self.level.is_none_or(|least| level.left < least.left);
+        if let Some(level) = level.filter(|level| !is_taken || is_less(level)) {
+            self.level = Some(level);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
