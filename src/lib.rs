@@ -43,7 +43,12 @@ pub mod convert;
 pub mod coverage;
 #[cfg(feature = "diff")]
 pub mod diff;
-#[cfg(any(feature = "external", feature = "jwt", feature = "tls"))]
+#[cfg(any(
+    feature = "external",
+    feature = "jwt",
+    feature = "rate-limit-service",
+    feature = "tls"
+))]
 mod error_chain;
 #[cfg(feature = "external")]
 pub mod external;
