@@ -32,6 +32,8 @@
 #[macro_use]
 mod macros;
 
+#[cfg(feature = "rate-limit")]
+pub mod concurrency;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;

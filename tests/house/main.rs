@@ -111,6 +111,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["identity", "matcher", "context", "message", "gate"],
     ),
     ("metrics", &["identity", "context", "message", "striped"]),
+    ("concurrency", &["context", "message", "refusal_log"]),
     (
         "rate_limit",
         &[
