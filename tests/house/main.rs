@@ -114,6 +114,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["identity", "matcher", "context", "message", "gate"],
     ),
     ("metrics", &["identity", "context", "message", "striped"]),
+    ("concurrency", &["context", "message", "refusal_log"]),
     (
         "external",
         &[
