@@ -34,6 +34,8 @@ mod macros;
 
 #[cfg(any(feature = "external", feature = "jwt"))]
 mod bounded_cache;
+#[cfg(feature = "cel")]
+pub mod cel;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;

@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "peer_text",
         ],
     ),
+    ("cel", &["identity", "policy"]),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     (
         "guard",
@@ -157,7 +158,7 @@ const EVERYTHING: &[&str] = &["*"];
 
 /// Crates that a pure room must not know.
 const PURE: &[&str] = &[
-    "istio", "matcher", "identity", "policy", "convert", "coverage", "diff", "vet",
+    "istio", "matcher", "identity", "policy", "cel", "convert", "coverage", "diff", "vet",
 ];
 const IMPURE_CRATES: &[&str] = &[
     "http",
