@@ -208,7 +208,7 @@ impl<'p> Settings<'p> {
                 );
                 ("HTTP", common)
             }
-            ProviderKind::Other | ProviderKind::Expression(_) | ProviderKind::Application => {
+            ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Other => {
                 return None;
             }
         };

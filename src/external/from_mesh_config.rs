@@ -159,7 +159,6 @@ impl Definition {
                 Arc::new(grpc)
             }
             // INVARIANT: `new` makes no definition of these.
-            // INVARIANT: a definition is of one of the two kinds.
             ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Other => {
                 Arc::new(GrpcAuthorizer::new(client, origin))
             }

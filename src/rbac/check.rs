@@ -4,13 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{StatusCode, Uri};
 
 use crate::context::Exchange;
 use crate::gate;
-use crate::guard::RequestAttributes;
+use crate::guard::{RequestAttributes, judged_target};
 use crate::istio::Action;
 use crate::log_limit::limited;
 use crate::matcher::authority;
@@ -180,7 +179,7 @@ impl PolicyCheck {
         if !port.is_some_and(asks) {
             return Vec::new();
         }
-        let target = judged(path, &head.uri);
+        let target = judged_target(path, &head.uri);
         let Some(request) = RequestAttributes::with_path(head, &target, exchange) else {
             return Vec::new();
         };
@@ -234,7 +233,7 @@ impl PolicyCheck {
     ) -> Result<(), LocalReply> {
         // The query is the request's own, because an earlier guard may have removed a token from
         // it.
-        let target = judged(path, &head.uri);
+        let target = judged_target(path, &head.uri);
         let verdict = match RequestAttributes::with_path(head, &target, exchange) {
             Some(request) => {
                 warn_without_port(exchange);
@@ -278,7 +277,7 @@ impl PolicyCheck {
 }
 
 /// The other forms of the request's host that policy judges, where the gate asks for it (rule B-05).
-fn other_hosts<'a>(
+pub(crate) fn other_hosts<'a>(
     request: &RequestAttributes<'a>,
     exchange: &Exchange,
 ) -> impl Iterator<Item = Cow<'a, str>> {
@@ -295,16 +294,6 @@ fn warn_without_port(exchange: &Exchange) {
             "a peer that was made by hand has the local port 0: \
              policies of single ports do not apply to its requests"
         );
-    }
-}
-
-/// The path and query that policy judges: the request's own, or another path with the request's
-/// query.
-pub(crate) fn judged<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
-    match (path, uri.query()) {
-        (None, _) => Cow::Borrowed(uri.path_and_query().map_or("/", PathAndQuery::as_str)),
-        (Some(path), None) => Cow::Borrowed(path),
-        (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
     }
 }
 

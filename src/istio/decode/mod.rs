@@ -4,6 +4,7 @@
 // authorizer               Authorizer, of this crate
 // peer_authentication      PeerAuthentication
 // request_authentication   RequestAuthentication
+// rate_limit               RateLimit, of this crate; its descriptors: rate_limit_actions
 // legacy_*                 the kinds of 2018
 // mesh_config              MeshConfig
 // meta                     what all kinds have: name, namespace, selector
@@ -17,6 +18,8 @@ mod legacy_rbac;
 mod mesh_config;
 mod meta;
 mod peer_authentication;
+mod rate_limit;
+mod rate_limit_actions;
 mod request_authentication;
 mod value;
 
@@ -29,5 +32,6 @@ pub(super) use legacy_rbac::{rbac_config, service_role, service_role_binding};
 pub(super) use mesh_config::mesh_config;
 pub(super) use meta::{DOCUMENT, Scope, meta};
 pub(super) use peer_authentication::peer_authentication;
+pub(super) use rate_limit::rate_limit;
 pub(super) use request_authentication::request_authentication;
 pub(super) use value::required;

@@ -12,6 +12,7 @@ pub(super) enum ResourceKind {
     MeshPolicy,
     PeerAuthentication,
     Policy,
+    RateLimit,
     RbacConfig,
     RequestAuthentication,
     ServiceRole,
@@ -57,7 +58,10 @@ const GROUPS: &[Group] = &[
     Group {
         name: "mesh.tower",
         versions: &["v1"],
-        kinds: &[("Authorizer", ResourceKind::Authorizer)],
+        kinds: &[
+            ("Authorizer", ResourceKind::Authorizer),
+            ("RateLimit", ResourceKind::RateLimit),
+        ],
     },
 ];
 
@@ -153,6 +157,7 @@ impl ResourceKind {
             | Self::Authorizer
             | Self::PeerAuthentication
             | Self::Policy
+            | Self::RateLimit
             | Self::RbacConfig
             | Self::RequestAuthentication
             | Self::ServiceRole

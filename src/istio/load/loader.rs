@@ -288,6 +288,10 @@ impl Loader {
                 let config = decode::rbac_config(meta, spec);
                 push(&mut into.rbac_configs, named, config);
             }
+            ResourceKind::RateLimit => {
+                let limit = decode::rate_limit(meta, spec);
+                push(&mut into.rate_limits, named, limit);
+            }
             ResourceKind::ServiceRole => {
                 let role = decode::service_role(meta, spec);
                 push(&mut into.service_roles, named, role);

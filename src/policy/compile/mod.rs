@@ -17,6 +17,7 @@
 //!       text       string patterns, regexes, ports      claims      tests of a token's claims
 //!   mtls           PeerAuthentication -> modes
 //!   tokens         RequestAuthentication -> rules
+//!   limits         RateLimit -> limits
 //!   legacy/        the 2018 resources
 //! compiler         what all stages share: the mesh, the workload, the problems; trust_domain
 //! ```
@@ -25,6 +26,7 @@ mod authorization;
 mod compiler;
 mod custom;
 mod legacy;
+mod limits;
 mod mtls;
 mod pipeline;
 mod policies;

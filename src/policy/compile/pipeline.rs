@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::compiler::Compiler;
-use super::{authorization, legacy, mtls, tokens};
+use super::{authorization, legacy, limits, mtls, tokens};
 use crate::identity::Workload;
 use crate::istio::{MeshConfig, Problem, Problems, Resources};
 use crate::policy::{Authentication, PerPort, Program};
@@ -90,6 +90,7 @@ fn program(compiler: &mut Compiler<'_>, resources: &Resources) -> Program {
     let legacy = legacy::compile(compiler, resources, &replaced);
 
     let mut program = Program {
+        limits: limits::limits(compiler, &resources.rate_limits),
         path_normalization: compiler.mesh.path_normalization,
         ..Program::default()
     };

@@ -8,6 +8,7 @@ use crate::istio::{
     Action, AuthorizerCache, ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization,
     PrincipalBinding, Problem,
 };
+use crate::policy::limit::Limit;
 
 /// What the resources mean for one workload: the compiler's output, in Envoy's terms, before
 /// anything is indexed.
@@ -23,6 +24,8 @@ pub struct Program {
     /// Which connections are accepted, as PeerAuthentication and the legacy Policy say; `None`
     /// where no resource says anything.
     pub mtls: PerPort<Option<MtlsMode>>,
+    /// How many requests the workload takes. All of these apply.
+    pub limits: Vec<Arc<Limit>>,
     /// How request paths are normalized before they are judged.
     pub path_normalization: PathNormalization,
     /// Where the rules were written.
