@@ -162,7 +162,7 @@ impl Provider {
             }
             Ok(false) => {
                 self.counts.add(Kind::Denied);
-                Outcome::Refused(reply(&Denial::forbidden(), "ext_authz_denied"))
+                Outcome::Refused(denied(&Denial::forbidden()))
             }
             Err(error) => self.failed(&error),
         })
@@ -180,7 +180,7 @@ impl Provider {
             return Outcome::Allowed(Changes::new());
         };
         match &*decision {
-            Authorization::Denied(denial) => Outcome::Refused(reply(denial, "ext_authz_denied")),
+            Authorization::Denied(denial) => Outcome::Refused(denied(denial)),
             Authorization::Allowed(changes) => match check(changes, written) {
                 Ok(()) => Outcome::Allowed(changes.clone()),
                 Err(error) => self.failed(&error),
@@ -253,7 +253,7 @@ impl Provider {
             }
             Ok(Authorization::Denied(denial)) => {
                 self.counts.add(Kind::Denied);
-                Outcome::Refused(reply(denial.status(), &denial, "ext_authz_denied"))
+                Outcome::Refused(denied(&denial))
             }
             Err(error) => self.failed(&error),
         }
@@ -310,6 +310,10 @@ fn timed(changes: Changes, elapsed: Duration) -> Changes {
 }
 
 /// The reply to a caller whom a provider refuses.
+fn denied(denial: &Denial) -> LocalReply {
+    reply(denial.status(), denial, "ext_authz_denied")
+}
+
 fn reply(status: StatusCode, denial: &Denial, details: &'static str) -> LocalReply {
     let headers = denial.headers().iter().cloned();
     let headers: HeaderMap = headers.fold(HeaderMap::new(), |mut headers, (name, value)| {
