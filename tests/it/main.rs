@@ -10,6 +10,7 @@
     reason = "a test may panic"
 )]
 
+mod authorizer;
 mod client;
 mod external;
 mod jwt;
