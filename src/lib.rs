@@ -36,6 +36,8 @@ mod macros;
 mod bounded_cache;
 #[cfg(feature = "cel")]
 pub mod cel;
+#[cfg(feature = "rate-limit")]
+pub mod concurrency;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;

@@ -114,6 +114,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["identity", "matcher", "context", "message", "gate"],
     ),
     ("metrics", &["identity", "context", "message", "striped"]),
+    ("concurrency", &["context", "message", "refusal_log"]),
     (
         "external",
         &[
@@ -144,7 +145,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "striped",
         ],
     ),
-    ("source", &["istio", "policy"]),
+    ("source", &["istio", "policy", "cel"]),
     ("coverage", &["istio", "policy"]),
     ("vet", &["identity", "matcher", "istio", "policy", "gate"]),
     ("diff", &["identity", "matcher", "istio", "policy"]),

@@ -56,6 +56,8 @@ impl MeshBuilder {
         let mut faults = Faults::new("MeshBuilder");
         faults.mistakes("", &self.mistakes);
         faults.mistakes("listener: ", &self.listener.mistakes);
+        #[cfg(feature = "external")]
+        faults.mistakes("", &self.providers.mistakes);
         let mut mistakes = Vec::new();
         let namespace = self.workload.namespace();
         let outbound = self
@@ -104,7 +106,9 @@ impl MeshBuilder {
         let rules = {
             let own = identity.as_ref().map(ToString::to_string);
             let own = own.unwrap_or_default();
-            let providers = ProviderCompiler::new(late_client.clone(), own, registry);
+            let registered = self.providers;
+            let client = late_client.clone();
+            let providers = ProviderCompiler::new(client, own, registry, registered);
             rules.providers(providers)
         };
         #[cfg(feature = "rate-limit")]
