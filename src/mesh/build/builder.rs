@@ -10,6 +10,8 @@ use crate::mesh::options::{ClientOptions, ListenerOptions, TelemetryOptions, Tok
 #[cfg(feature = "external")]
 use crate::mesh::providers::Registered;
 use crate::mesh::server::{AppGuards, Trusted};
+#[cfg(feature = "rate-limit")]
+use crate::policy::limit::Limit;
 use crate::source::ConfigSource;
 use crate::tls::{Lifetimes, Mode, Settings};
 
@@ -49,6 +51,8 @@ pub struct MeshBuilder {
     /// `None` unless the application has chosen.
     pub(super) gate: Option<Gate>,
     pub(super) guards: AppGuards,
+    #[cfg(feature = "rate-limit")]
+    pub(super) limits: Vec<Limit>,
     pub(super) listener: ListenerOptions,
     pub(super) client: ClientOptions,
     pub(super) tokens: TokenOptions,
@@ -89,6 +93,8 @@ impl MeshBuilder {
             allowed: Vec::new(),
             gate: None,
             guards: AppGuards::default(),
+            #[cfg(feature = "rate-limit")]
+            limits: Vec::new(),
             listener: ListenerOptions::default(),
             client: ClientOptions::default(),
             tokens: TokenOptions::default(),

@@ -14,6 +14,8 @@ use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
 use crate::metrics::ServerMetrics;
 use crate::propagation::Propagation;
+#[cfg(feature = "rate-limit-service")]
+use crate::rate_limit::CountingService;
 use crate::rbac::PolicyCheck;
 
 /// What every inbound request passes, shared by all services of a
@@ -33,6 +35,9 @@ pub(in crate::mesh) struct Inbound {
     /// How the guard treats end-user tokens.
     pub(in crate::mesh) tokens: Terms,
     pub(in crate::mesh) rbac: PolicyCheck,
+    /// Calls the services that count for limits.
+    #[cfg(feature = "rate-limit-service")]
+    pub(in crate::mesh) counting: Arc<dyn CountingService>,
     pub(in crate::mesh) guards: AppGuards,
     pub(in crate::mesh) quiet: QuietStreams,
     pub(in crate::mesh) observers: Observers,

@@ -9,6 +9,8 @@ mod custom;
 mod future;
 mod header_trust;
 mod inbound;
+#[cfg(feature = "rate-limit")]
+pub(super) mod limit_metrics;
 mod record;
 mod service;
 mod steps;
