@@ -32,7 +32,7 @@
 #[macro_use]
 mod macros;
 
-#[cfg(feature = "rate-limit")]
+#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
 pub mod concurrency;
 pub mod context;
 #[cfg(feature = "convert")]

@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{StatusCode, Uri};
 
 use crate::context::Exchange;
 use crate::gate;

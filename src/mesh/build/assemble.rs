@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
+use crate::concurrency::Limiter;
 use crate::context::Via;
 use crate::gate::{ForwardClientCert, Gate, Refusals};
 use crate::mesh::client::pool::connection::dial::Dialer;
@@ -19,6 +20,7 @@ use crate::mesh::gate_metrics;
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
+use crate::mesh::server::limit_metrics;
 use crate::mesh::server::{Inbound, ServerLayer, Trusted, TrustedProxies};
 use crate::mesh::shutdown::Shutdown;
 use crate::mesh::tls_metrics;
@@ -119,6 +121,11 @@ impl MeshBuilder {
             tokens: rules.terms.clone(),
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
             guards: self.guards,
+            concurrency: self.concurrency.map(|limit| {
+                let limiter = Arc::new(Limiter::new(&limit));
+                limit_metrics::register_concurrency(registry, &limiter);
+                limiter
+            }),
             quiet: self.listener.quiet.clone(),
             observers: self.telemetry.request_observers,
             trusted_proxies: Arc::clone(&trusted_proxies),

@@ -1,5 +1,6 @@
 //! The builder of a mesh: its own options, and the groups of options.
 
+use crate::concurrency::ConcurrencyLimit;
 use crate::gate::Gate;
 use crate::identity::{SpiffeId, Workload};
 use crate::mesh::client::Upstreams;
@@ -47,6 +48,7 @@ pub struct MeshBuilder {
     /// `None` unless the application has chosen.
     pub(super) gate: Option<Gate>,
     pub(super) guards: AppGuards,
+    pub(super) concurrency: Option<ConcurrencyLimit>,
     pub(super) listener: ListenerOptions,
     pub(super) client: ClientOptions,
     pub(super) tokens: TokenOptions,
@@ -84,6 +86,7 @@ impl MeshBuilder {
             allowed: Vec::new(),
             gate: None,
             guards: AppGuards::default(),
+            concurrency: None,
             listener: ListenerOptions::default(),
             client: ClientOptions::default(),
             tokens: TokenOptions::default(),

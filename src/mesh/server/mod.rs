@@ -7,6 +7,7 @@ pub(super) mod connection;
 mod future;
 mod header_trust;
 mod inbound;
+pub(super) mod limit_metrics;
 mod record;
 mod service;
 mod steps;
