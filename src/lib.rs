@@ -32,6 +32,10 @@
 #[macro_use]
 mod macros;
 
+#[cfg(any(feature = "external", feature = "jwt"))]
+mod bounded_cache;
+#[cfg(feature = "cel")]
+pub mod cel;
 #[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
 pub mod concurrency;
 pub mod context;
@@ -41,8 +45,15 @@ pub mod convert;
 pub mod coverage;
 #[cfg(feature = "diff")]
 pub mod diff;
-#[cfg(any(feature = "jwt", feature = "tls"))]
+#[cfg(any(
+    feature = "external",
+    feature = "jwt",
+    feature = "rate-limit-service",
+    feature = "tls"
+))]
 mod error_chain;
+#[cfg(feature = "external")]
+pub mod external;
 #[cfg(feature = "gate")]
 pub mod gate;
 #[cfg(any(feature = "gate", feature = "jwt"))]

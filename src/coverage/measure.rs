@@ -1,10 +1,13 @@
 use std::sync::Arc;
 
 use super::Report;
+use super::providers::SeenProviders;
 use super::rules::{self, Asked, SeenRule, SeenRules, tests};
 use crate::istio::Action;
 use crate::policy::ir::Policy;
-use crate::policy::{Attributes, Chains, Engine, Judgement, PerPort, Request, eval};
+use crate::policy::{
+    Attributes, Chains, Engine, Judgement, PerPort, ProviderAnswers, Request, eval,
+};
 
 /// Watches requests being judged, and says what of the rules they put to the test.
 ///
@@ -38,6 +41,7 @@ pub struct Coverage {
     http: PerPort<Arc<[Option<Asked>]>>,
     tcp: PerPort<Arc<[Option<Asked>]>>,
     rules: SeenRules,
+    providers: SeenProviders,
     requests: u64,
 }
 
@@ -59,6 +63,7 @@ impl Coverage {
             http,
             tcp,
             rules,
+            providers: SeenProviders::default(),
             requests: 0,
         }
     }
@@ -66,8 +71,15 @@ impl Coverage {
     /// Judges a request as [`Engine::judge`] does, and records the answers of the rules that it
     /// reached.
     pub fn observe(&mut self, request: &Request) {
+        self.observe_with(request, &|_, _| None);
+    }
+
+    /// As [`observe`](Self::observe), with the answers of the external providers: what one refuses
+    /// reaches no rule behind CUSTOM.
+    pub fn observe_with(&mut self, request: &Request, answers: &ProviderAnswers<'_>) {
         self.requests += 1;
-        let judgement = self.engine.judge(request);
+        let judgement = self.engine.judge_with(request, answers);
+        self.providers.note(&judgement);
         let Some(last) = last_stage(&judgement) else {
             return;
         };
@@ -100,12 +112,13 @@ impl Coverage {
     pub fn merge(&mut self, other: Self) {
         self.requests += other.requests;
         self.rules.absorb(other.rules);
+        self.providers.absorb(other.providers);
     }
 
     /// The coverage so far.
     #[must_use]
     pub fn report(&self) -> Report {
-        Report::new(&self.rules.list, self.requests)
+        Report::new(&self.rules.list, &self.providers, self.requests)
     }
 }
 

@@ -27,7 +27,9 @@
 //! # Which requests reach a rule
 //!
 //! The order is the server's: CUSTOM, AUDIT, DENY, ALLOW. What a DENY refused never reached the
-//! ALLOW rules, so it says nothing about them; a bad path reaches no rule at all, and a missing
+//! ALLOW rules, so it says nothing about them. External providers are taken as allowing, unless
+//! [`Coverage::observe_with`] says what they answer; what one refuses reaches no other rule. The
+//! report says how often each was asked and what it answered; that is no point. A bad path reaches no rule at all, and a missing
 //! token of a legacy Policy ends after CUSTOM. A raw TCP connection tests what is left of a rule
 //! there.
 //!
@@ -58,8 +60,10 @@
 //! ```
 
 mod measure;
+mod providers;
 mod report;
 mod rules;
 
 pub use measure::Coverage;
+pub use providers::ProviderCoverage;
 pub use report::{ClauseCoverage, FileCoverage, Report, RuleCoverage};

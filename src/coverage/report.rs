@@ -3,6 +3,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::providers::{ProviderCoverage, SeenProviders};
 use super::rules::{Clause, SeenRule};
 
 /// The coverage of each file. Prints the gaps for people, serializes for programs.
@@ -18,6 +19,9 @@ pub struct Report {
     pub points: usize,
     /// How many requests were judged.
     pub requests: u64,
+    /// The external providers that were asked, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<ProviderCoverage>,
     /// The files that hold rules, by name.
     pub files: Vec<FileCoverage>,
 }
@@ -75,7 +79,7 @@ pub struct ClauseCoverage {
 }
 
 impl Report {
-    pub(super) fn new(rules: &[SeenRule], requests: u64) -> Self {
+    pub(super) fn new(rules: &[SeenRule], providers: &SeenProviders, requests: u64) -> Self {
         let mut by_file: BTreeMap<&str, Vec<&SeenRule>> = BTreeMap::new();
         for rule in rules {
             by_file.entry(&rule.at.file).or_default().push(rule);
@@ -90,6 +94,7 @@ impl Report {
             covered,
             points,
             requests,
+            providers: providers.list(),
             files,
         }
     }
@@ -171,9 +176,11 @@ fn percent(covered: usize, points: usize) -> Option<f64> {
 }
 
 impl fmt::Display for Report {
-    /// Prints a line for each file, its gaps below it, and the total.
+    /// Prints a line for each file, its gaps below it, a line for each provider, and the total.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.files.iter().try_for_each(|file| file.fmt(f))?;
+        let mut providers = self.providers.iter();
+        providers.try_for_each(|provider| writeln!(f, "{provider}"))?;
         let Some(percent) = self.percent else {
             return writeln!(f, "total: no rule applies to this workload");
         };

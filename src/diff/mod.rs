@@ -16,8 +16,9 @@
 //! Rules that are the same on both sides cost nothing, so a small change of a large configuration
 //! gets a close look.
 //!
-//! Some settings decide before the rules do and show in no answer: mutual TLS by port, and which
-//! tokens are good. [`unanswerable_changes`] lists what differs there.
+//! Some settings decide before the rules do and show in no answer: mutual TLS by port, which tokens
+//! are good, and how external providers are asked. [`unanswerable_changes`] lists what differs
+//! there.
 //!
 //! # Example
 //!
@@ -51,6 +52,7 @@ mod minimal_findings;
 mod names;
 mod node;
 mod pool;
+mod providers;
 mod rules;
 mod run;
 mod sample;

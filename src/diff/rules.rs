@@ -39,6 +39,8 @@ pub(super) struct Rule<'a> {
     pub(super) stage: Stage,
     pub(super) name: &'a PolicyId,
     pub(super) policy: &'a Policy,
+    /// Of CUSTOM, the provider, and whether it can be asked.
+    pub(super) provider: Option<(&'a str, bool)>,
 }
 
 /// The chain of a port.
@@ -81,13 +83,19 @@ pub(super) fn issuers(old: &Engine, new: &Engine, port: u16) -> Vec<String> {
     names
 }
 
-/// The rules of either side that the other does not have: by what they say, and where names count
-/// by their names, too.
+/// The rules of either side that the other does not have: by what they say and the provider that
+/// they ask, and where names count by their names, too.
 pub(super) fn changed<'a>(old: &'a Chain, new: &'a Chain, by_name: bool) -> Vec<Rule<'a>> {
     let (old, new) = (rules(Side::Old, old), rules(Side::New, new));
     let key = |rule: &Rule<'_>| {
         let name = by_name.then(|| rule.name.clone());
-        (rule.stage, name, format!("{:?}", rule.policy))
+        (
+            rule.stage,
+            rule.provider
+                .map(|(name, is_usable)| (name.to_owned(), is_usable)),
+            name,
+            format!("{:?}", rule.policy),
+        )
     };
     let known = |rules: &[Rule<'a>]| rules.iter().map(key).collect::<HashSet<_>>();
     let (of_old, of_new) = (known(&old), known(&new));
@@ -99,7 +107,10 @@ pub(super) fn changed<'a>(old: &'a Chain, new: &'a Chain, by_name: bool) -> Vec<
 /// Every rule of a chain.
 pub(super) fn rules(side: Side, chain: &Chain) -> Vec<Rule<'_>> {
     let custom = chain.custom.iter();
-    let custom = custom.map(|filter| (Stage::Custom, Some(&filter.rules)));
+    let custom = custom.map(|filter| {
+        let provider = (filter.provider.as_str(), filter.usable.is_some());
+        (Stage::Custom, Some(provider), Some(&filter.rules))
+    });
     let others = [
         (Stage::Audit, chain.audit.as_ref()),
         (Stage::Deny, chain.deny.enforced.as_ref()),
@@ -107,14 +118,16 @@ pub(super) fn rules(side: Side, chain: &Chain) -> Vec<Rule<'_>> {
         (Stage::Allow, chain.allow.enforced.as_ref()),
         (Stage::AllowDry, chain.allow.shadow.as_ref()),
     ];
-    let sets = custom.chain(others);
-    let rules = sets.flat_map(|(stage, rules)| {
+    let others = others.into_iter();
+    let sets = custom.chain(others.map(|(stage, rules)| (stage, None, rules)));
+    let rules = sets.flat_map(|(stage, provider, rules)| {
         let policies = rules.into_iter().flat_map(|rules| &rules.policies);
         policies.map(move |(name, policy)| Rule {
             side,
             stage,
             name,
             policy,
+            provider,
         })
     });
     rules.collect()

@@ -2,7 +2,7 @@
 
 use super::rules::Side;
 use super::witness::Witness;
-use crate::policy::{Engine, Judgement, Request};
+use crate::policy::{Access, Engine, Judgement, Request};
 
 /// Looks for requests that two engines of one workload answer differently.
 #[derive(Clone, Debug)]
@@ -56,8 +56,8 @@ impl<'a> Search<'a> {
         self
     }
 
-    /// Only whether a request passes counts, not by which rule or with which status, nor audits and
-    /// dry runs.
+    /// Only whether a request passes counts, and which external providers must allow it; not by
+    /// which rule or with which status, nor audits and dry runs.
     pub fn access_only(mut self) -> Self {
         self.access_only = true;
         self
@@ -78,7 +78,7 @@ impl<'a> Search<'a> {
     /// Whether two answers count as different.
     pub(super) fn differ(&self, old: &Judgement, new: &Judgement) -> bool {
         if self.access_only {
-            old.decision.allowed != new.decision.allowed
+            access(old) != access(new)
         } else {
             old != new
         }
@@ -91,6 +91,15 @@ impl<'a> Search<'a> {
             Witness::http(port)
         }
     }
+}
+
+/// Whether a request passes, and which providers must allow it.
+fn access(judgement: &Judgement) -> (Access, Vec<&str>) {
+    let access = judgement.access();
+    let providers = judgement.unknown_answers();
+    let providers = providers.filter(|_| access != Access::Refused);
+    let names = providers.map(|asked| asked.provider.as_str());
+    (access, names.collect())
 }
 
 /// What a [`Search`] found.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::providers::provider_changes;
 use super::tokens::Tokens;
 use crate::istio::MtlsMode;
 use crate::policy::{Engine, LegacyAuthentication};
 
 /// The changes that no answer shows: which connections are accepted, which tokens are good, how
-/// paths are normalized.
+/// paths are normalized, how external providers are asked and what happens when they fail.
 ///
 /// One sentence for each change, for the ports that either side names and for `port`.
 #[must_use]
@@ -37,6 +38,7 @@ pub fn unanswerable_changes(old: &Engine, new: &Engine, port: u16) -> Vec<String
             changes.push(format!("end-user tokens on port {port}: {change}"));
         }
     }
+    changes.extend(provider_changes(old, new));
     changes
 }
 

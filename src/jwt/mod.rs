@@ -142,7 +142,6 @@ mod rule;
 mod seen;
 mod token;
 mod verified;
-mod weight;
 
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use access::Terms;

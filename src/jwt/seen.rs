@@ -1,16 +1,9 @@
 //! Remembers good tokens (rule J-28): verifying a signature takes 15 to 40 µs, finding a token here
 //! some 100 ns.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-
-use arc_swap::{ArcSwapOption, Guard};
-use foldhash::SharedSeed;
-use foldhash::fast::SeedableRandomState;
-
 use super::token::Window;
-use super::weight::{self, Weigh};
+use crate::bounded_cache::weight::{self, Weigh};
+use crate::bounded_cache::{BoundedCache, Look};
 
 /// Longer tokens are verified each time.
 const MAX_TOKEN: usize = 4 << 10;
@@ -19,45 +12,16 @@ const MAX_WEIGHT: usize = 32 << 20;
 const MAX_ENTRY: usize = 64 << 10;
 /// How many bytes at a token's end choose its set and way. They are part of the signature.
 const TAIL: usize = 16;
-const WAYS: usize = 16;
-/// 16 ways each: 9,984 tokens in all.
-const SETS: usize = 624;
-/// How many slots are searched for an entry to drop when there is no room.
-const SWEEP: usize = 256;
+/// How many tokens are kept.
+const TOKENS: usize = 9_984;
 
-/// A cache, bounded in tokens and in bytes, that is read without locks and without waiting. It
-/// finds a token only if every byte is equal.
+/// A cache that finds a token only if every byte is equal.
 ///
-/// A token is looked up in one set of 16 ways, by a hash of its last bytes. The tags of a set fill
-/// one cache line; the way to try first is known from the hash, so that the processor fetches tag
-/// and slot at once. A look-up reads these two lines, the entry and the token's text. Whoever sends
-/// many texts with one end, which only variants of a good signature can have, fills one set.
+/// A token is looked up by a hash of its last bytes. Whoever sends many texts with one end, which
+/// only variants of a good signature can have, fills one set.
 ///
 /// It belongs to one generation of the rules and dies with it.
-pub(crate) struct SeenTokens<V> {
-    hasher: SeedableRandomState,
-    tags: Box<[Tags]>,
-    slots: Slots<V>,
-    next: AtomicUsize,
-    /// INVARIANT: the sum of the weights of all entries in `slots`, and of those about to be there.
-    weight: AtomicUsize,
-    /// Where the last sweep for room ended.
-    hand: AtomicUsize,
-}
-
-/// The tags of one set, in one cache line. Zero marks a way that was never used.
-#[derive(Default)]
-#[repr(align(64))]
-struct Tags([AtomicU32; WAYS]);
-
-type Slots<V> = Box<[[ArcSwapOption<Entry<V>>; WAYS]]>;
-
-/// Where a token is kept: its set, and its tag within the set.
-#[derive(Clone, Copy)]
-struct Spot {
-    set: usize,
-    tag: u32,
-}
+pub(crate) struct SeenTokens<V>(BoundedCache<Entry<V>>);
 
 struct Entry<V> {
     token: Box<[u8]>,
@@ -65,6 +29,12 @@ struct Entry<V> {
     window: Window,
     value: V,
     weight: usize,
+}
+
+impl<V> Weigh for Entry<V> {
+    fn weight(&self) -> usize {
+        self.weight
+    }
 }
 
 /// The circumstances under which a token was found good.
@@ -78,41 +48,21 @@ pub(crate) struct EntryKey {
 
 impl<V: Clone + Weigh> SeenTokens<V> {
     pub(crate) fn new() -> Self {
-        // Random keys of the standard library are the seed, so that clients cannot choose a set.
-        let seed = RandomState::new().build_hasher().finish();
-        Self {
-            hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_random()),
-            tags: (0..SETS).map(|_| Default::default()).collect(),
-            slots: (0..SETS).map(|_| Default::default()).collect(),
-            next: AtomicUsize::new(0),
-            weight: AtomicUsize::new(0),
-            hand: AtomicUsize::new(0),
-        }
+        Self(BoundedCache::new(TOKENS, MAX_WEIGHT))
     }
 
     /// The value of this token, if it is still valid. Drops an outdated entry: if the clock goes
     /// back, the token is verified again.
     pub(crate) fn get(&self, token: &[u8], key: EntryKey, now: f64) -> Option<V> {
-        let spot = self.spot(token);
-        let tags = self.tags.get(spot.set)?;
-        let slots = self.slots.get(spot.set)?;
-        for way in spot.ways() {
-            if tags.0.get(way)?.load(Ordering::Relaxed) != spot.tag {
-                continue;
+        self.0.get(self.0.spot(tail(token)), |entry| {
+            if entry.key != key || *entry.token != *token {
+                Look::Other
+            } else if entry.window.contains(now) {
+                Look::Found(entry.value.clone())
+            } else {
+                Look::Spent
             }
-            let slot = slots.get(way)?;
-            let kept = slot.load();
-            if let Some(entry) = kept.as_deref()
-                && entry.key == key
-                && *entry.token == *token
-            {
-                if entry.window.contains(now) {
-                    return Some(entry.value.clone());
-                }
-                self.forget(slot, &kept);
-            }
-        }
-        None
+        })
     }
 
     /// Keeps a good token: in its old way, in a free or outdated way of its set, or in place of
@@ -126,105 +76,23 @@ impl<V: Clone + Weigh> SeenTokens<V> {
         if weight > MAX_ENTRY {
             return;
         }
-        let spot = self.spot(token);
-        let (Some(tags), Some(slots)) = (self.tags.get(spot.set), self.slots.get(spot.set)) else {
-            return;
+        let new = Entry {
+            token: token.into(),
+            key,
+            window,
+            value,
+            weight,
         };
-        let is_spent = |slot: &ArcSwapOption<Entry<V>>| {
-            slot.load().as_deref().is_none_or(|entry| {
-                !entry.window.contains(now)
-                    || (entry.key.rule == key.rule
-                        && (entry.key.keys != key.keys || *entry.token == *token))
-            })
-        };
-        let was_used = |way: usize| {
-            let tag = tags.0.get(way);
-            tag.is_some_and(|tag| tag.load(Ordering::Relaxed) != 0)
-        };
-        let way = spot
-            .ways()
-            .find(|way| !was_used(*way) || slots.get(*way).is_some_and(is_spent))
-            .unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % WAYS);
-        if let (Some(tag), Some(slot)) = (tags.0.get(way), slots.get(way)) {
-            if was_used(way) && slot.load().is_some() {
-                self.release(slot.swap(None));
-            }
-            if !self.reserve(weight) {
-                return;
-            }
-            self.release(slot.swap(Some(Arc::new(Entry {
-                token: token.into(),
-                key,
-                window,
-                value,
-                weight,
-            }))));
-            // A reader that sees the old tag misses; one that sees the new tag with the old entry
-            // compares the tokens and misses.
-            tag.store(spot.tag, Ordering::Relaxed);
-        }
-    }
-
-    /// Makes room by dropping the entries that come next in turn.
-    fn reserve(&self, weight: usize) -> bool {
-        let add = |total: usize| {
-            let total = total.checked_add(weight)?;
-            (total <= MAX_WEIGHT).then_some(total)
-        };
-        for _ in 0..=SWEEP {
-            let reserved = self
-                .weight
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-            if reserved.is_ok() {
-                return true;
-            }
-            let turn = self.hand.fetch_add(1, Ordering::Relaxed) % (SETS * WAYS);
-            let set = self.slots.get(turn / WAYS);
-            if let Some(slot) = set.and_then(|set| set.get(turn % WAYS))
-                && slot.load().is_some()
-            {
-                self.release(slot.swap(None));
-            }
-        }
-        false
-    }
-
-    /// Removes an entry, unless another has replaced it.
-    fn forget(&self, slot: &ArcSwapOption<Entry<V>>, kept: &Guard<Option<Arc<Entry<V>>>>) {
-        let found = slot.compare_and_swap(kept, None);
-        if let (Some(found), Some(kept)) = (&*found, &**kept)
-            && Arc::ptr_eq(found, kept)
-        {
-            self.release(Some(Arc::clone(found)));
-        }
-    }
-
-    /// Subtracts the weight of a removed entry.
-    fn release(&self, entry: Option<Arc<Entry<V>>>) {
-        if let Some(entry) = entry {
-            self.weight.fetch_sub(entry.weight, Ordering::Relaxed);
-        }
-    }
-
-    fn spot(&self, token: &[u8]) -> Spot {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(token.last_chunk::<TAIL>().map_or(token, |tail| tail));
-        let hash = hasher.finish();
-        let [a, b, c, d, high @ ..] = hash.to_le_bytes();
-        let set = (u64::from(u32::from_le_bytes(high)) * SETS as u64) >> 32;
-        Spot {
-            set: usize::try_from(set).unwrap_or_default(),
-            tag: u32::from_le_bytes([a, b, c, d]).max(1),
-        }
+        self.0.put(self.0.spot(tail(token)), new, |entry| {
+            !entry.window.contains(now)
+                || (entry.key.rule == key.rule
+                    && (entry.key.keys != key.keys || *entry.token == *token))
+        });
     }
 }
 
-impl Spot {
-    /// The ways of the set, beginning with the one that the token most likely has.
-    fn ways(self) -> impl Iterator<Item = usize> {
-        let [first, ..] = self.tag.to_le_bytes();
-        (0..WAYS).map(move |step| (usize::from(first) + step) % WAYS)
-    }
+fn tail(token: &[u8]) -> &[u8] {
+    token.last_chunk::<TAIL>().map_or(token, |tail| tail)
 }
 
 // Nothing of what it holds.
@@ -256,12 +124,6 @@ mod tests {
         fn weight(&self) -> usize {
             self.0
         }
-    }
-
-    fn total<V>(seen: &SeenTokens<V>) -> usize {
-        let slots = seen.slots.iter().flatten();
-        let kept = slots.filter_map(ArcSwapOption::load_full);
-        kept.map(|entry| entry.weight).sum()
     }
 
     fn window(until: f64) -> Window {
@@ -329,7 +191,7 @@ mod tests {
         }
         let get = |number: u32| seen.get(token(number).as_bytes(), key(0, 1), 1.0);
         let kept: Vec<_> = (0..40).filter_map(get).collect();
-        assert!((WAYS - 1..=WAYS).contains(&kept.len()), "{kept:?}");
+        assert!((15..=16).contains(&kept.len()), "{kept:?}");
         assert_eq!(get(40), None);
         assert_eq!(seen.get(b"other", key(0, 1), 1.0), Some(7));
     }
@@ -349,7 +211,7 @@ mod tests {
         seen.put(b"token", key(0, 1), window(100.0), 1.0, 7_u32);
         assert_eq!(seen.get(b"token", key(0, 1), 101.0), None);
         assert_eq!(seen.get(b"token", key(0, 1), 1.0), None);
-        assert_eq!(seen.weight.load(Ordering::Relaxed), 0);
+        assert_eq!(seen.0.weight(), 0);
     }
 
     ///
@@ -364,13 +226,13 @@ mod tests {
                 let token = format!("{name:?}");
                 seen.put(token.as_bytes(), key(0, 1), window(9.0), 1.0, Heavy(weight));
             }
-            let kept = total(&seen);
-            assert_eq!(kept, seen.weight.load(Ordering::Relaxed));
+            let kept = seen.0.total();
+            assert_eq!(kept, seen.0.weight());
             assert!(kept <= MAX_WEIGHT, "{weight}: {kept}");
             let last = format!("{:?}", (weight, 11_999_u32));
             assert!(seen.get(last.as_bytes(), key(0, 1), 1.0).is_some());
         }
-        assert!(total(&seen) > MAX_WEIGHT / 10 * 9, "the room is used");
+        assert!(seen.0.total() > MAX_WEIGHT / 10 * 9, "the room is used");
     }
 
     #[test]
@@ -390,7 +252,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(total(&seen), seen.weight.load(Ordering::Relaxed));
-        assert!(total(&seen) <= MAX_WEIGHT);
+        assert_eq!(seen.0.total(), seen.0.weight());
+        assert!(seen.0.total() <= MAX_WEIGHT);
     }
 }

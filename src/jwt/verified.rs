@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
 use super::refusal::Refusal;
-use super::weight::{self, Weigh};
+use crate::bounded_cache::weight::{self, Weigh};
 use crate::context::{Claims, Exchange};
 
 /// The claims and headers of a good token. Cheap to clone.

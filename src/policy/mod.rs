@@ -17,6 +17,7 @@
 //! The engine judges any type that implements [`Attributes`]. [`Request`] is one for tests and
 //! tools, and [`judge`](Engine::judge) treats it as a server would: it normalizes the path, demands
 //! a legacy Policy's token, asks the rules, and names the status.
+//! [`judge_with`](Engine::judge_with) also takes the answers of external providers.
 //!
 //! Resources compile to rules ([`ir`]) shaped like Envoy's own, which [`envoy`] prints as its
 //! configuration. [`eval`] walks them one by one and is the reference. The engine runs an index
@@ -102,15 +103,16 @@ pub(crate) use engine::fold_audience;
 #[cfg(feature = "vet")]
 pub(crate) use engine::normalization;
 pub use engine::{
-    CustomMatch, Engine, EngineBuilder, Judgement, Request, Triggers, near_misses, split_words,
+    Access, CustomMatch, Engine, EngineBuilder, Judgement, ProviderAnswers, Request, Triggers,
+    near_misses, split_words,
 };
 #[cfg(feature = "coverage")]
 pub(crate) use explain::node_clause;
-pub use explain::{Explanation, FailedClause, RuleReport};
+pub use explain::{Explanation, FailedClause, ProviderReport, RuleReport};
 pub use rules::{
     Attributes, Authentication, Chain, Chains, ClauseOrigin, CustomFilter, Decision, DryRun,
-    LegacyAuthentication, Marks, Origins, PerPort, PolicyId, Program, RuleOrigin, RuleSets, eval,
-    ir,
+    LegacyAuthentication, Marks, Origins, PerPort, PolicyId, Program, ProviderAnswer, RuleOrigin,
+    RuleSets, eval, ir,
 };
 #[cfg(feature = "vet")]
 pub(crate) use token::has_secret_key;

@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("log_limit", &[]),
     ("error_chain", &[]),
     ("peer_text", &[]),
+    ("bounded_cache", &[]),
     ("macros", &[]),
     ("striped", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
@@ -43,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "peer_text",
         ],
     ),
+    ("cel", &["identity", "policy"]),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     (
         "guard",
@@ -78,6 +80,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "jwt",
         &[
+            "bounded_cache",
             "identity",
             "matcher",
             "istio",
@@ -113,14 +116,32 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &["identity", "context", "message", "striped"]),
     ("concurrency", &["context", "message", "refusal_log"]),
     (
+        "external",
+        &[
+            "istio",
+            "matcher",
+            "context",
+            "message",
+            "log_limit",
+            "error_chain",
+            "peer_text",
+            "policy",
+            "bounded_cache",
+        ],
+    ),
+    (
         "rate_limit",
         &[
             "identity",
+            "matcher",
             "policy",
             "context",
             "message",
+            "refusal_log",
             "guard",
             "log_limit",
+            "error_chain",
+            "peer_text",
             "striped",
         ],
     ),
@@ -142,7 +163,7 @@ const EVERYTHING: &[&str] = &["*"];
 
 /// Crates that a pure room must not know.
 const PURE: &[&str] = &[
-    "istio", "matcher", "identity", "policy", "convert", "coverage", "diff", "vet",
+    "istio", "matcher", "identity", "policy", "cel", "convert", "coverage", "diff", "vet",
 ];
 const IMPURE_CRATES: &[&str] = &[
     "http",

@@ -18,6 +18,7 @@ mod mistakes;
 mod pki;
 mod policy_tests;
 mod program;
+mod providers;
 #[path = "../support/random.rs"]
 #[expect(dead_code, reason = "not every test asks for all of it")]
 mod random;

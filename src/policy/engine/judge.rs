@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use super::judgement::{CustomMatch, Judgement};
+use super::judgement::{CustomMatch, Judgement, ProviderAnswers};
 use super::request::Request;
 use super::stages::Stages;
 use super::{claims, trigger};
-use crate::istio::{MtlsMode, PathNormalization};
+use crate::istio::{Action, MtlsMode, PathNormalization};
 use crate::matcher::path::{self, Normalization, PathRefusal};
-use crate::policy::explain::{Explanation, explain};
+use crate::policy::explain::{Explanation, ProviderReport, explain};
 use crate::policy::index::View;
-use crate::policy::{Attributes, Authentication, Chains, Decision, PerPort, Program, eval};
+use crate::policy::{Attributes, Authentication, Chain, Chains, Decision, PerPort, Program, eval};
 
 /// Judges requests and connections of one workload. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -78,9 +78,52 @@ impl Engine {
     }
 
     /// Treats a request as a server would: absolute targets taken apart, the path normalized,
-    /// external providers listed, a legacy Policy's token demanded, then the rules asked.
+    /// external providers listed and taken as allowing, a legacy Policy's token demanded, then the
+    /// rules asked.
     #[must_use]
     pub fn judge(&self, request: &Request) -> Judgement {
+        self.judge_with(request, &|_, _| None)
+    }
+
+    /// As [`judge`](Self::judge), with the answers of the external providers. They are asked before
+    /// tokens and other rules: a refusal of theirs ends it, and what they allow may still be
+    /// refused by the rules.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_mesh::Workload;
+    /// use tower_mesh::istio::parse_mesh_config;
+    /// use tower_mesh::policy::{Engine, ProviderAnswer, Request};
+    ///
+    /// let mesh = parse_mesh_config("mesh.yaml", "
+    /// extensionProviders:
+    /// - name: opa
+    ///   envoyExtAuthzGrpc: {service: opa.default.svc.cluster.local, port: 9191}
+    /// ")?;
+    /// let engine = Engine::builder(&Workload::new("default", "patients")).mesh_config(mesh).yaml("
+    /// apiVersion: security.istio.io/v1
+    /// kind: AuthorizationPolicy
+    /// metadata: {name: ask}
+    /// spec:
+    ///   action: CUSTOM
+    ///   provider: {name: opa}
+    ///   rules: [{to: [{operation: {methods: [DELETE]}}]}]
+    /// ").build()?;
+    ///
+    /// let request = Request::new().delete("/patients/7");
+    /// let denied = engine.judge_with(&request, &|_, _| Some(ProviderAnswer::Deny { status: 401 }));
+    /// assert_eq!(denied.status, Some(401));
+    /// // Without failOpen, a provider that cannot be asked refuses.
+    /// let down = engine.judge_with(&request, &|_, _| Some(ProviderAnswer::Error));
+    /// assert_eq!(down.status, Some(403));
+    /// // An answer that is not known is taken as allowing, and listed.
+    /// let unknown = engine.judge(&request);
+    /// assert_eq!(unknown.status, Some(200));
+    /// assert_eq!(unknown.unknown_answers().next().unwrap().provider, "opa");
+    /// # Ok::<(), tower_mesh::istio::Problems>(())
+    /// ```
+    #[must_use]
+    pub fn judge_with(&self, request: &Request, answers: &ProviderAnswers<'_>) -> Judgement {
         let refused = |status, custom| Judgement {
             status: Some(status),
             decision: Decision::new(false, None, None),
@@ -88,10 +131,13 @@ impl Engine {
         };
         if request.target().is_none() {
             let (stages, view) = (self.0.tcp.get(port(request)), View::new(request));
+            let (custom, refusal) = stages.ask(&view, request, answers);
+            let unusable = stages.refused_by_custom(&view);
+            let refusal = unusable.or(refusal.map(|(_, decision)| decision));
             return Judgement {
                 status: None,
-                decision: stages.decide(&view),
-                custom: stages.custom(&view),
+                decision: refusal.unwrap_or_else(|| stages.decide(&view)),
+                custom,
             };
         }
         if request.method() == Some("CONNECT") {
@@ -100,13 +146,13 @@ impl Engine {
         let Ok(request) = self.prepare(request) else {
             return refused(400, Vec::new());
         };
-        self.judge_prepared(&self.refused_form(request))
+        self.judge_prepared(&self.refused_form(request, answers), answers)
     }
 
     /// The form of a request that [counts](Decision::weight): its own, unless another has more to
     /// say.
-    fn refused_form(&self, request: Request) -> Request {
-        let weight = |request: &Request| self.judge_prepared(request).decision.weight();
+    fn refused_form(&self, request: Request, answers: &ProviderAnswers<'_>) -> Request {
+        let weight = |request: &Request| self.judge_prepared(request, answers).decision.weight();
         let others: Vec<_> = request.to_other_hosts().collect();
         let mut counts = request;
         for other in others {
@@ -117,11 +163,13 @@ impl Engine {
         counts
     }
 
-    fn judge_prepared(&self, request: &Request) -> Judgement {
+    fn judge_prepared(&self, request: &Request, answers: &ProviderAnswers<'_>) -> Judgement {
         let (stages, view) = (self.0.http.get(port(request)), View::new(request));
-        let custom = stages.custom(&view);
-        let (status, decision) = match stages.refused_by_custom(&view) {
-            Some(refusal) => (403, refusal),
+        let (custom, refusal) = stages.ask(&view, request, answers);
+        let unusable = stages.refused_by_custom(&view);
+        let refusal = unusable.map(|decision| (403, decision)).or(refusal);
+        let (status, decision) = match refusal {
+            Some(refusal) => refusal,
             None if self.lacks_token(request) => (401, Decision::new(false, None, None)),
             None => {
                 let decision = stages.decide(&view);
@@ -164,29 +212,81 @@ impl Engine {
     /// match the clauses that failed.
     #[must_use]
     pub fn explain(&self, request: &dyn Attributes) -> Explanation {
-        let (program, decision) = (self.program(), self.decide(request));
-        let chain = program.http.get(port(request));
-        explain(chain, &program.origins, &decision, request)
+        let decision = self.decide(request);
+        self.explain_http(request, &decision, &self.custom(request))
+    }
+
+    fn explain_http(
+        &self,
+        request: &dyn Attributes,
+        decision: &Decision,
+        custom: &[CustomMatch],
+    ) -> Explanation {
+        let chain = self.program().http.get(port(request));
+        self.explain_chain(chain, request, decision, custom)
+    }
+
+    fn explain_chain(
+        &self,
+        chain: &Chain,
+        request: &dyn Attributes,
+        decision: &Decision,
+        custom: &[CustomMatch],
+    ) -> Explanation {
+        let asked = custom.iter().map(|asked| {
+            let mut filters = chain.custom.iter();
+            let filter = filters.find(|filter| filter.provider == asked.provider);
+            let provider = filter.and_then(|filter| filter.usable.as_ref());
+            ProviderReport::new(&asked.provider, &asked.policy, asked.answer, provider)
+        });
+        let origins = &self.program().origins;
+        explain(chain, origins, decision, asked.collect(), request)
     }
 
     /// Says why [`decide_tcp`](Self::decide_tcp) decides as it does.
     #[must_use]
     pub fn explain_tcp(&self, connection: &dyn Attributes) -> Explanation {
-        let (program, decision) = (self.program(), self.decide_tcp(connection));
-        let chain = program.tcp.get(port(connection));
-        explain(chain, &program.origins, &decision, connection)
+        let stages = self.0.tcp.get(port(connection));
+        let custom = stages.custom(&View::new(connection));
+        self.explain_connection(connection, &self.decide_tcp(connection), &custom)
+    }
+
+    fn explain_connection(
+        &self,
+        connection: &dyn Attributes,
+        decision: &Decision,
+        custom: &[CustomMatch],
+    ) -> Explanation {
+        let chain = self.program().tcp.get(port(connection));
+        self.explain_chain(chain, connection, decision, custom)
     }
 
     /// Says why [`judge`](Self::judge) answers as it does; `None` when the request never reaches a
     /// rule, because its path is refused.
     #[must_use]
     pub fn explain_judgement(&self, request: &Request) -> Option<Explanation> {
-        let judgement = self.judge(request);
-        let prepared = self.refused_form(self.prepare(request).ok()?);
+        self.explain_judgement_with(request, &|_, _| None)
+    }
+
+    /// Says why [`judge_with`](Self::judge_with) answers as it does.
+    #[must_use]
+    pub fn explain_judgement_with(
+        &self,
+        request: &Request,
+        answers: &ProviderAnswers<'_>,
+    ) -> Option<Explanation> {
+        let judgement = self.judge_with(request, answers);
+        let Judgement {
+            decision, custom, ..
+        } = &judgement;
+        let prepared = self.refused_form(self.prepare(request).ok()?, answers);
         let Some(status) = judgement.status else {
-            return Some(self.explain_tcp(&prepared));
+            return Some(self.explain_connection(&prepared, decision, custom));
         };
-        let mut explanation = self.explain(&prepared);
+        if decision.action == Some(Action::Custom) {
+            return Some(self.explain_http(&prepared, decision, custom));
+        }
+        let mut explanation = self.explain_http(&prepared, &self.decide(&prepared), custom);
         if status != 200 && explanation.allowed {
             // Refused before the rules were asked.
             (explanation.allowed, explanation.action, explanation.policy) = (false, None, None);

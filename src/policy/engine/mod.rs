@@ -16,7 +16,7 @@ pub use claims::split_words;
 pub use judge::Engine;
 #[cfg(feature = "vet")]
 pub(crate) use judge::normalization;
-pub use judgement::{CustomMatch, Judgement};
+pub use judgement::{Access, CustomMatch, Judgement, ProviderAnswers};
 pub use near_miss::near_misses;
 pub use request::Request;
 pub use trigger::Triggers;

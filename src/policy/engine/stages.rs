@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use super::judgement::CustomMatch;
-use crate::istio::Action;
+use super::judgement::{CustomMatch, ProviderAnswers};
+use super::request::Request;
+use crate::istio::{Action, ExtensionProvider};
 use crate::policy::index::{Index, View};
 use crate::policy::ir::Rbac;
 use crate::policy::{Chain, Decision, DryRun, Marks, PolicyId};
@@ -18,7 +19,7 @@ pub(super) struct Stages {
 #[derive(Debug)]
 struct Provider {
     name: String,
-    is_usable: bool,
+    usable: Option<ExtensionProvider>,
     rules: Index,
 }
 
@@ -33,7 +34,7 @@ impl Stages {
         let index = |rules: &Option<Rbac>| rules.as_ref().map(Index::new);
         let custom = chain.custom.iter().map(|filter| Provider {
             name: filter.provider.clone(),
-            is_usable: filter.usable.is_some(),
+            usable: filter.usable.clone(),
             rules: Index::new(&filter.rules),
         });
         Self {
@@ -52,19 +53,50 @@ impl Stages {
 
     /// Whether a rule wants some external provider to be asked.
     pub(super) fn custom(&self, view: &View<'_>) -> Vec<CustomMatch> {
-        let usable = self.custom.iter().filter(|provider| provider.is_usable);
-        let matches = usable.filter_map(|provider| {
-            Some(CustomMatch {
+        self.asked(view).map(|(asked, _)| asked).collect()
+    }
+
+    fn asked<'s>(
+        &'s self,
+        view: &View<'_>,
+    ) -> impl Iterator<Item = (CustomMatch, &'s ExtensionProvider)> {
+        self.custom.iter().filter_map(|provider| {
+            let usable = provider.usable.as_ref()?;
+            let asked = CustomMatch {
                 provider: provider.name.clone(),
                 policy: provider.rules.first(view)?.clone(),
-            })
-        });
-        matches.collect()
+                answer: None,
+            };
+            Some((asked, usable))
+        })
+    }
+
+    /// The providers that are asked, with their answers, up to the first that refuses; then its
+    /// status, too.
+    pub(super) fn ask(
+        &self,
+        view: &View<'_>,
+        request: &Request,
+        answers: &ProviderAnswers<'_>,
+    ) -> (Vec<CustomMatch>, Option<(u16, Decision)>) {
+        let mut all = Vec::new();
+        for (mut asked, provider) in self.asked(view) {
+            asked.answer = answers(&asked, request);
+            let refusal = asked.answer.and_then(|answer| answer.refusal(provider));
+            let name = asked.policy.clone();
+            all.push(asked);
+            if let Some(status) = refusal {
+                let decision = Decision::new(false, Some(Action::Custom), Some(name));
+                return (all, Some((status, decision)));
+            }
+        }
+        (all, None)
     }
 
     /// Refuses what an external provider that cannot be asked would have to judge.
     pub(super) fn refused_by_custom(&self, view: &View<'_>) -> Option<Decision> {
-        let mut unusable = self.custom.iter().filter(|provider| !provider.is_usable);
+        let custom = self.custom.iter();
+        let mut unusable = custom.filter(|provider| provider.usable.is_none());
         let name = unusable.find_map(|provider| provider.rules.first(view))?;
         let name = Some(name.clone());
         Some(Decision::new(false, Some(Action::Custom), name))

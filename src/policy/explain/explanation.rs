@@ -3,6 +3,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::clause::FailedClause;
+use super::provider::ProviderReport;
 use super::walk;
 use crate::istio::Action;
 use crate::policy::ir::Rbac;
@@ -41,6 +42,9 @@ pub struct Explanation {
     pub action: Option<&'static str>,
     /// The rule that decided.
     pub policy: Option<String>,
+    /// The external providers that are asked before all else, and what each answers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<ProviderReport>,
     /// Every rule of the workload, in the order they are asked.
     pub rules: Vec<RuleReport>,
 }
@@ -67,12 +71,14 @@ pub(in crate::policy) fn explain(
     chain: &Chain,
     origins: &Origins,
     decision: &Decision,
+    providers: Vec<ProviderReport>,
     request: &dyn Attributes,
 ) -> Explanation {
     Explanation {
         allowed: decision.allowed,
         action: decision.action.map(Action::as_str),
         policy: decision.policy.as_ref().map(PolicyId::to_string),
+        providers,
         rules: chain
             .sets()
             .flat_map(|(action, dry_run, rules)| reports(action, dry_run, rules, origins, request))
@@ -114,6 +120,8 @@ impl fmt::Display for Explanation {
             (None, _) if self.allowed => writeln!(f, "allowed: no ALLOW policy applies")?,
             (None, _) => writeln!(f, "refused before any rule was asked")?,
         }
+        let mut providers = self.providers.iter();
+        providers.try_for_each(|asked| writeln!(f, "  {asked}"))?;
         self.rules.iter().try_for_each(|rule| rule.fmt(f))
     }
 }

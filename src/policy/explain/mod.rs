@@ -3,6 +3,7 @@
 
 mod clause;
 mod explanation;
+mod provider;
 mod walk;
 
 pub use clause::FailedClause;
@@ -10,3 +11,4 @@ pub use clause::FailedClause;
 pub(crate) use clause::node_clause;
 pub(super) use explanation::explain;
 pub use explanation::{Explanation, RuleReport};
+pub use provider::ProviderReport;

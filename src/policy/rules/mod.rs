@@ -7,6 +7,7 @@ pub mod ir;
 pub(super) mod metadata;
 mod origin;
 mod program;
+mod provider_answer;
 
 pub use attributes::Attributes;
 pub use decision::{Decision, DryRun, Marks, PolicyId};
@@ -14,3 +15,4 @@ pub use origin::{ClauseOrigin, Origins, RuleOrigin};
 pub use program::{
     Authentication, Chain, Chains, CustomFilter, LegacyAuthentication, PerPort, Program, RuleSets,
 };
+pub use provider_answer::ProviderAnswer;

@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::answer::Answer;
+use super::stubs::Stubs;
 use super::{By, words};
 use crate::gate::{Gate, Refusal};
-use crate::policy::{Engine, PolicyId, Request};
+use crate::policy::{Engine, PolicyId, ProviderAnswer, Request};
 
 /// What a request should be answered with, and by which rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +13,7 @@ use crate::policy::{Engine, PolicyId, Request};
 pub struct Expectation {
     verdict: Verdict,
     by: Option<By>,
+    providers: BTreeMap<String, ProviderAnswer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,8 @@ impl Expectation {
     }
 
     /// A server answers with this status: 200 when it may pass, 400, 414 or 431 when the gate
-    /// refuses it, 401 for a missing token, 403 for the rest. A raw TCP connection has none.
+    /// refuses it, 401 for a missing token, 403 for the rest, and what an external provider denies
+    /// with. A raw TCP connection has none.
     pub fn answered(status: u16) -> Self {
         Self::new(Verdict::Answered(status))
     }
@@ -55,6 +59,13 @@ impl Expectation {
             by: Some(rule),
             ..self
         }
+    }
+
+    /// It is so when this external provider answers like this, whatever
+    /// [`Policies::provider`](super::Policies::provider) says.
+    pub fn when_provider(mut self, provider: impl Into<String>, answer: ProviderAnswer) -> Self {
+        self.providers.insert(provider.into(), answer);
+        self
     }
 
     /// Reads `allowed`, `denied`, a status, `refused by the gate`, or `refused by the gate: REASON`
@@ -96,11 +107,31 @@ impl Expectation {
         engine: &Engine,
         request: &Request,
     ) -> Result<(), String> {
-        let answer = Answer::to(request, gate, engine);
+        self.check_with(gate, engine, request, &Stubs::default())
+    }
+
+    /// As [`check`](Self::check), behind this gate, where the providers answer like this.
+    pub(super) fn check_with(
+        &self,
+        gate: Gate,
+        engine: &Engine,
+        request: &Request,
+        stubs: &Stubs,
+    ) -> Result<(), String> {
+        let stubs = self.stubs(stubs);
+        let answer = Answer::to(request, gate, engine, &stubs);
+        if let Some(asked) = stubs.missing(&answer.judgement) {
+            return Err(words::unanswered(request, self, asked, &stubs));
+        }
         if self.is_met_by(&answer) {
             return Ok(());
         }
         Err(words::difference(engine, request, self, &answer))
+    }
+
+    /// What the providers answer: its own word counts more.
+    pub(super) fn stubs(&self, others: &Stubs) -> Stubs {
+        others.with(&self.providers)
     }
 
     fn is_met_by(&self, answer: &Answer) -> bool {
@@ -118,7 +149,11 @@ impl Expectation {
     }
 
     fn new(verdict: Verdict) -> Self {
-        Self { verdict, by: None }
+        Self {
+            verdict,
+            by: None,
+            providers: BTreeMap::new(),
+        }
     }
 }
 
@@ -131,10 +166,13 @@ impl fmt::Display for Expectation {
             Verdict::Refused(None) => f.write_str(BY_THE_GATE)?,
             Verdict::Refused(Some(reason)) => write!(f, "{BY_THE_GATE}: {}", reason.label())?,
         }
-        match &self.by {
-            Some(by) => write!(f, " by {by}"),
-            None => Ok(()),
+        if let Some(by) = &self.by {
+            write!(f, " by {by}")?;
         }
+        for (provider, answer) in &self.providers {
+            write!(f, ", when {provider} answers {answer}")?;
+        }
+        Ok(())
     }
 }
 

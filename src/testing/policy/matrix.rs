@@ -103,7 +103,8 @@ impl Matrix {
                 let request = (operation.apply)(caller.clone());
                 let answer = policies.answer(&request);
                 if let Ok(admitted) = &answer.admitted {
-                    coverage.observe(admitted);
+                    let stubs = answer.stubs();
+                    coverage.observe_with(admitted, &|asked, form| stubs.answer(asked, form));
                 }
                 cell(&answer)
             });

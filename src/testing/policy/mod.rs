@@ -13,8 +13,9 @@
 //!
 //! A request meets the [gate](crate::gate) first, that of Istio's profile unless [`Policies::gate`]
 //! sets another one. It is then judged as [`Engine::judge`](crate::policy::Engine::judge) does it:
-//! external providers (CUSTOM) are taken as allowing, and PeerAuthentication is not asked, so a
-//! plaintext request is judged as one that was let in. Tokens count as good and meant for us.
+//! external providers (CUSTOM) are taken as allowing unless [`Policies::provider`] says what they
+//! answer, and PeerAuthentication is not asked, so a plaintext request is judged as one that was
+//! let in. Tokens count as good and meant for us.
 //!
 //! [The guide](crate::guide::testing_policies) leads through all of it in five minutes.
 //!
@@ -42,6 +43,7 @@ mod macros;
 mod matrix;
 mod policies;
 mod row;
+mod stubs;
 mod suite;
 mod table;
 mod words;

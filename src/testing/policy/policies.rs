@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
 use super::answer::Answer;
+use super::stubs::Stubs;
 use super::{By, Expectation, words};
 use crate::Workload;
 use crate::gate::Gate;
 use crate::istio::Problems;
-use crate::policy::{Engine, PolicyId, Request, compile};
+use crate::policy::{Engine, PolicyId, ProviderAnswer, Request, compile};
 use crate::source::Directory;
 
 /// The policies of one workload, ready to be asked.
@@ -32,6 +33,7 @@ use crate::source::Directory;
 pub struct Policies {
     engine: Engine,
     gate: Gate,
+    stubs: Stubs,
 }
 
 impl Policies {
@@ -76,6 +78,60 @@ impl Policies {
         Self { gate, ..self }
     }
 
+    /// Says what an external provider (CUSTOM) answers to every request, in place of the provider.
+    ///
+    /// As soon as one provider has an answer, a test fails whose request reaches a provider without
+    /// one. Without any, providers are taken as allowing.
+    ///
+    /// ```
+    /// use tower_mesh::Workload;
+    /// use tower_mesh::policy::ProviderAnswer;
+    /// use tower_mesh::testing::policy::{Policies, request};
+    ///
+    /// let patients = Policies::parse(&Workload::new("default", "patients"), "
+    /// apiVersion: v1
+    /// kind: ConfigMap
+    /// metadata: {name: istio, namespace: istio-system}
+    /// data:
+    ///   mesh: |-
+    ///     extensionProviders:
+    ///     - {name: opa, envoyExtAuthzGrpc: {service: opa.opa.svc.cluster.local, port: 9191}}
+    /// ---
+    /// apiVersion: security.istio.io/v1
+    /// kind: AuthorizationPolicy
+    /// metadata: {name: ask}
+    /// spec: {action: CUSTOM, provider: {name: opa}, rules: [{}]}
+    /// ");
+    /// let denying = patients.clone().provider("opa", ProviderAnswer::Deny { status: 401 });
+    /// denying.expect(request().get("/")).to_be_answered(401).by("ask/0");
+    /// let down = patients.provider("opa", ProviderAnswer::Error);
+    /// down.expect(request().get("/")).to_be_answered(403);
+    /// ```
+    #[must_use]
+    pub fn provider(mut self, name: impl Into<String>, answer: ProviderAnswer) -> Self {
+        self.stubs.always(name, answer);
+        self
+    }
+
+    /// As [`provider`](Self::provider), with an answer by request, which it gets in the form that
+    /// the rules see. It may be asked several times about one request.
+    #[must_use]
+    pub fn provider_with(
+        mut self,
+        name: impl Into<String>,
+        answer: impl Fn(&Request) -> ProviderAnswer + Send + Sync + 'static,
+    ) -> Self {
+        self.stubs.by_request(name, answer);
+        self
+    }
+
+    /// Lets a test fail whose request reaches a provider without an answer, though none has one.
+    #[must_use]
+    pub fn demand_provider_answers(mut self) -> Self {
+        self.stubs.demand();
+        self
+    }
+
     /// The engine that answers.
     #[must_use]
     pub fn engine(&self) -> &Engine {
@@ -87,7 +143,9 @@ impl Policies {
     pub fn expect(&self, request: Request) -> Expect<'_> {
         let answer = self.answer(&request);
         Expect {
-            policies: self,
+            gate: self.gate,
+            engine: &self.engine,
+            stubs: self.stubs.clone(),
             request,
             answer,
             so_far: None,
@@ -96,12 +154,17 @@ impl Policies {
 
     /// What the gate answers, or else the engine.
     pub(super) fn answer(&self, request: &Request) -> Answer {
-        Answer::to(request, self.gate, &self.engine)
+        Answer::to(request, self.gate, &self.engine, &self.stubs)
+    }
+
+    /// What the providers answer.
+    pub(super) fn stubs(&self) -> &Stubs {
+        &self.stubs
     }
 
     /// Compares what is expected of a request with what it is answered.
     pub(super) fn check(&self, expected: &Expectation, request: &Request) -> Result<(), String> {
-        expected.check_behind(self.gate, &self.engine, request)
+        expected.check_with(self.gate, &self.engine, request, &self.stubs)
     }
 }
 
@@ -110,6 +173,7 @@ impl From<Engine> for Policies {
         Self {
             engine,
             gate: Gate::istio(),
+            stubs: Stubs::default(),
         }
     }
 }
@@ -121,7 +185,9 @@ impl From<Engine> for Policies {
 /// from matching.
 #[derive(Debug)]
 pub struct Expect<'p> {
-    policies: &'p Policies,
+    gate: Gate,
+    engine: &'p Engine,
+    stubs: Stubs,
     request: Request,
     answer: Answer,
     so_far: Option<Expectation>,
@@ -133,6 +199,15 @@ pub struct Expect<'p> {
     reason = "an assertion may end a sentence"
 )]
 impl Expect<'_> {
+    /// It is so when this external provider answers like this, whatever the policies' own
+    /// [`provider`](Policies::provider) says.
+    #[must_use = "it asserts nothing until it is told what to expect"]
+    pub fn when_provider(mut self, name: impl Into<String>, answer: ProviderAnswer) -> Self {
+        self.stubs.always(name, answer);
+        self.answer = Answer::to(&self.request, self.gate, self.engine, &self.stubs);
+        self
+    }
+
     /// It may pass.
     ///
     /// # Panics
@@ -191,7 +266,7 @@ impl Expect<'_> {
     /// When it is not.
     #[track_caller]
     pub fn to_be(mut self, expected: Expectation) -> Self {
-        or_fail(self.policies.check(&expected, &self.request));
+        or_fail(expected.check_with(self.gate, self.engine, &self.request, &self.stubs));
         self.so_far = Some(expected);
         self
     }
@@ -213,7 +288,7 @@ impl Expect<'_> {
     }
 
     /// An external provider is asked about it (a CUSTOM rule matches); the other answers then say
-    /// what follows when it allows.
+    /// what follows when it allows, or answers as [`when_provider`](Self::when_provider) says.
     ///
     /// # Panics
     /// When this provider is not asked.
@@ -233,7 +308,7 @@ impl Expect<'_> {
             [] => "none".to_owned(),
             got => got.join(", "),
         };
-        let engine = self.policies.engine();
+        let engine = self.engine;
         let line = words::request_line(&self.request);
         let answer = words::answer_line(engine, &self.answer);
         let note = match words::assumes_trust_domain(engine, &self.request) {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{By, Expectation};
 use crate::istio::{Cursor, Fields, Node, Plain, Value};
-use crate::policy::Request;
+use crate::policy::{ProviderAnswer, Request};
 
 const ROW: &[&str] = &[
     "name",
@@ -24,6 +24,7 @@ const ROW: &[&str] = &[
     "remoteIp",
     "destinationIp",
     "sni",
+    "providers",
 ];
 
 /// Callers and users by the names that rows use.
@@ -32,6 +33,8 @@ pub(super) struct Names {
     pub(super) users: BTreeMap<String, Map<String, Json>>,
     /// Where a service listens when the row does not say so.
     pub(super) port: u16,
+    /// Some external provider has an answer, so that any status can come.
+    pub(super) has_providers: bool,
 }
 
 /// A row: its name, what is asked, what is expected.
@@ -41,7 +44,7 @@ pub(super) fn row(
     known: &mut HashSet<String>,
 ) -> Option<(String, Request, Expectation)> {
     let fields = at.fields(ROW)?;
-    let (request, expectation) = (request(fields, names), expectation(fields));
+    let (request, expectation) = (request(fields, names), expectation(fields, names));
     let name = name(fields);
     if !known.insert(name.clone()) {
         at.wrong(format!(
@@ -70,14 +73,25 @@ fn name(fields: Fields<'_, '_>) -> String {
     format!("{who}: {request} is {expect}")
 }
 
-fn expectation(fields: Fields<'_, '_>) -> Option<Expectation> {
+fn expectation(fields: Fields<'_, '_>, names: &Names) -> Option<Expectation> {
     let expect = fields.demand("expect", "write allowed, denied or a status")?;
     // A status looks better without quotes.
     let Some(scalar) = expect.node().scalar() else {
         expect.wrong("write allowed, denied or a status");
         return None;
     };
-    let expectation = or_report(&expect, Expectation::parse(&scalar.text))?;
+    let providers = fields.get("providers");
+    let status = scalar.text.parse().ok();
+    let status = status.filter(|status| (200..600).contains(status));
+    let mut expectation = match status {
+        Some(status) if providers.is_some() || names.has_providers => Expectation::answered(status),
+        _ => or_report(&expect, Expectation::parse(&scalar.text))?,
+    };
+    if let Some(at) = providers {
+        for (provider, answer) in answers(&at) {
+            expectation = expectation.when_provider(provider, answer);
+        }
+    }
     match fields.get("by") {
         None => Some(expectation),
         Some(by) => {
@@ -241,6 +255,19 @@ fn is_method(text: &str) -> bool {
 /// RFC 9110's `tchar`, of which methods and header names are made.
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What external providers answer, by name.
+pub(super) fn answers(at: &Cursor<'_, '_>) -> Vec<(String, ProviderAnswer)> {
+    let answer = |(name, at): (&str, Cursor<'_, '_>)| {
+        // A status looks better without quotes.
+        let answer = match at.node().scalar() {
+            Some(scalar) => scalar.text.parse(),
+            None => Err("write allow, deny, error or a status".to_owned()),
+        };
+        Some((name.to_owned(), or_report(&at, answer)?))
+    };
+    at.pairs().filter_map(answer).collect()
 }
 
 /// The claims of a token, of any type.

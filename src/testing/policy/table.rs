@@ -71,7 +71,8 @@ impl Table {
         let (mut passed, mut failures) = (Vec::new(), Vec::new());
         for row in &self.rows {
             if let Ok(admitted) = &policies.answer(&row.request).admitted {
-                coverage.observe(admitted);
+                let stubs = row.expectation.stubs(policies.stubs());
+                coverage.observe_with(admitted, &|asked, form| stubs.answer(asked, form));
             }
             let name = row.name.clone();
             match policies.check(&row.expectation, &row.request) {

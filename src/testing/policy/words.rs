@@ -3,8 +3,9 @@
 use std::fmt::{Display, Write as _};
 
 use super::answer::Answer;
+use super::stubs::Stubs;
 use crate::istio::Action;
-use crate::policy::{Attributes, Engine, PolicyId, Request, RuleReport};
+use crate::policy::{Attributes, CustomMatch, Engine, PolicyId, Request, RuleReport};
 
 /// A request in a line: what is asked, by whom, for which user.
 pub(super) fn request_line(request: &Request) -> String {
@@ -77,10 +78,17 @@ pub(super) fn difference(
     if answer.refusal().is_some() {
         text.push_str("no rule is asked\n");
     }
-    let admitted = answer.admitted.as_ref().ok();
-    let rules = admitted.and_then(|request| engine.explain_judgement(request));
-    let rules = rules.map(|why| why.rules);
-    let rules = rules.unwrap_or_default();
+    let why = answer.explain(engine);
+    let (providers, rules) = why
+        .map(|why| (why.providers, why.rules))
+        .unwrap_or_default();
+    for asked in &providers {
+        let assumed = match asked.answer {
+            None => "; here it is taken as allowing",
+            Some(_) => "",
+        };
+        let _ = writeln!(text, "{asked}{assumed}");
+    }
     if !rules.is_empty() {
         text.push_str("what the rules say:\n");
     }
@@ -91,6 +99,29 @@ pub(super) fn difference(
         let _ = writeln!(text, "{ASSUMED}");
     }
     text.trim_end().to_owned()
+}
+
+/// What was asked, what was expected, and which provider has no answer.
+pub(super) fn unanswered(
+    request: &Request,
+    expected: impl Display,
+    asked: &CustomMatch,
+    stubs: &Stubs,
+) -> String {
+    let (
+        line,
+        CustomMatch {
+            provider, policy, ..
+        },
+    ) = (request_line(request), asked);
+    let known = match stubs.names().collect::<Vec<_>>().as_slice() {
+        [] => String::new(),
+        names => format!("; answers are written for {}", names.join(", ")),
+    };
+    format!(
+        "{line}\n  expected: {expected}\n  got:      {policy} asks the provider `{provider}`, and nothing says what it answers{known}\n\
+         say it: Policies::provider(\"{provider}\", ProviderAnswer::Allow), or `providers: {{{provider}: allow}}` in a table"
+    )
 }
 
 /// Whether a rule depends on a trust domain that nothing states, and the caller is of another one

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
-use super::row::{Names, claims, row};
+use super::row::{Names, answers, claims, row};
 use super::{Policies, Table};
 use crate::Workload;
 use crate::identity::TrustDomain;
 use crate::istio::{Cursor, Fields, Limits, Problem, Problems, Sink, documents};
+use crate::policy::ProviderAnswer;
 use crate::source::Directory;
 
 /// A table of policy tests in a YAML file: whose policies are asked, and what each row expects.
@@ -40,6 +41,7 @@ pub struct TableFile {
     workload: Workload,
     config: Vec<PathBuf>,
     mesh_config: Option<PathBuf>,
+    providers: Option<Vec<(String, ProviderAnswer)>>,
     table: Table,
     coverage: Option<f64>,
 }
@@ -96,7 +98,15 @@ impl TableFile {
         if let Some(file) = &self.mesh_config {
             directory = directory.mesh_config(file);
         }
-        Policies::load(&self.workload, &directory)
+        let policies = Policies::load(&self.workload, &directory)?;
+        let Some(providers) = &self.providers else {
+            return Ok(policies);
+        };
+        let policies = policies.demand_provider_answers();
+        let answers = providers.iter();
+        Ok(answers.fold(policies, |policies, (name, answer)| {
+            policies.provider(name, *answer)
+        }))
     }
 
     /// The rows.
@@ -120,6 +130,7 @@ const FILE: &[&str] = &[
     "meshConfig",
     "callers",
     "users",
+    "providers",
     "coverage",
     "tests",
 ];
@@ -134,10 +145,12 @@ fn decode(root: &Cursor<'_, '_>, folder: &Path) -> Option<TableFile> {
         root.missing("config", message);
     }
     let mesh_config = fields.filled("meshConfig");
+    let providers = fields.get("providers").map(|at| answers(&at));
     let names = Names {
         callers: callers(fields),
         users: users(fields),
         port,
+        has_providers: providers.is_some(),
     };
     let mut known = HashSet::new();
     let mut table = Table::new();
@@ -151,6 +164,7 @@ fn decode(root: &Cursor<'_, '_>, folder: &Path) -> Option<TableFile> {
         workload,
         config,
         mesh_config: mesh_config.map(|path| folder.join(&*path)),
+        providers,
         table,
         coverage: fields.get("coverage").and_then(|at| percent(&at)),
     })

@@ -99,7 +99,12 @@ fn provider(mesh: &MeshConfig, policy: &AuthorizationPolicy, notes: &mut Notes) 
     let what = match found.map(|provider| &provider.kind) {
         None => "MeshConfig has no provider of this name",
         Some(ProviderKind::Other) => "this provider cannot authorize",
-        Some(ProviderKind::ExtAuthzGrpc { .. } | ProviderKind::ExtAuthzHttp { .. }) => return,
+        Some(
+            ProviderKind::ExtAuthzGrpc { .. }
+            | ProviderKind::ExtAuthzHttp { .. }
+            | ProviderKind::Expression(_)
+            | ProviderKind::Application,
+        ) => return,
     };
     let meta = &policy.meta;
     let message = format!("{what}, so every request that the rules match is refused");

@@ -1,8 +1,8 @@
 //! CUSTOM: who is asked, in which order, and what happens where nobody can be asked.
 
 use tower_mesh::Workload;
-use tower_mesh::istio::{Action, parse_mesh_config};
-use tower_mesh::policy::{Engine, Judgement, Request};
+use tower_mesh::istio::{Action, MeshConfig, parse_mesh_config};
+use tower_mesh::policy::{Attributes, CustomMatch, Engine, Judgement, ProviderAnswer, Request};
 
 const PROVIDERS: &str = "
 extensionProviders:
@@ -16,6 +16,10 @@ extensionProviders:
 
 /// An engine for policies given as (name, spec).
 fn engine(policies: &[(&str, &str)]) -> Engine {
+    engine_in(parse_mesh_config("mesh.yaml", PROVIDERS).unwrap(), policies)
+}
+
+fn engine_in(mesh: MeshConfig, policies: &[(&str, &str)]) -> Engine {
     let yaml: String = policies
         .iter()
         .map(|(name, spec)| {
@@ -26,7 +30,7 @@ fn engine(policies: &[(&str, &str)]) -> Engine {
         })
         .collect();
     Engine::builder(&Workload::new("foo", "httpbin"))
-        .mesh_config(parse_mesh_config("mesh.yaml", PROVIDERS).unwrap())
+        .mesh_config(mesh)
         .yaml(&yaml)
         .build()
         .unwrap()
@@ -158,4 +162,204 @@ spec: {origins: [{jwt: {issuer: https://idp, jwksUri: https://idp/keys}}]}
         (asked_first.status, asked_first.custom.len()),
         (Some(401), 1)
     );
+}
+
+/// Providers with what they do when they cannot be asked.
+const FAILING: &str = "
+extensionProviders:
+- name: closed
+  envoyExtAuthzHttp: {service: web.policy.svc.cluster.local, port: 80}
+- name: told
+  envoyExtAuthzGrpc: {service: opa.policy.svc.cluster.local, port: 9191, statusOnError: '503'}
+- name: open
+  envoyExtAuthzGrpc: {service: opa.policy.svc.cluster.local, port: 9191, failOpen: true, statusOnError: '503'}
+";
+
+/// Each row is an answer: its status, and the stage that decides. What a provider allows or lets pass, DENY and ALLOW still judge.
+#[test]
+fn the_answer_of_a_provider_decides_before_the_rules() {
+    use ProviderAnswer::{Allow, Deny, Error};
+    for (provider, answer, path, status, action) in [
+        ("closed", Allow, "/xy", 200, Some(Action::Allow)),
+        ("closed", Allow, "/x", 403, Some(Action::Deny)),
+        (
+            "closed",
+            Deny { status: 401 },
+            "/xy",
+            401,
+            Some(Action::Custom),
+        ),
+        (
+            "closed",
+            Deny { status: 302 },
+            "/x",
+            302,
+            Some(Action::Custom),
+        ),
+        (
+            "closed",
+            ProviderAnswer::deny(),
+            "/xy",
+            403,
+            Some(Action::Custom),
+        ),
+        // A gRPC provider may deny with 200; it is a refusal all the same.
+        (
+            "told",
+            Deny { status: 200 },
+            "/xy",
+            200,
+            Some(Action::Custom),
+        ),
+        ("closed", Error, "/xy", 403, Some(Action::Custom)),
+        ("told", Error, "/xy", 503, Some(Action::Custom)),
+        ("open", Error, "/xy", 200, Some(Action::Allow)),
+        ("open", Error, "/x", 403, Some(Action::Deny)),
+        (
+            "open",
+            Deny { status: 401 },
+            "/xy",
+            401,
+            Some(Action::Custom),
+        ),
+        // Not asked: the answer does not count.
+        (
+            "closed",
+            ProviderAnswer::deny(),
+            "/y",
+            200,
+            Some(Action::Allow),
+        ),
+    ] {
+        let ask = asks(provider, "\"/x*\"");
+        let mesh = parse_mesh_config("mesh.yaml", FAILING).unwrap();
+        let engine = engine_in(
+            mesh,
+            &[
+                ("ask", &ask),
+                ("deny", DENY_X),
+                ("allow", "{rules: [{to: [{operation: {methods: [GET]}}]}]}"),
+            ],
+        );
+        let request = Request::new().get(path);
+        let answers = |asked: &CustomMatch, _: &Request| {
+            assert_eq!((asked.provider.as_str(), asked.answer), (provider, None));
+            Some(answer)
+        };
+        let judgement = engine.judge_with(&request, &answers);
+        let row = format!("{provider} {answer} {path}");
+        assert_eq!(judgement.status, Some(status), "{row}");
+        assert_eq!(judgement.decision.action, action, "{row}");
+        let is_refused = action != Some(Action::Allow);
+        assert_eq!(!judgement.decision.allowed, is_refused, "{row}");
+        let said: Vec<_> = judgement.custom.iter().map(|asked| asked.answer).collect();
+        let is_asked = path != "/y";
+        assert_eq!(said, [Some(answer)][..usize::from(is_asked)], "{row}");
+        if action == Some(Action::Custom) {
+            let name = format!("istio-ext-authz-{provider}-ns[foo]-policy[ask]-rule[0]");
+            assert_eq!(judgement.decision.policy.unwrap().as_str(), name);
+        }
+        let why = engine.explain_judgement_with(&request, &answers).unwrap();
+        assert_eq!(why.allowed, !is_refused, "{why}");
+        assert_eq!(why.action, action.map(Action::as_str), "{why}");
+        assert_eq!(why.providers.len(), usize::from(is_asked), "{why}");
+    }
+}
+
+/// The words of each answer, with the rule that asks; the last is the same provider unasked.
+#[test]
+fn an_explanation_tells_what_a_provider_answers() {
+    use ProviderAnswer::{Deny, Error};
+    let name = "istio-ext-authz-NAME-ns[foo]-policy[ask]-rule[0]";
+    for (provider, answer, verdict, said) in [
+        (
+            "closed",
+            None,
+            "allowed: no ALLOW policy applies",
+            "its answer decides",
+        ),
+        (
+            "closed",
+            Some(ProviderAnswer::Allow),
+            "allowed: no ALLOW policy applies",
+            "it allows",
+        ),
+        (
+            "closed",
+            Some(Deny { status: 401 }),
+            "refused: CUSTOM rule {} matches",
+            "it denies with 401",
+        ),
+        (
+            "told",
+            Some(Error),
+            "refused: CUSTOM rule {} matches",
+            "it cannot be asked, which refuses with 503",
+        ),
+        (
+            "open",
+            Some(Error),
+            "allowed: no ALLOW policy applies",
+            "it cannot be asked, and failOpen lets it pass",
+        ),
+    ] {
+        let mesh = parse_mesh_config("mesh.yaml", FAILING).unwrap();
+        let engine = engine_in(mesh, &[("ask", &asks(provider, "/x"))]);
+        let request = Request::new().get("/x");
+        let why = engine.explain_judgement_with(&request, &|_, _| answer);
+        let name = name.replace("NAME", provider);
+        let verdict = verdict.replace("{}", &name);
+        assert_eq!(
+            why.unwrap().to_string(),
+            format!(
+                "{verdict}\n  {name} asks provider `{provider}`: {said}\n  CUSTOM {name}: match\n"
+            )
+        );
+        let unasked = engine.explain(&Request::new().get("/y"));
+        assert!(unasked.providers.is_empty(), "{unasked}");
+    }
+}
+
+/// On raw TCP a refusal has no status; a provider's comes before DENY and ALLOW, as on HTTP.
+#[test]
+fn a_provider_refuses_a_connection_without_a_status() {
+    let ask = asks("opa", "/x");
+    let engine = engine(&[("ask", &ask)]);
+    for (answer, allowed) in [
+        (ProviderAnswer::Allow, true),
+        (ProviderAnswer::deny(), false),
+        (ProviderAnswer::Error, false),
+    ] {
+        let judgement = engine.judge_with(&Request::tcp(), &|_, _| Some(answer));
+        assert_eq!(
+            (judgement.status, judgement.decision.allowed),
+            (None, allowed)
+        );
+        let why = engine.explain_judgement_with(&Request::tcp(), &|_, _| Some(answer));
+        assert_eq!(why.unwrap().allowed, allowed);
+    }
+}
+
+/// The answer may hang on the request, whose path is the normalized one, as the rules see it.
+#[test]
+fn an_answer_by_request_sees_what_the_rules_see() {
+    let ask = asks("opa", "\"/x*\"");
+    let engine = engine(&[("ask", &ask)]);
+    let answers = |_: &CustomMatch, request: &Request| {
+        let is_known = request.path() == Some("/x/1");
+        Some(if is_known {
+            ProviderAnswer::Allow
+        } else {
+            ProviderAnswer::deny()
+        })
+    };
+    for (target, status) in [
+        ("/x/1", 200),
+        ("/a/../x/1", 200),
+        ("/x/2", 403),
+        ("/y", 200),
+    ] {
+        let judgement = engine.judge_with(&Request::new().get(target), &answers);
+        assert_eq!(judgement.status, Some(status), "{target}");
+    }
 }

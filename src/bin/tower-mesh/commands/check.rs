@@ -13,6 +13,7 @@ use tower_mesh::policy::{Engine, Request};
 use crate::failure::Failure;
 use crate::input::lines::Lines;
 use crate::input::options::{Format, Gated, NoPolicy, Options, key_and_value};
+use crate::input::providers::{Answers, Providers};
 use crate::input::question::Question;
 use crate::input::world::World;
 use crate::output::answer::{Answer, admit};
@@ -62,6 +63,8 @@ pub(crate) struct Check {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
+    providers: Providers,
+    #[command(flatten)]
     gate: Gated,
     #[command(flatten)]
     no_policy: NoPolicy,
@@ -85,16 +88,23 @@ of a sidecar.
 2 also when no authorization policy selects the workload: a forgotten label
 would allow everything. --allow-no-policy accepts that.
 
+Where a CUSTOM policy asks an external provider, --provider says what that
+answers: allow, deny (403), the status of a denial, or error (it cannot be
+asked: statusOnError, or onwards with failOpen). Without it the provider is
+taken as allowing: the exit status is that of the rules, the text says `if NAME
+allows`, and in JSON an entry of custom has the answer null.
+
 A request is a line like
   {\"id\": 1, \"method\": \"GET\", \"path\": \"/patients/7?x=1\"}
 Its keys: id, protocol (http, tcp), method, path, authority, sni, claims,
-jwt_svid, headers {name: value or [values]},
+jwt_svid, headers {name: value or [values]}, providers {name: answer},
 source {principal, uri_sans, dns_sans, subject, ip, remote_ip},
 destination {ip, port, services}.";
 
 impl Check {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let mut world = World::load(&self.options)?;
+        self.providers.tell_if_unasked(world.engine());
         let code = match &self.requests {
             None => self.judge_one(&mut world)?,
             Some(file) => self.judge_lines(&mut world, Lines::open(file)?)?,
@@ -126,6 +136,7 @@ impl Check {
             self.gate.asked(),
             world.engine(),
             &request,
+            &self.providers.with(Answers::default()),
             self.explain,
         );
         let mut out = io::stdout().lock();
@@ -133,6 +144,9 @@ impl Check {
         out.flush()?;
         if self.format == Format::Text && answer.is_denied_by_default() {
             self.tell_of_the_caller();
+        }
+        if self.format == Format::Text {
+            answer.depends_on().for_each(tell_of_the_provider);
         }
         if self.gate.is_left_open() && answer.allowed {
             tell_of_the_gate(world.engine(), &request);
@@ -166,7 +180,13 @@ impl Check {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut code = ExitCode::SUCCESS;
         while let Some(line) = lines.next(&mut out)? {
-            let answer = Answer::to_line(world, self.gate.asked(), line, self.explain);
+            let answer = Answer::to_line(
+                world,
+                self.gate.asked(),
+                line,
+                &self.providers,
+                self.explain,
+            );
             let number = lines.number();
             if let Some(error) = answer.error() {
                 // In the order of the answers, for those who read both.
@@ -206,6 +226,15 @@ impl Check {
         let claim = |(name, text): &(String, String)| (name.clone(), typed(name, text));
         (!self.claims.is_empty()).then(|| self.claims.iter().map(claim).collect())
     }
+}
+
+/// Says on stderr that the answer holds only if a provider allows the request.
+fn tell_of_the_provider(name: &str) {
+    let name = printable(name);
+    eprintln!(
+        "note: the answer depends on the provider `{name}`, which is taken as allowing; \
+         --provider {name}=deny (or allow, error, a status) says what it answers"
+    );
 }
 
 /// Says on stderr that a server of a mesh would not ask the rules about this request.

@@ -11,6 +11,7 @@ use tower_mesh::coverage::{Coverage as Covered, Report};
 use crate::failure::Failure;
 use crate::input::lines::Lines;
 use crate::input::options::{Format, NoPolicy, Options, ServiceName};
+use crate::input::providers::{Providers, answer};
 use crate::input::question::Question;
 use crate::input::world::World;
 use crate::output::json::json_line;
@@ -30,6 +31,8 @@ pub(crate) struct Coverage {
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     fail_under: Option<f64>,
     #[command(flatten)]
+    providers: Providers,
+    #[command(flatten)]
     no_policy: NoPolicy,
     #[command(flatten)]
     options: Options,
@@ -46,7 +49,8 @@ A rule has a point for a request that it matched, one for a request that it did
 not match, and one for each of its lists (methods, principals, the values of a
 condition) whose opposite would have turned its answer to some request. A rule
 without lists matches everything and has the first point only.
-Requests that a DENY refused never reach the ALLOW rules.
+Requests that a DENY refused never reach the ALLOW rules, and those that an
+external provider refuses (--provider) reach neither.
 
 Exit status: 0; 1 below --fail-under; 2 when a line is bad or the configuration
 is, and when no authorization policy selects the workload: a forgotten label
@@ -96,11 +100,12 @@ impl Coverage {
             let question = question.map_err(bad)?;
             let port = question.port(world.port());
             let services = question.services().map_err(bad)?;
+            let answers = self.providers.with(question.answers().map_err(bad)?);
             let request = question.into_request(port).map_err(bad)?;
             world.meet(&request);
             let engine = world.engine_for(services.clone(), port)?;
             if std::ptr::eq(engine.program(), own.program()) {
-                whole.observe(&request);
+                whole.observe_with(&request, &|asked, _| answer(&answers, asked));
                 continue;
             }
             if elsewhere.len() >= MAX_PLACES {
@@ -108,7 +113,7 @@ impl Coverage {
             }
             let place = elsewhere.entry((services, port));
             let covered = place.or_insert_with(|| Covered::new(engine));
-            covered.observe(&request);
+            covered.observe_with(&request, &|asked, _| answer(&answers, asked));
         }
         if world.has_rules() {
             lines.warn_if_empty();

@@ -12,6 +12,7 @@ use tower_mesh::diff::{Found, Search, unanswerable_changes};
 use crate::failure::Failure;
 use crate::input::lines::Lines;
 use crate::input::options::{Format, Guarded, NoPolicy, Protocol, tell_assumed_trust_domain};
+use crate::input::providers::Providers;
 use crate::input::world::World;
 use crate::output::answer::Answer;
 use crate::output::json::json_line;
@@ -35,8 +36,8 @@ pub(crate) struct Diff {
     /// How to print what differs: a table, or one JSON object a line
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Only whether a request passes counts, not by which rule or with which status, nor audits and
-    /// dry runs
+    /// Only whether a request passes counts, and which external providers must allow it; not by which
+    /// rule or with which status, nor audits and dry runs
     #[arg(long)]
     access_only: bool,
     /// Derive requests of HTTP, or raw TCP connections
@@ -50,6 +51,8 @@ pub(crate) struct Diff {
         conflicts_with = "requests"
     )]
     limit: usize,
+    #[command(flatten)]
+    providers: Providers,
     #[command(flatten)]
     no_policy: NoPolicy,
     #[command(flatten)]
@@ -67,7 +70,10 @@ Examples:
 A line of JSON is {\"id\", \"old\", \"new\"}: both answers as check prints them.
 Derived requests have a number as id, and a key \"request\", a line for
 check --requests. Finding nothing is strong evidence, and no proof.
-What no answer shows (mutual TLS, which tokens are good) is told on stderr.
+What no answer shows (mutual TLS, which tokens are good, how external providers
+are asked) is told on stderr. A request that passes only if a provider allows it
+has less access than one that passes, and more than one that is refused;
+--provider says what a provider answers on both sides.
 
 Exit status: 0 nothing differs, 1 something does, 2 error. 2 also when no
 authorization policy of either side selects the workload, though there are some:
@@ -167,8 +173,8 @@ impl Diff {
         derived: Option<Value>,
         report: &mut Report,
     ) -> Result<Result<(), String>, Failure> {
-        let old = Answer::to_line(old, None, line, false);
-        let new = Answer::to_line(new, None, line, false);
+        let old = Answer::to_line(old, None, line, &self.providers, false);
+        let new = Answer::to_line(new, None, line, &self.providers, false);
         for answer in [&old, &new] {
             if let Some(error) = answer.error() {
                 return Ok(Err(error.to_owned()));

@@ -2,5 +2,6 @@
 
 pub(crate) mod lines;
 pub(crate) mod options;
+pub(crate) mod providers;
 pub(crate) mod question;
 pub(crate) mod world;

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tower_mesh::identity::{PeerCertificate, SpiffeId};
-use tower_mesh::policy::Request;
+use tower_mesh::policy::{ProviderAnswer, Request};
 
 use super::lines::{MAX_LINE, is_cut};
 use super::options::ServiceName;
+use super::providers::Answers;
 
 /// A request or a connection to judge.
 #[derive(Debug, Default, Deserialize)]
@@ -30,6 +31,16 @@ pub(crate) struct Question {
     claims: Option<Map<String, Value>>,
     /// The id of a JWT-SVID.
     jwt_svid: Option<String>,
+    /// What external providers answer, by name.
+    providers: Option<BTreeMap<String, Said>>,
+}
+
+/// What a provider answers: a word, or a status.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "an answer is allow, deny, error or a status")]
+enum Said {
+    Word(String),
+    Status(u16),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -126,6 +137,20 @@ impl Question {
         let parsed = services.map(|services| services.iter().map(parse).collect());
         let parsed: Result<Option<Vec<_>>, String> = parsed.transpose();
         parsed.map_err(|message| format!("destination.services: {message}"))
+    }
+
+    /// What external providers answer to it.
+    pub(crate) fn answers(&self) -> Result<Answers, String> {
+        let said = self.providers.iter().flatten();
+        let answers = said.map(|(name, said)| {
+            let answer: Result<ProviderAnswer, _> = match said {
+                Said::Word(word) => word.parse(),
+                Said::Status(status) => status.to_string().parse(),
+            };
+            let answer = answer.map_err(|message| format!("providers: {name:?}: {message}"))?;
+            Ok((name.clone(), answer))
+        });
+        answers.collect()
     }
 
     /// The port it goes to.

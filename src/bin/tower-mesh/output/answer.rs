@@ -6,8 +6,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tower_mesh::gate::{Gate, Refusal};
 use tower_mesh::istio::Action;
-use tower_mesh::policy::{CustomMatch, DryRun, Engine, Explanation, Judgement, PolicyId, Request};
+use tower_mesh::policy::{
+    Access, CustomMatch, DryRun, Engine, Explanation, Judgement, PolicyId, ProviderAnswer, Request,
+};
 
+use crate::input::providers::{Answers, Providers, answer};
 use crate::input::question::Question;
 use crate::input::world::World;
 
@@ -44,6 +47,8 @@ struct Refused {
 struct Asked {
     provider: String,
     policy: String,
+    /// `null` where it is not known: the request is allowed only if the provider allows it.
+    answer: Option<&'static str>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -65,6 +70,7 @@ impl Answer {
         gate: Option<Gate>,
         engine: &Engine,
         request: &Request,
+        answers: &Answers,
         explain: bool,
     ) -> Self {
         let admitted = gate.map(|gate| admit(gate, engine, request)).transpose();
@@ -77,11 +83,12 @@ impl Answer {
             decision,
             custom,
             ..
-        } = engine.judge(request);
+        } = engine.judge_with(request, &|asked, _| answer(answers, asked));
         let marks = decision.marks.as_deref();
         let asked = |asked: CustomMatch| Asked {
             provider: asked.provider,
             policy: asked.policy.to_string(),
+            answer: asked.answer.map(ProviderAnswer::as_str),
         };
         let names = |names: &[PolicyId]| names.iter().map(PolicyId::to_string).collect();
         Self {
@@ -98,7 +105,9 @@ impl Answer {
             },
             gate: gate.map(|_| None),
             error: None,
-            explain: explain.then(|| engine.explain_judgement(request)),
+            explain: explain.then(|| {
+                engine.explain_judgement_with(request, &|asked, _| answer(answers, asked))
+            }),
         }
     }
 
@@ -123,10 +132,11 @@ impl Answer {
         world: &mut World<'_>,
         gate: Option<Gate>,
         line: &[u8],
+        providers: &Providers,
         explain: bool,
     ) -> Self {
         let judged = Question::read(line)
-            .and_then(|question| Self::to_question(world, gate, question, explain));
+            .and_then(|question| Self::to_question(world, gate, question, providers, explain));
         judged.unwrap_or_else(|message| {
             let value: Option<Value> = serde_json::from_slice(line).ok();
             let id = value.and_then(|value| value.get("id").cloned());
@@ -138,16 +148,18 @@ impl Answer {
         world: &mut World<'_>,
         gate: Option<Gate>,
         mut question: Question,
+        providers: &Providers,
         explain: bool,
     ) -> Result<Self, String> {
         let id = question.take_id();
         let port = question.port(world.port());
         let services = question.services()?;
+        let answers = providers.with(question.answers()?);
         let request = question.into_request(port)?;
         world.meet(&request);
         let engine = world.engine_for(services, port);
         let engine = engine.map_err(|problems| problems.to_string())?;
-        Ok(Self::to(id, gate, engine, &request, explain))
+        Ok(Self::to(id, gate, engine, &request, &answers, explain))
     }
 
     /// Says why a request cannot be judged.
@@ -167,6 +179,14 @@ impl Answer {
         !self.allowed && self.status == Some(403) && is_of_rules
     }
 
+    /// The providers whose answer decides and is not known.
+    pub(crate) fn depends_on(&self) -> impl Iterator<Item = &str> {
+        let asked = self.custom.iter().filter(|asked| asked.answer.is_none());
+        asked
+            .map(|asked| asked.provider.as_str())
+            .filter(|_| self.allowed)
+    }
+
     fn gate_refusal(&self) -> Option<&Refused> {
         self.gate.as_ref()?.as_ref()
     }
@@ -178,7 +198,20 @@ impl Answer {
 
     /// Whether another answer to the same request says something else.
     pub(crate) fn differs(&self, other: &Self, access_only: bool) -> bool {
-        self.allowed != other.allowed || (!access_only && self != other)
+        if access_only {
+            self.access() != other.access() || !self.depends_on().eq(other.depends_on())
+        } else {
+            self != other
+        }
+    }
+
+    /// Whether the request may pass, and whether that hangs on providers.
+    pub(crate) fn access(&self) -> Access {
+        match (self.allowed, self.depends_on().next()) {
+            (false, _) => Access::Refused,
+            (true, Some(_)) => Access::IfProvidersAllow,
+            (true, None) => Access::Allowed,
+        }
     }
 
     pub(crate) fn explanation(&self) -> Option<&Explanation> {
@@ -224,7 +257,14 @@ impl fmt::Display for Answer {
             write!(f, "; audit {name}")?;
         }
         for asked in &self.custom {
-            write!(f, "; if {} allows ({})", asked.provider, asked.policy)?;
+            let Asked {
+                provider, policy, ..
+            } = asked;
+            match asked.answer {
+                None => write!(f, "; if {provider} allows ({policy})")?,
+                Some("error") => write!(f, "; {provider} cannot be asked ({policy})")?,
+                Some(answer) => write!(f, "; {provider} answers {answer} ({policy})")?,
+            }
         }
         for (name, outcome) in [("ALLOW", &self.dry_run.allow), ("DENY", &self.dry_run.deny)] {
             if let Some(outcome) = outcome {

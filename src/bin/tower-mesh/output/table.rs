@@ -1,5 +1,6 @@
 //! A table of the callers that gain access and those that lose it.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde_json::Value;
@@ -37,10 +38,10 @@ impl AccessTable {
 
     /// Adds a request, as a line of `check --requests` says it.
     pub(crate) fn add(&mut self, request: &Value, old: &Answer, new: &Answer) {
-        let section = match (old.allowed, new.allowed) {
-            (false, true) => &mut self.gains,
-            (true, false) => &mut self.loses,
-            _ => &mut self.same,
+        let section = match old.access().cmp(&new.access()) {
+            Ordering::Less => &mut self.gains,
+            Ordering::Greater => &mut self.loses,
+            Ordering::Equal => &mut self.same,
         };
         section.count += 1;
         if section.rows.len() < ROWS {

@@ -1,0 +1,11 @@
+//! The cache of a provider's decisions.
+
+mod counts;
+mod decisions;
+mod key;
+mod options;
+mod weight;
+
+pub(crate) use counts::{CacheCounts, Counters};
+pub(crate) use decisions::{Decisions, Known, LookUp, Settled, Ticket};
+pub use options::DecisionCache;

@@ -1,0 +1,79 @@
+//! What external providers answer in a test.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::policy::{CustomMatch, Judgement, ProviderAnswer, Request};
+
+/// The answers of external providers, by name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stubs {
+    by_name: BTreeMap<String, Stub>,
+    is_demanded: bool,
+}
+
+#[derive(Clone)]
+enum Stub {
+    Always(ProviderAnswer),
+    ByRequest(Arc<dyn Fn(&Request) -> ProviderAnswer + Send + Sync>),
+}
+
+impl fmt::Debug for Stub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always(answer) => answer.fmt(f),
+            Self::ByRequest(_) => f.write_str("by request"),
+        }
+    }
+}
+
+impl Stubs {
+    /// Without answers, providers are taken as allowing, unless this demands answers.
+    pub(super) fn demand(&mut self) {
+        self.is_demanded = true;
+    }
+
+    /// One answer to every request.
+    pub(super) fn always(&mut self, provider: impl Into<String>, answer: ProviderAnswer) {
+        self.by_name.insert(provider.into(), Stub::Always(answer));
+    }
+
+    /// An answer by request.
+    pub(super) fn by_request(
+        &mut self,
+        provider: impl Into<String>,
+        answer: impl Fn(&Request) -> ProviderAnswer + Send + Sync + 'static,
+    ) {
+        let answer = Stub::ByRequest(Arc::new(answer));
+        self.by_name.insert(provider.into(), answer);
+    }
+
+    /// The same, and these answers in place of others.
+    pub(super) fn with(&self, own: &BTreeMap<String, ProviderAnswer>) -> Self {
+        let mut stubs = self.clone();
+        for (provider, answer) in own {
+            stubs.always(provider, *answer);
+        }
+        stubs
+    }
+
+    /// What a provider answers to a request.
+    pub(super) fn answer(&self, asked: &CustomMatch, request: &Request) -> Option<ProviderAnswer> {
+        match self.by_name.get(&asked.provider)? {
+            Stub::Always(answer) => Some(*answer),
+            Stub::ByRequest(answer) => Some(answer(request)),
+        }
+    }
+
+    /// The first provider that is asked and has no answer, though some have one or all must.
+    pub(super) fn missing<'j>(&self, judgement: &'j Judgement) -> Option<&'j CustomMatch> {
+        let demands = self.is_demanded || !self.by_name.is_empty();
+        judgement.unknown_answers().find(|_| demands)
+    }
+
+    /// The providers that have answers.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+}
