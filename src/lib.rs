@@ -34,6 +34,8 @@ mod macros;
 
 #[cfg(any(feature = "external", feature = "jwt"))]
 mod bounded_cache;
+#[cfg(feature = "cel")]
+pub mod cel;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;
@@ -41,7 +43,7 @@ pub mod convert;
 pub mod coverage;
 #[cfg(feature = "diff")]
 pub mod diff;
-#[cfg(any(feature = "jwt", feature = "tls"))]
+#[cfg(any(feature = "external", feature = "jwt", feature = "tls"))]
 mod error_chain;
 #[cfg(feature = "external")]
 pub mod external;

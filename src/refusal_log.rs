@@ -17,7 +17,7 @@ use crate::context::{Claims, Exchange, ForwardedPeer, Peer};
 use crate::istio::Position;
 use crate::log_limit::{LogLimit, limited};
 use crate::matcher::authority;
-use crate::message::LocalReply;
+use crate::message::{LocalReply, ResponseFlags};
 use crate::peer_text::PeerText;
 use crate::policy::{Engine, PolicyId};
 
@@ -78,6 +78,29 @@ pub(crate) fn token_reported(head: &Parts, exchange: &Exchange, reason: &dyn fmt
     );
 }
 
+/// Writes the event of a request that passes although it is over a limit.
+#[cfg_attr(
+    not(feature = "rate-limit"),
+    allow(dead_code, reason = "for limits that only report")
+)]
+pub(crate) fn limit_reported(head: &Parts, exchange: &Exchange, limit: &str) {
+    let trace = exchange.trace();
+    limited!(
+        target: "tower_mesh::access",
+        INFO,
+        limit = %PeerText(limit),
+        peer = %Caller(exchange),
+        remote = remote_ip(exchange).map(shown),
+        client = exchange.client_ip().map(shown),
+        method = %PeerText(head.method.as_str()),
+        path = %PeerText(path(head, exchange)),
+        host = host(head).map(text),
+        trace_id = trace.map(|trace| shown(trace.trace_id)),
+        request_id = request_id(head, exchange).map(text),
+        "a request over the limit passes, because the limit only reports"
+    );
+}
+
 /// The engine that refused a request; [`keep_judge`] has stored it in the request.
 pub(crate) fn judged_by(head: &Parts) -> Option<&Engine> {
     head.extensions.get().map(|JudgedBy(engine)| engine)
@@ -106,6 +129,8 @@ enum Kind {
     Rule,
     /// The token is invalid, or is missing where a legacy Policy demands one.
     Token,
+    /// The request is over a limit.
+    Limit,
 }
 
 impl Kind {
@@ -115,6 +140,8 @@ impl Kind {
             Self::Rule
         } else if details.starts_with("jwt_") || reply.status() == StatusCode::UNAUTHORIZED {
             Self::Token
+        } else if reply.response_flags().is_any_of(LIMITS) {
+            Self::Limit
         } else {
             Self::Request
         }
@@ -124,10 +151,12 @@ impl Kind {
         static REQUEST: LogLimit = LogLimit::new();
         static RULE: LogLimit = LogLimit::new();
         static TOKEN: LogLimit = LogLimit::new();
+        static LIMIT: LogLimit = LogLimit::new();
         match self {
             Self::Request => &REQUEST,
             Self::Rule => &RULE,
             Self::Token => &TOKEN,
+            Self::Limit => &LIMIT,
         }
     }
 }
@@ -260,5 +289,7 @@ impl fmt::Display for Asked<'_> {
 /// The start of Envoy's details for a refusal by policy; the rule and a bracket follow.
 const MATCHED: &str = "rbac_access_denied_matched_policy[";
 const NO_RULE: &str = "none";
+/// The flags of a request over a limit.
+const LIMITS: ResponseFlags = ResponseFlags::RATE_LIMITED.union(ResponseFlags::UPSTREAM_OVERFLOW);
 /// The largest number of rules that are listed.
 const MOST_ASKED: usize = 5;

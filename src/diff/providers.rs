@@ -208,7 +208,9 @@ impl<'p> Settings<'p> {
                 );
                 ("HTTP", common)
             }
-            ProviderKind::Other => return None,
+            ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Other => {
+                return None;
+            }
         };
         Some(Self {
             protocol,

@@ -52,15 +52,28 @@
 
 mod authorizer;
 mod cache;
+mod check_headers;
+mod from_mesh_config;
+mod grpc;
+mod http;
+mod mutations;
+mod provider;
+mod transport;
 
-#[allow(unused_imports, reason = "the mesh asks authorizers")]
-pub(crate) use cache::{CacheCounts, Decisions, Known, LookUp, Ticket};
-
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use self::{
+    authorizer::DynAuthorizer,
+    cache::{CacheCounts, Counters as CacheCounters, Decisions, Ticket},
+    from_mesh_config::Definition,
+    mutations::apply,
+    provider::{Beforehand, Counts, Kind, Outcome, Provider},
+    transport::UnknownProvider,
+};
 pub use crate::istio::CacheKey;
 pub use authorizer::{
     Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
     Changes, DangerousAuthorizerOptions, Denial, HeaderChange, QueryChange, Stage,
 };
-#[allow(unused_imports, reason = "the mesh asks authorizers")]
-pub(crate) use authorizer::{BoxedAnswer, DynAuthorizer};
 pub use cache::DecisionCache;
+pub use grpc::GrpcAuthorizer;
+pub use http::{HeaderPatterns, HttpAuthorizer};

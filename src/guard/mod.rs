@@ -87,5 +87,7 @@ pub use verdict::{Guard, Verdict};
 
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use answer::panicked;
+#[cfg(any(feature = "rate-limit", feature = "rbac"))]
+pub(crate) use request::judged_target;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use verdict::judge;

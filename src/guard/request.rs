@@ -1,12 +1,13 @@
 //! The attributes of a request that policy rules test.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
 use http::header::{HOST, HeaderValue};
 use http::request::Parts;
-use http::uri::Authority;
-use http::{HeaderMap, Method};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, Method, Uri};
 use serde_json::{Map, Value};
 
 use crate::context::{Claims, Exchange, ForwardedPeer, Peer};
@@ -174,5 +175,15 @@ impl Attributes for RequestAttributes<'_> {
 
     fn text_claim(&self, name: &str) -> Option<&str> {
         self.claims?.judged_text(name)
+    }
+}
+
+/// The path and query that guards judge: the request's own, or another path with the request's
+/// query.
+pub(crate) fn judged_target<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
+    match (path, uri.query()) {
+        (None, _) => Cow::Borrowed(uri.path_and_query().map_or("/", PathAndQuery::as_str)),
+        (Some(path), None) => Cow::Borrowed(path),
+        (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
     }
 }

@@ -1,6 +1,7 @@
 //! Reads Istio's resources as they are written: `security.istio.io` (v1, v1beta1), the
 //! `authentication.istio.io/v1alpha1` and `rbac.istio.io/v1alpha1` of 2018, and the fields of
-//! MeshConfig that affect decisions.
+//! MeshConfig that affect decisions. It also reads the kinds of this crate, of the group
+//! `mesh.tower`.
 //!
 //! This module reads text and reports what is wrong with it, with file, line, column and field.
 //! [`policy`](crate::policy) decides what the resources *mean*. Every text keeps the [`Position`]
@@ -82,6 +83,11 @@ pub use resource::mesh_config::{
     ExtensionProvider, MeshConfig, PathNormalization, ProviderKind, RequestBodyInCheck,
 };
 pub use resource::meta::{Meta, Selector, TargetRef};
+pub use resource::rate_limit::{
+    HeaderMatch, HeaderMatchTest, HeaderToAdd, LocalRateLimit, LocalRateLimitDescriptor,
+    QueryParameterMatch, RateLimit, RateLimitAction, RateLimitBucket, RateLimitDescriptor,
+    RateLimitService, TextMatch, TextMatchKind, WhenAbsent,
+};
 pub use resource::resources::{Resources, Skipped};
 pub use resource::security::{
     Action, AuthorizationPolicy, ClaimToHeader, Condition, JwtHeader, JwtRule, MtlsMode, Operation,

@@ -110,6 +110,8 @@ mod options;
 mod own_identity;
 mod plaintext;
 mod policy_layers;
+#[cfg(feature = "external")]
+mod providers;
 mod readiness;
 mod serve;
 mod server;

@@ -81,6 +81,12 @@ impl ResponseFlags {
         self.0 == 0
     }
 
+    /// Whether both sets have a flag in common.
+    #[must_use]
+    pub const fn is_any_of(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// The set as bits. Their positions are private to this crate and may change.
     #[cfg(feature = "metrics")]
     pub(crate) const fn bits(self) -> u32 {

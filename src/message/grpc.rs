@@ -1,5 +1,8 @@
 //! gRPC status codes, and how to recognise gRPC messages by their headers.
 
+#[cfg(all(feature = "server", feature = "client"))]
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// A gRPC status code.
@@ -75,6 +78,27 @@ pub(super) fn is_grpc_content_type(content_type: &HeaderValue) -> bool {
     }
 }
 
+/// How long a gRPC caller waits, as its header `grpc-timeout` says: up to eight digits and a unit.
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let said = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = said.split_at_checked(said.len().checked_sub(1)?)?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits
+        .parse()
+        .ok()
+        .filter(|_| is_number && digits.len() <= 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 #[cfg(test)]
@@ -137,6 +161,31 @@ mod tests {
         ] {
             let status = StatusCode::from_u16(http).unwrap();
             assert_eq!(GrpcStatus::from_http(status).code(), grpc, "{http}");
+        }
+    }
+
+    #[cfg(all(feature = "server", feature = "client"))]
+    #[test]
+    fn reads_the_deadline_of_a_grpc_call() {
+        for (said, seconds) in [
+            ("2H", Some(7200.0)),
+            ("3M", Some(180.0)),
+            ("99999999S", Some(99_999_999.0)),
+            ("1500m", Some(1.5)),
+            ("500000u", Some(0.5)),
+            ("250000000n", None),
+            ("25000000n", Some(0.025)),
+            ("0S", Some(0.0)),
+            ("", None),
+            ("S", None),
+            ("5", None),
+            ("5s", None),
+            ("+5S", None),
+            ("5 S", None),
+        ] {
+            let headers = [("grpc-timeout".parse().unwrap(), said.parse().unwrap())];
+            let found = grpc_timeout(&headers.into_iter().collect());
+            assert_eq!(found.map(|time| time.as_secs_f64()), seconds, "{said:?}");
         }
     }
 }

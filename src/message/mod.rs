@@ -41,6 +41,8 @@ pub use contained::contained;
 pub use counting::{ByteCount, CountingBody};
 pub use eos::{End, EndKind, EosBody, OnEnd};
 pub use flags::ResponseFlags;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use grpc::grpc_timeout;
 pub use grpc::{GrpcStatus, is_grpc};
 pub use record::Record;
 pub use reply::LocalReply;

@@ -151,14 +151,18 @@ fn put(added: HeaderMap, is_grpc: bool, headers: &mut HeaderMap) {
 }
 
 fn text_response<B>(status: StatusCode, text: Bytes, method: &Method) -> Response<GuardBody<B>> {
+    let has_no_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let length = text.len();
-    let shown = if method == Method::HEAD {
+    let shown = if method == Method::HEAD || has_no_body {
         Bytes::new()
     } else {
         text
     };
     let mut response = Response::new(GuardBody::local(shown));
     *response.status_mut() = status;
+    if has_no_body {
+        return response;
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
     if length > 0 {

@@ -4,13 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{StatusCode, Uri};
 
 use crate::context::Exchange;
 use crate::gate;
-use crate::guard::RequestAttributes;
+use crate::guard::{RequestAttributes, judged_target};
 use crate::istio::Action;
 use crate::log_limit::limited;
 use crate::matcher::authority;
@@ -39,8 +38,8 @@ impl PolicyCheck {
         self
     }
 
-    /// The external providers that policies name. They cannot be asked yet, so requests that need
-    /// them are refused. Callers should log them when they load policies.
+    /// The external providers that policies name. This guard cannot ask them, so it refuses requests
+    /// that need them. Callers should log them when they load policies.
     #[must_use]
     pub fn unasked_providers(engine: &Engine) -> BTreeSet<&str> {
         let chains = &engine.program().http;
@@ -52,12 +51,14 @@ impl PolicyCheck {
             .collect()
     }
 
-    /// Logs what [`unasked_providers`](Self::unasked_providers) finds.
-    pub(crate) fn warn_of_unasked_providers(engine: &Engine) {
-        for provider in Self::unasked_providers(engine) {
+    /// Logs what [`unasked_providers`](Self::unasked_providers) finds, without those that can be
+    /// asked.
+    pub(crate) fn warn_of_unasked_providers(engine: &Engine, is_asked: impl Fn(&str) -> bool) {
+        let providers = Self::unasked_providers(engine);
+        for provider in providers.into_iter().filter(|provider| !is_asked(provider)) {
             tracing::warn!(
                 provider,
-                "external authorization is not supported yet: requests for it are refused"
+                "the provider cannot be asked here: requests for it are refused"
             );
         }
     }
@@ -156,7 +157,8 @@ impl PolicyCheck {
         path: Option<&str>,
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
-        let Some(custom) = Self::custom_match(engine, head, path, exchange) else {
+        let customs = Self::custom_matches(engine, head, path, exchange);
+        let Some(custom) = customs.into_iter().next() else {
             return Ok(());
         };
         let reply = Self::refuse_custom(custom, exchange);
@@ -164,25 +166,33 @@ impl PolicyCheck {
         Err(reply)
     }
 
-    /// The CUSTOM policy that wants a provider to be asked about the request, and the provider's
-    /// name.
-    pub(crate) fn custom_match(
+    /// The CUSTOM policies that want providers to be asked about the request, one for each
+    /// provider, in byte order of the providers.
+    pub(crate) fn custom_matches(
         engine: &Engine,
         head: &Parts,
         path: Option<&str>,
         exchange: &Exchange,
-    ) -> Option<CustomMatch> {
-        let port = exchange.peer()?.local_addr().port();
-        if engine.program().http.get(port).custom.is_empty() {
-            return None;
+    ) -> Vec<CustomMatch> {
+        let port = exchange.peer().map(|peer| peer.local_addr().port());
+        let asks = |port: u16| !engine.program().http.get(port).custom.is_empty();
+        if !port.is_some_and(asks) {
+            return Vec::new();
         }
-        let target = judged(path, &head.uri);
-        let request = RequestAttributes::with_path(head, &target, exchange)?;
-        let asked = |request: &RequestAttributes<'_>| engine.custom(request).into_iter().next();
-        asked(&request).or_else(|| {
-            let mut hosts = other_hosts(&request, exchange);
-            hosts.find_map(|host| asked(&request.to_host(&host)))
-        })
+        let target = judged_target(path, &head.uri);
+        let Some(request) = RequestAttributes::with_path(head, &target, exchange) else {
+            return Vec::new();
+        };
+        let mut customs = engine.custom(&request);
+        for host in other_hosts(&request, exchange) {
+            for more in engine.custom(&request.to_host(&host)) {
+                if customs.iter().all(|known| known.provider != more.provider) {
+                    customs.push(more);
+                }
+            }
+        }
+        customs.sort_by(|one, other| one.provider.cmp(&other.provider));
+        customs
     }
 
     /// Refuses a request that needs an external provider, as Envoy does when the provider cannot be
@@ -223,7 +233,7 @@ impl PolicyCheck {
     ) -> Result<(), LocalReply> {
         // The query is the request's own, because an earlier guard may have removed a token from
         // it.
-        let target = judged(path, &head.uri);
+        let target = judged_target(path, &head.uri);
         let verdict = match RequestAttributes::with_path(head, &target, exchange) {
             Some(request) => {
                 warn_without_port(exchange);
@@ -267,7 +277,7 @@ impl PolicyCheck {
 }
 
 /// The other forms of the request's host that policy judges, where the gate asks for it (rule B-05).
-fn other_hosts<'a>(
+pub(crate) fn other_hosts<'a>(
     request: &RequestAttributes<'a>,
     exchange: &Exchange,
 ) -> impl Iterator<Item = Cow<'a, str>> {
@@ -284,16 +294,6 @@ fn warn_without_port(exchange: &Exchange) {
             "a peer that was made by hand has the local port 0: \
              policies of single ports do not apply to its requests"
         );
-    }
-}
-
-/// The path and query that policy judges: the request's own, or another path with the request's
-/// query.
-fn judged<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
-    match (path, uri.query()) {
-        (None, _) => Cow::Borrowed(uri.path_and_query().map_or("/", PathAndQuery::as_str)),
-        (Some(path), None) => Cow::Borrowed(path),
-        (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
     }
 }
 

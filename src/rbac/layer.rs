@@ -53,7 +53,7 @@ impl RbacLayer {
     /// A layer that asks this engine, in the generation that is current when a request arrives.
     #[must_use]
     pub fn new(engine: Live<Engine>) -> Self {
-        PolicyCheck::warn_of_unasked_providers(&engine.load());
+        PolicyCheck::warn_of_unasked_providers(&engine.load(), |_| false);
         Self::by(Source::Live(engine))
     }
 

@@ -19,10 +19,13 @@
 )]
 
 mod compare;
+mod external;
+mod limits;
 #[path = "../support/random.rs"]
 mod random;
 mod raw;
 mod server;
+mod stub;
 mod table;
 mod tokens;
 mod wire;
@@ -161,6 +164,26 @@ fn drop_not(value: &mut Value) -> bool {
     value
         .as_array_mut()
         .is_some_and(|list| list.iter_mut().any(drop_not))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authorizers_get_the_same_questions_and_give_the_same_answers() {
+    let Some(envoy) = envoy() else { return };
+    let differences = external::compare(&envoy).await;
+    for difference in &differences {
+        eprintln!("{difference}\n");
+    }
+    assert!(differences.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rate_limits_get_the_same_answers() {
+    let Some(envoy) = envoy() else { return };
+    let differences = limits::compare(&envoy).await;
+    for difference in &differences {
+        eprintln!("{difference}\n");
+    }
+    assert!(differences.is_empty());
 }
 
 fn envoy() -> Option<PathBuf> {

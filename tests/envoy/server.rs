@@ -251,7 +251,7 @@ fn connection_manager(world: &World, filters: &Value, log: &Path) -> Value {
     })
 }
 
-fn tls(pki: &Pki) -> Value {
+pub(crate) fn tls(pki: &Pki) -> Value {
     let own = pki
         .issue(&Leaf::workload("spiffe://cluster.local/ns/foo/sa/web"))
         .unwrap();

@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "peer_text",
         ],
     ),
+    ("cel", &["identity", "policy"]),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     (
         "guard",
@@ -115,7 +116,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &["identity", "context", "message", "striped"]),
     (
         "external",
-        &["matcher", "context", "policy", "bounded_cache"],
+        &[
+            "istio",
+            "matcher",
+            "context",
+            "message",
+            "log_limit",
+            "error_chain",
+            "peer_text",
+            "policy",
+            "bounded_cache",
+        ],
     ),
     (
         "rate_limit",
@@ -147,7 +158,7 @@ const EVERYTHING: &[&str] = &["*"];
 
 /// Crates that a pure room must not know.
 const PURE: &[&str] = &[
-    "istio", "matcher", "identity", "policy", "convert", "coverage", "diff", "vet",
+    "istio", "matcher", "identity", "policy", "cel", "convert", "coverage", "diff", "vet",
 ];
 const IMPURE_CRATES: &[&str] = &[
     "http",

@@ -1,9 +1,9 @@
 //! Mutual TLS with programs that are not ours: `openssl s_client`, `curl`, a real Envoy as client and as server, and identities from a real
-//! SPIRE; HTTP/2 as h2spec would have it; and the tokens of a real OpenID provider.
+//! SPIRE; HTTP/2 as h2spec would have it; the tokens of a real OpenID provider; OPA as an authorizer, and envoyproxy/ratelimit with Redis.
 //!
-//! `run.sh` beside this file installs them and runs this; `spire.sh` builds SPIRE and runs what needs it. Without them, a program that is not
-//! there is not tested against, which is said; it is a failure when `PEERS_REQUIRED` is set. `ENVOY`, `H2SPEC` and
-//! `OIDC_PROVIDER` name those three.
+//! `run.sh` beside this file installs them and runs this; `scripts/peers.sh` builds OPA, ratelimit and SPIRE, and what needs one that is not
+//! built is left out. Without them, a program that is not there is not tested against, which is said; it is a failure when
+//! `PEERS_REQUIRED` is set. `ENVOY`, `H2SPEC` and `OIDC_PROVIDER` name those three; the others are on the `PATH`.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +22,7 @@ mod h2spec;
 #[path = "../it/support/log.rs"]
 mod log;
 mod oidc;
+mod opa;
 mod openssl;
 mod site;
 #[cfg(all(unix, feature = "workload-api"))]

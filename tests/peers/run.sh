@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Speaks with openssl, curl, h2spec, a real Envoy and a real OpenID provider. Installs what is missing; nothing is skipped but SPIRE, which has spire.sh.
+# Speaks with openssl, curl, h2spec, a real Envoy and a real OpenID provider, and installs them where they are missing; and with those
+# of OPA, envoyproxy/ratelimit and SPIRE that scripts/peers.sh has built: it says which are left out.
 #   tests/peers/run.sh [FILTER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -19,4 +20,19 @@ H2SPEC=$(scripts/install-h2spec.sh)
 OIDC_PROVIDER=$(scripts/install-oidc-provider.sh)
 export ENVOY H2SPEC OIDC_PROVIDER
 
-PEERS_REQUIRED=1 cargo test --all-features --test peers -- --nocapture --skip spire:: "$@"
+skips=()
+for name in opa ratelimit spire; do
+    if directory=$(scripts/peers.sh --built "$name"); then
+        PATH=$directory:$PATH
+    else
+        echo "SKIPPED $name: scripts/peers.sh $name builds it"
+        skips+=(--skip "$name::")
+    fi
+done
+if [[ " ${skips[*]} " != *" ratelimit:: "* ]] && ! command -v redis-server >/dev/null; then
+    apt-get update -qq
+    # Without a server of the system's own.
+    RUNLEVEL=1 apt-get install -y -qq redis-server
+fi
+
+PEERS_REQUIRED=1 cargo test --all-features --test peers -- --nocapture ${skips[@]+"${skips[@]}"} "$@"

@@ -21,12 +21,12 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     if path.is_none() {
         let required = std::env::var_os("PEERS_REQUIRED").is_some();
         assert!(!required, "{name} is required but not here");
-        let script = if name.starts_with("spire") {
-            "spire"
-        } else {
-            "run"
+        let script = match name {
+            "opa" | "ratelimit" => format!("scripts/peers.sh {name}"),
+            "spire-server" | "spire-agent" => "tests/peers/spire.sh".to_owned(),
+            _ => "tests/peers/run.sh".to_owned(),
         };
-        eprintln!("SKIPPED: no {name} to speak with; use tests/peers/{script}.sh");
+        eprintln!("SKIPPED: no {name} to speak with; use {script}");
     }
     path
 }

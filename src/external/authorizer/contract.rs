@@ -145,7 +145,6 @@ impl AuthorizerError {
 
     /// Makes the request be refused also where the provider fails open: the provider is configured
     /// wrongly, and was never there to be asked.
-    #[allow(dead_code, reason = "providers over the network")]
     #[must_use]
     pub(crate) fn never_passes(mut self) -> Self {
         self.fails_closed = true;
@@ -153,7 +152,6 @@ impl AuthorizerError {
     }
 
     /// Whether the request is refused also where the provider fails open.
-    #[allow(dead_code, reason = "the mesh asks authorizers")]
     pub(crate) fn fails_closed(&self) -> bool {
         self.fails_closed
     }

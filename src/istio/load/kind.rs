@@ -7,10 +7,12 @@ use crate::istio::yaml::suggest::nearest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResourceKind {
     AuthorizationPolicy,
+    Authorizer,
     ClusterRbacConfig,
     MeshPolicy,
     PeerAuthentication,
     Policy,
+    RateLimit,
     RbacConfig,
     RequestAuthentication,
     ServiceRole,
@@ -50,6 +52,15 @@ const GROUPS: &[Group] = &[
             ("RbacConfig", ResourceKind::RbacConfig),
             ("ServiceRole", ResourceKind::ServiceRole),
             ("ServiceRoleBinding", ResourceKind::ServiceRoleBinding),
+        ],
+    },
+    // Not Istio's, but this crate's own.
+    Group {
+        name: "mesh.tower",
+        versions: &["v1"],
+        kinds: &[
+            ("Authorizer", ResourceKind::Authorizer),
+            ("RateLimit", ResourceKind::RateLimit),
         ],
     },
 ];
@@ -143,8 +154,10 @@ impl ResourceKind {
         match self {
             Self::ClusterRbacConfig | Self::MeshPolicy => Scope::Cluster,
             Self::AuthorizationPolicy
+            | Self::Authorizer
             | Self::PeerAuthentication
             | Self::Policy
+            | Self::RateLimit
             | Self::RbacConfig
             | Self::RequestAuthentication
             | Self::ServiceRole

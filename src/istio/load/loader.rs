@@ -267,6 +267,10 @@ impl Loader {
                 let policy = decode::authorization_policy(meta, spec);
                 push(&mut into.authorization_policies, named, policy);
             }
+            ResourceKind::Authorizer => {
+                let authorizer = decode::authorizer(meta, spec);
+                push(&mut into.authorizers, named, authorizer);
+            }
             ResourceKind::RequestAuthentication => {
                 let resource = decode::request_authentication(meta, spec);
                 push(&mut into.request_authentications, named, resource);
@@ -283,6 +287,10 @@ impl Loader {
             ResourceKind::ClusterRbacConfig | ResourceKind::RbacConfig => {
                 let config = decode::rbac_config(meta, spec);
                 push(&mut into.rbac_configs, named, config);
+            }
+            ResourceKind::RateLimit => {
+                let limit = decode::rate_limit(meta, spec);
+                push(&mut into.rate_limits, named, limit);
             }
             ResourceKind::ServiceRole => {
                 let role = decode::service_role(meta, spec);

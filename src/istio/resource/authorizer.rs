@@ -48,6 +48,8 @@ pub struct AuthorizerCache {
 impl AuthorizerCache {
     /// The most that [`max_entries`](Self::max_entries) can be.
     pub const MOST_ENTRIES: u32 = 1_000_000;
+    /// The least that [`max_bytes`](Self::max_bytes) can be.
+    pub const FEWEST_BYTES: u32 = 4_096;
 
     /// The settings that nothing is written about: decisions count for ten seconds and never
     /// longer, 10,000 of them in 16 MiB.

@@ -152,6 +152,11 @@ pub enum ProviderKind {
         /// Headers of the provider's answer that a refusal takes on.
         headers_to_downstream_on_deny: Vec<String>,
     },
+    /// A rule of a `mesh.tower/v1` Authorizer, in the Common Expression Language. MeshConfig writes
+    /// none.
+    Expression(Text),
+    /// A provider that the application has registered. MeshConfig writes none.
+    Application,
     /// A provider that cannot authorize (tracing, logging, …). It is kept so that a CUSTOM policy
     /// that names it can be reported.
     Other,

@@ -5,6 +5,7 @@ pub(super) mod kubernetes;
 pub(super) mod legacy;
 pub(super) mod mesh_config;
 pub(super) mod meta;
+pub(super) mod rate_limit;
 pub(super) mod resources;
 pub(super) mod security;
 pub(super) mod uri;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::mesh_config::names_mesh_config;
 use crate::istio::{
-    AuthorizationPolicy, Deployed, DeployedService, LegacyPolicy, MeshConfig, Meta,
-    PeerAuthentication, Position, Problem, RbacConfig, RequestAuthentication, ServiceRole,
-    ServiceRoleBinding,
+    AuthorizationPolicy, Authorizer, Deployed, DeployedService, LegacyPolicy, MeshConfig, Meta,
+    PeerAuthentication, Position, Problem, RateLimit, RbacConfig, RequestAuthentication,
+    ServiceRole, ServiceRoleBinding,
 };
 
 /// Everything that was read from a configuration, in the order it was written.
@@ -27,6 +27,10 @@ pub struct Resources {
     pub service_roles: Vec<Arc<ServiceRole>>,
     /// `rbac.istio.io/v1alpha1` ServiceRoleBinding.
     pub service_role_bindings: Vec<Arc<ServiceRoleBinding>>,
+    /// `mesh.tower/v1` Authorizer.
+    pub authorizers: Vec<Arc<Authorizer>>,
+    /// `mesh.tower/v1` RateLimit.
+    pub rate_limits: Vec<Arc<RateLimit>>,
     /// Documents of other API groups: read past, not used.
     pub skipped: Vec<Skipped>,
     /// The MeshConfig of the ConfigMap `istio`, when that is among the documents (it is listed
@@ -55,6 +59,8 @@ impl Resources {
         self.service_roles.extend(more.service_roles);
         self.service_role_bindings
             .extend(more.service_role_bindings);
+        self.authorizers.extend(more.authorizers);
+        self.rate_limits.extend(more.rate_limits);
         self.skipped.extend(more.skipped);
         self.workloads.extend(more.workloads);
         self.services.extend(more.services);
@@ -73,6 +79,8 @@ impl Resources {
             .chain(self.rbac_configs.iter().map(|r| &r.meta))
             .chain(self.service_roles.iter().map(|r| &r.meta))
             .chain(self.service_role_bindings.iter().map(|r| &r.meta))
+            .chain(self.authorizers.iter().map(|r| &r.meta))
+            .chain(self.rate_limits.iter().map(|r| &r.meta))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -282,6 +283,23 @@ impl<'t, 'p> Cursor<'t, 'p> {
                 None
             }
         }
+    }
+
+    /// A whole number within these bounds, quoted or not (as proto3 JSON allows).
+    pub(crate) fn number(&self, bounds: RangeInclusive<u32>) -> Option<u32> {
+        let text = self.node.scalar().map_or("", |scalar| &scalar.text);
+        let number = digits(text).filter(|number| bounds.contains(number));
+        if number.is_none() {
+            let (least, most) = bounds.into_inner();
+            let shown = match text {
+                "" => self.node.describe().to_string(),
+                text => format!("`{text}`"),
+            };
+            self.wrong(format!(
+                "this is {shown}; write a whole number from {least} to {most}"
+            ));
+        }
+        number
     }
 
     /// A duration such as `5s`, `1.5s` or `1m30s`.

@@ -19,6 +19,8 @@ use crate::mesh::gate_metrics;
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
+#[cfg(feature = "external")]
+use crate::mesh::providers::{LateClient, ProviderCompiler};
 use crate::mesh::server::{Inbound, ServerLayer, Trusted, TrustedProxies};
 use crate::mesh::shutdown::Shutdown;
 use crate::mesh::tls_metrics;
@@ -48,6 +50,8 @@ impl MeshBuilder {
         let mut faults = Faults::new("MeshBuilder");
         faults.mistakes("", &self.mistakes);
         faults.mistakes("listener: ", &self.listener.mistakes);
+        #[cfg(feature = "external")]
+        faults.mistakes("", &self.providers.mistakes);
         let mut mistakes = Vec::new();
         let namespace = self.workload.namespace();
         let outbound = self
@@ -90,6 +94,15 @@ impl MeshBuilder {
             None => None,
         };
         let registry = &self.telemetry.registry;
+        #[cfg(feature = "external")]
+        let (rules, late_client) = {
+            let client = LateClient::default();
+            let own = identity.as_ref().map(ToString::to_string);
+            let own = own.unwrap_or_default();
+            let registered = self.providers;
+            let providers = ProviderCompiler::new(client.clone(), own, registry, registered);
+            (rules.providers(providers), client)
+        };
         let rules = rules.compile(&self.workload, outbound, registry, &mut faults);
         let (Some(identity), Some(rules), true) = (identity, rules, faults.is_empty()) else {
             return Err(faults.into());
@@ -158,6 +171,11 @@ impl MeshBuilder {
             )),
             response_timeout: self.client.response_timeout,
         });
+        #[cfg(feature = "external")]
+        {
+            late_client.set(client.clone());
+            rules.warn_of_unknown_hosts();
+        }
         let renewal = rotation.as_ref().map(Rotation::stats);
         if let Some(credentials) = &credentials {
             tls_metrics::identity(registry, credentials, renewal.clone());

@@ -61,6 +61,22 @@ impl Client {
         self.send(request, Bound::Usual)
     }
 
+    /// Sends a request whose caller bounds the wait.
+    #[cfg(feature = "external")]
+    pub(in crate::mesh) fn request_unbounded<B>(&self, request: Request<B>) -> ResponseFuture
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.send(request, Bound::Unbounded)
+    }
+
+    /// Whether calls to the host of this URI may be made.
+    #[cfg(feature = "external")]
+    pub(in crate::mesh) fn knows(&self, uri: &http::Uri) -> bool {
+        self.0.upstreams.load().find(uri).is_some()
+    }
+
     pub(super) fn send<B>(&self, request: Request<B>, bound: Bound) -> ResponseFuture
     where
         B: Body<Data = Bytes> + Send + 'static,

@@ -27,6 +27,8 @@ use crate::istio::{MeshConfig, MtlsMode, Position, Problem, Problems, Resources}
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
 use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
+#[cfg(feature = "external")]
+use crate::mesh::providers::{ProviderCompiler, Providers};
 use crate::mesh::trust_domain;
 use crate::policy::{Engine, PerPort, Program, compile};
 use crate::rbac::PolicyCheck;
@@ -38,6 +40,9 @@ use crate::tls::{Mode, Modes};
 pub(in crate::mesh) struct CompiledInbound {
     pub(in crate::mesh) engine: Engine,
     pub(in crate::mesh) authenticators: Arc<PerPort<Authenticator>>,
+    /// The providers of CUSTOM policies that can be asked.
+    #[cfg(feature = "external")]
+    pub(in crate::mesh) providers: Providers,
     /// The files that it was read from, and which of them hold documents.
     pub(in crate::mesh) holdings: Holdings,
     /// How many policies were read, for any workload.
@@ -94,6 +99,9 @@ pub(in crate::mesh) struct Compiler {
     /// Whether the mesh speaks plaintext: callers have no identity, so no policy can depend on a
     /// trust domain.
     pub(in crate::mesh) is_plaintext: bool,
+    /// `None` where no provider can be asked.
+    #[cfg(feature = "external")]
+    pub(in crate::mesh) providers: Option<ProviderCompiler>,
 }
 
 impl Compiler {
@@ -116,12 +124,22 @@ impl Compiler {
             trust_domain::warn_of_assumed(&program);
         }
         let authenticators = self.authenticators(&program)?;
+        #[cfg(feature = "external")]
+        let providers = match &mut self.providers {
+            Some(compiler) => compiler.compile(&program),
+            None => Providers::default(),
+        };
         let engine = Engine::new(program);
-        PolicyCheck::warn_of_unasked_providers(&engine);
+        #[cfg(feature = "external")]
+        PolicyCheck::warn_of_unasked_providers(&engine, |name| providers.get(name).is_some());
+        #[cfg(not(feature = "external"))]
+        PolicyCheck::warn_of_unasked_providers(&engine, |_| false);
         let resources = &configuration.resources;
         Ok(CompiledInbound {
             engine,
             authenticators: Arc::new(authenticators),
+            #[cfg(feature = "external")]
+            providers,
             holdings: configuration.holdings.clone(),
             policies: resources.authorization_policies.len() + resources.service_roles.len(),
         })
@@ -132,6 +150,13 @@ impl Compiler {
         resources: &Resources,
         mesh_config: &MeshConfig,
     ) -> Result<Program, Problems> {
+        #[cfg(feature = "external")]
+        let with_registered = self.providers.as_ref();
+        #[cfg(feature = "external")]
+        let with_registered =
+            with_registered.and_then(|providers| providers.with_registered(mesh_config));
+        #[cfg(feature = "external")]
+        let mesh_config = with_registered.as_ref().unwrap_or(mesh_config);
         compile(resources, mesh_config, &self.workload)
     }
 

@@ -20,6 +20,8 @@ use crate::jwt::{Counts, Keyring, SvidKeys, Terms};
 use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::error::Faults;
 use crate::mesh::options::TokenOptions;
+#[cfg(feature = "external")]
+use crate::mesh::providers::ProviderCompiler;
 use crate::metrics::Registry;
 use crate::source::{ConfigSource, Configuration, Source};
 use crate::tls::{Credentials, JwtBundleSource, Rotation, Settings};
@@ -47,6 +49,8 @@ pub(in crate::mesh) struct ReadConfig {
     loopback_http: bool,
     terms: Terms,
     svid_keys: Option<SvidKeys>,
+    #[cfg(feature = "external")]
+    providers: Option<ProviderCompiler>,
 }
 
 /// What was compiled without problems. Nothing runs yet.
@@ -91,6 +95,8 @@ impl ConfigLoader<'_> {
             is_plaintext: self.is_plaintext,
             requires_policy: self.requires_policy,
             source: source.as_source().may_change().then_some(source),
+            #[cfg(feature = "external")]
+            providers: None,
         }
     }
 }
@@ -107,6 +113,15 @@ impl ReadConfig {
             keys.feed(feed);
         }
         self
+    }
+
+    /// Makes providers of CUSTOM policies, which are refused otherwise.
+    #[cfg(feature = "external")]
+    pub(in crate::mesh) fn providers(self, providers: ProviderCompiler) -> Self {
+        Self {
+            providers: Some(providers),
+            ..self
+        }
     }
 
     /// The trust domain that the MeshConfig states, if it does.
@@ -131,6 +146,8 @@ impl ReadConfig {
         let mut compiler = Compiler {
             workload: workload.clone(),
             is_plaintext: self.is_plaintext,
+            #[cfg(feature = "external")]
+            providers: self.providers,
             keyring: match self.loopback_http {
                 true => keyring.loopback_http(),
                 false => keyring,
@@ -208,6 +225,14 @@ impl ValidConfig {
 }
 
 impl LoadedConfig {
+    /// Warns of what can be known once the client of the mesh is there.
+    #[cfg(feature = "external")]
+    pub(in crate::mesh) fn warn_of_unknown_hosts(&self) {
+        if let Some(providers) = &self.compiler.providers {
+            providers.warn_of_unknown_hosts();
+        }
+    }
+
     /// Makes the driver of the rules, and of an identity that is followed. Every key set has been
     /// fetched once by then, or has had its time.
     pub(in crate::mesh) async fn driver(self, rotation: Option<Rotation>) -> Driver {

@@ -4,6 +4,8 @@
 mod app_guards;
 mod app_server_body;
 pub(super) mod connection;
+#[cfg(feature = "external")]
+mod custom;
 mod future;
 mod header_trust;
 mod inbound;

@@ -1,6 +1,8 @@
 //! The order in which inbound requests are judged, written once.
 
 use std::pin::Pin;
+#[cfg(not(feature = "external"))]
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
@@ -8,6 +10,8 @@ use http::StatusCode;
 use http::request::Parts;
 use http_body::Body;
 
+#[cfg(feature = "external")]
+use super::custom::Asked;
 use super::inbound::Inbound;
 use super::record::Record;
 use crate::context::Exchange;
@@ -16,6 +20,7 @@ use crate::jwt::Patience;
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{CountingBody, LocalReply, OnEnd as _};
+use crate::policy::CustomMatch;
 use crate::rbac::PolicyCheck;
 use crate::refusal_log;
 
@@ -27,12 +32,14 @@ use crate::refusal_log;
 /// order in which the builder got them; then the application is called. A new guard of this crate
 /// adds one line here, and the function that the line names; what the function needs is in
 /// [`Inbound`], or in [`CompiledInbound`] if a reload replaces it.
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     gate,
     // Limits by address go here: they read no path, and refuse cheaply.
     // A sidecar asks external providers before it looks at tokens.
     custom_policies,
     tokens,
+    // Providers in the process are asked about verified claims.
+    custom_policies_with_claims,
     policies,
     // Quotas go here: they know the caller and its claims.
 ];
@@ -62,8 +69,22 @@ fn gate(judged: &mut Judged<'_>) -> Result<(), Halt> {
 
 fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (engine, path) = (&judged.config.engine, judged.way.path.as_deref());
-    PolicyCheck::check_custom_at(engine, judged.head, path, judged.exchange)?;
-    Ok(())
+    let customs = match judged.way.customs.take() {
+        None => PolicyCheck::custom_matches(engine, judged.head, path, judged.exchange),
+        // A provider was asked, and another one may be next.
+        Some(left) => left,
+    };
+    match customs.is_empty() {
+        true => Ok(()),
+        false => judged.ask_provider(customs),
+    }
+}
+
+fn custom_policies_with_claims(judged: &mut Judged<'_>) -> Result<(), Halt> {
+    match judged.way.customs.take() {
+        None => Ok(()),
+        Some(customs) => judged.ask_provider_with_claims(customs),
+    }
 }
 
 fn tokens(judged: &mut Judged<'_>) -> Result<(), Halt> {
@@ -110,6 +131,8 @@ pub(super) struct Way {
     has_waited_for_keys: bool,
     /// The path to judge, where it differs from the request's.
     path: Option<String>,
+    /// The CUSTOM policies whose providers were not asked yet.
+    customs: Option<Vec<CustomMatch>>,
 }
 
 impl Way {
@@ -125,6 +148,7 @@ impl Way {
             now,
             has_waited_for_keys: false,
             path,
+            customs: None,
         }
     }
 }
@@ -179,17 +203,75 @@ impl Judged<'_> {
     fn application_guards(&mut self) -> Result<(), Halt> {
         while let Some(guard) = self.inbound.guards.get(self.way.next - STEPS.len()) {
             self.way.next += 1;
-            match guard::judge(guard, self.head, self.exchange) {
-                Verdict::Pass => {}
-                Verdict::Refuse(reply) => return Err(Halt::Refuse(reply)),
-                Verdict::Ask(question) => return Err(Halt::Ask(question)),
-            }
+            halt(guard::judge(guard, self.head, self.exchange))?;
         }
         Ok(())
     }
 
+    /// Asks the first of these providers that is asked before tokens are verified. This step runs
+    /// again once it has answered.
+    #[cfg(feature = "external")]
+    #[cold]
+    fn ask_provider(&mut self, mut customs: Vec<CustomMatch>) -> Result<(), Halt> {
+        let asked = self.asked().before_tokens(&mut customs);
+        let is_asking = matches!(asked, Verdict::Ask(_));
+        if is_asking {
+            self.way.next -= 1;
+        }
+        if is_asking || !customs.is_empty() {
+            self.way.customs = Some(customs);
+        }
+        halt(asked)
+    }
+
+    #[cfg(feature = "external")]
+    #[cold]
+    fn ask_provider_with_claims(&mut self, mut customs: Vec<CustomMatch>) -> Result<(), Halt> {
+        let asked = self.asked().after_tokens(&mut customs);
+        if !customs.is_empty() {
+            self.way.next -= 1;
+            self.way.customs = Some(customs);
+        }
+        halt(asked)
+    }
+
+    #[cfg(feature = "external")]
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            config: self.config,
+            head: self.head,
+            path: self.way.path.as_deref(),
+            exchange: self.exchange,
+        }
+    }
+
+    /// Without the feature `external` no provider can be asked.
+    #[cfg(not(feature = "external"))]
+    #[cold]
+    fn ask_provider(&mut self, customs: Vec<CustomMatch>) -> Result<(), Halt> {
+        let Some(custom) = customs.into_iter().next() else {
+            return Ok(());
+        };
+        let reply = PolicyCheck::refuse_custom(custom, self.exchange);
+        self.exchange.set_details(Arc::clone(reply.details()));
+        Err(reply.into())
+    }
+
+    #[cfg(not(feature = "external"))]
+    fn ask_provider_with_claims(&mut self, customs: Vec<CustomMatch>) -> Result<(), Halt> {
+        self.ask_provider(customs)
+    }
+
     fn refused(&self, reply: &LocalReply) {
         refusal_log::refused(self.head, self.exchange, reply, Some(&self.config.engine));
+    }
+}
+
+fn halt(verdict: Verdict) -> Result<(), Halt> {
+    match verdict {
+        Verdict::Pass => Ok(()),
+        Verdict::Refuse(reply) => Err(Halt::Refuse(reply)),
+        Verdict::Ask(question) => Err(Halt::Ask(question)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::trust_domain::Domains;
 use crate::identity::{TrustDomain, Workload};
-use crate::istio::{MeshConfig, Meta, Position, Problem};
+use crate::istio::{Authorizer, MeshConfig, Meta, Position, Problem};
 use crate::matcher::StringMatcher;
 use crate::policy::Origins;
 
@@ -14,6 +14,8 @@ use crate::policy::Origins;
 /// its result is then never used.
 pub(super) struct Compiler<'a> {
     pub(super) mesh: &'a MeshConfig,
+    /// Providers, and caches of providers, in addition to those of the mesh.
+    pub(super) authorizers: &'a [Arc<Authorizer>],
     pub(super) workload: &'a Workload,
     pub(super) domains: Domains<'a>,
     /// A rule names a principal or trust domain that means something else where ours is not the
@@ -32,9 +34,14 @@ pub(super) struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) fn new(mesh: &'a MeshConfig, workload: &'a Workload) -> Self {
+    pub(super) fn new(
+        mesh: &'a MeshConfig,
+        authorizers: &'a [Arc<Authorizer>],
+        workload: &'a Workload,
+    ) -> Self {
         Self {
             mesh,
+            authorizers,
             workload,
             domains: Domains::new(mesh, workload.own_trust_domain().map(TrustDomain::as_str)),
             assumes_trust_domain: false,

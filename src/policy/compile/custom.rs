@@ -1,8 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::compiler::Compiler;
 use super::policies::{Policies, add_rules};
-use crate::istio::{AuthorizationPolicy, ExtensionProvider, Position, ProviderKind};
+use super::providers::{Found, cache_notes, find};
+use crate::istio::{AuthorizationPolicy, Position, ProviderKind};
 use crate::policy::ir::{Rbac, RbacAction};
 use crate::policy::{CustomFilter, PolicyId};
 
@@ -18,6 +19,8 @@ struct Asked {
     tcp: Policies,
     /// Where the provider was named first.
     at: Position,
+    /// The namespaces of the policies that name it.
+    namespaces: BTreeSet<String>,
 }
 
 impl Providers {
@@ -36,7 +39,9 @@ impl Providers {
                 http: Policies::new(),
                 tcp: Policies::new(),
                 at: provider.at().clone(),
+                namespaces: BTreeSet::new(),
             });
+        asked.namespaces.insert(policy.meta.namespace.clone());
         let prefix = format!("istio-ext-authz-{provider}-");
         add_rules(compiler, policy, &prefix, &mut asked.http, &mut asked.tcp);
     }
@@ -44,30 +49,44 @@ impl Providers {
     /// The filters for HTTP and for raw TCP, in byte order of the providers.
     ///
     /// Requests that a provider cannot be asked about are refused. Istio supports one provider for
-    /// a workload, so that of several none is usable.
+    /// a workload, so that of several in MeshConfig none is usable. Providers of the process do not
+    /// count there.
     pub(super) fn filters(
         self,
         compiler: &mut Compiler<'_>,
     ) -> (Vec<CustomFilter>, Vec<CustomFilter>) {
-        let several = self.by_name.len() > 1;
+        let found = self.by_name.into_iter().map(|(name, asked)| {
+            let found = find(compiler, &name, &asked.namespaces);
+            (name, asked, found)
+        });
+        let found: Vec<_> = found.collect();
+        let is_of_mesh = |found: &Result<Found, _>| !found.as_ref().is_ok_and(Found::is_in_process);
+        let of_mesh = found.iter().filter(|(_, _, found)| is_of_mesh(found));
+        let several = of_mesh.count() > 1;
         let (mut http, mut tcp) = (Vec::new(), Vec::new());
-        for (name, asked) in self.by_name {
-            let usable = match usable(compiler, &name) {
-                Ok(_) if several => Err("a workload can have one CUSTOM provider and has several"),
+        for (name, asked, found) in found {
+            let usable = match found {
+                Ok(found) if several && !found.is_in_process() => {
+                    Err("a workload can have one CUSTOM provider of MeshConfig and has several")
+                }
                 other => other,
             };
-            if let Err(reason) = &usable {
-                let message =
-                    format!("{reason}; every request that a rule of {name:?} matches is refused");
-                compiler.note(&asked.at, "spec.provider.name", message);
+            match &usable {
+                Ok(found) => cache_notes(compiler, found),
+                Err(reason) => {
+                    let message = format!(
+                        "{reason}; every request that a rule of {name:?} matches is refused"
+                    );
+                    compiler.note(&asked.at, "spec.provider.name", message);
+                }
             }
             let usable = usable.ok();
             if usable.is_none() {
                 rename_origins(compiler, &asked.http);
             }
-            let http_only = usable
-                .as_ref()
-                .is_some_and(|provider| matches!(provider.kind, ProviderKind::ExtAuthzHttp { .. }));
+            let http_only = usable.as_ref().is_some_and(|found| {
+                matches!(found.provider.kind, ProviderKind::ExtAuthzHttp { .. })
+            });
             // Istio leaves an HTTP provider out of raw TCP.
             if !http_only {
                 tcp.push(filter(name.clone(), usable.clone(), asked.tcp));
@@ -78,18 +97,16 @@ impl Providers {
     }
 }
 
-fn filter(
-    provider: String,
-    usable: Option<ExtensionProvider>,
-    mut policies: Policies,
-) -> CustomFilter {
+fn filter(provider: String, usable: Option<Found>, mut policies: Policies) -> CustomFilter {
     if usable.is_none() {
         let named = policies.into_iter();
         policies = named.map(|(id, rule)| (unusable_name(&id), rule)).collect();
     }
+    let (usable, cache) = usable.map(|found| (found.provider, found.cache)).unzip();
     CustomFilter {
         provider,
         usable,
+        cache: cache.flatten(),
         rules: Rbac {
             action: RbacAction::Deny,
             policies,
@@ -108,19 +125,4 @@ fn rename_origins(compiler: &mut Compiler<'_>, policies: &Policies) {
 
 fn unusable_name(id: &PolicyId) -> PolicyId {
     PolicyId::new(format!("{id}-deny-due-to-bad-CUSTOM-action"))
-}
-
-fn usable(compiler: &Compiler<'_>, name: &str) -> Result<ExtensionProvider, &'static str> {
-    let providers = &compiler.mesh.extension_providers;
-    let mut named = providers.iter().filter(|provider| *provider.name == *name);
-    match (named.next(), named.next()) {
-        (None, _) => Err("no such provider in MeshConfig's extensionProviders"),
-        (Some(_), Some(_)) => Err("MeshConfig's extensionProviders name it twice"),
-        (Some(provider), None) => match provider.kind {
-            ProviderKind::ExtAuthzGrpc { .. } | ProviderKind::ExtAuthzHttp { .. } => {
-                Ok(provider.clone())
-            }
-            ProviderKind::Other => Err("the provider cannot authorize"),
-        },
-    }
 }

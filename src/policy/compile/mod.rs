@@ -8,7 +8,7 @@
 //! ```text
 //! pipeline         everything, in order
 //!   selection      which resources touch this workload
-//!   authorization  AuthorizationPolicy -> chains        custom    the CUSTOM part of it
+//!   authorization  AuthorizationPolicy -> chains        custom    the CUSTOM part of it; providers
 //!     policies     the rules of a policy, added to a set under their names
 //!     rule/        one rule -> one RBAC policy for HTTP and one for TCP
 //!       clauses    all fields and conditions of it       clause    one field's values -> tests
@@ -17,6 +17,7 @@
 //!       text       string patterns, regexes, ports      claims      tests of a token's claims
 //!   mtls           PeerAuthentication -> modes
 //!   tokens         RequestAuthentication -> rules
+//!   limits         RateLimit -> limits
 //!   legacy/        the 2018 resources
 //! compiler         what all stages share: the mesh, the workload, the problems; trust_domain
 //! ```
@@ -25,9 +26,11 @@ mod authorization;
 mod compiler;
 mod custom;
 mod legacy;
+mod limits;
 mod mtls;
 mod pipeline;
 mod policies;
+mod providers;
 mod rule;
 mod selection;
 mod tokens;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::compiler::Compiler;
-use super::{authorization, legacy, mtls, tokens};
+use super::{authorization, legacy, limits, mtls, tokens};
 use crate::identity::Workload;
 use crate::istio::{MeshConfig, Problem, Problems, Resources};
 use crate::policy::{Authentication, PerPort, Program};
@@ -49,7 +49,7 @@ pub fn compile(
     mesh: &MeshConfig,
     workload: &Workload,
 ) -> Result<Program, Problems> {
-    let mut compiler = Compiler::new(mesh, workload);
+    let mut compiler = Compiler::new(mesh, &resources.authorizers, workload);
     compiler.notes.extend(resources.notes.iter().cloned());
     let program = program(&mut compiler, resources);
     match Problems::from_list(distinct(compiler.problems)) {
@@ -90,6 +90,7 @@ fn program(compiler: &mut Compiler<'_>, resources: &Resources) -> Program {
     let legacy = legacy::compile(compiler, resources, &replaced);
 
     let mut program = Program {
+        limits: limits::limits(compiler, &resources.rate_limits),
         path_normalization: compiler.mesh.path_normalization,
         ..Program::default()
     };

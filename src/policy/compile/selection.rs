@@ -4,7 +4,8 @@ use std::sync::Arc;
 use super::compiler::Compiler;
 use crate::identity::Workload;
 use crate::istio::{
-    AuthorizationPolicy, Meta, Problem, ProblemKind, RequestAuthentication, Selector, TargetRef,
+    AuthorizationPolicy, Meta, Problem, ProblemKind, RateLimit, RequestAuthentication, Selector,
+    TargetRef,
 };
 
 /// A resource that selects workloads.
@@ -22,6 +23,12 @@ impl Selecting for AuthorizationPolicy {
 impl Selecting for RequestAuthentication {
     fn parts(&self) -> (&Meta, &Selector, &[TargetRef]) {
         (&self.meta, &self.selector, &self.target_refs)
+    }
+}
+
+impl Selecting for RateLimit {
+    fn parts(&self) -> (&Meta, &Selector, &[TargetRef]) {
+        (&self.meta, &self.selector, &[])
     }
 }
 

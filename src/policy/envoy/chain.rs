@@ -29,9 +29,14 @@ fn filters(protocol: Protocol, chain: &Chain, jwt: Option<Value>) -> Vec<Value> 
             filters.push(filter(protocol, Some(&custom.rules), None));
             continue;
         };
+        // Envoy cannot ask a provider of this process: it must refuse.
+        let Some(asking) = external::filter(protocol, &custom.provider, provider) else {
+            filters.push(filter(protocol, Some(&custom.rules), None));
+            continue;
+        };
         let marking = Some((&custom.rules, "istio_ext_authz_"));
         filters.push(filter(protocol, None, marking));
-        filters.extend(external::filter(protocol, &custom.provider, provider));
+        filters.push(asking);
     }
     filters.extend(jwt);
     let audit = chain.audit.iter();

@@ -99,7 +99,10 @@ fn service(protocol: Protocol, kind: &ProviderKind) -> Option<Value> {
                 "allowed_headers": patterns(include_request_headers_in_check),
             })))
         }
-        ProviderKind::ExtAuthzHttp { .. } | ProviderKind::Other => None,
+        ProviderKind::ExtAuthzHttp { .. }
+        | ProviderKind::Expression(_)
+        | ProviderKind::Application
+        | ProviderKind::Other => None,
     }
 }
 

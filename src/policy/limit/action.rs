@@ -214,6 +214,29 @@ impl Action {
         }
     }
 
+    /// Whether a descriptor can be made without its entry.
+    #[must_use]
+    pub fn may_be_left_out(&self) -> bool {
+        match self {
+            Self::RequestHeader { fallback, .. }
+            | Self::QueryParameter { fallback, .. }
+            | Self::Metadata { fallback, .. }
+            | Self::Principal { fallback }
+            | Self::RequestPrincipal { fallback }
+            | Self::Claim { fallback, .. } => *fallback == Fallback::Skip,
+            Self::SourceCluster
+            | Self::DestinationCluster
+            | Self::QueryMatch { .. }
+            | Self::RemoteAddress
+            | Self::MaskedRemoteAddress { .. }
+            | Self::GenericKey { .. }
+            | Self::HeaderMatch { .. }
+            | Self::Method
+            | Self::Host
+            | Self::Path { .. } => false,
+        }
+    }
+
     /// The key of its entry.
     #[must_use]
     pub fn key(&self) -> &str {

@@ -5,9 +5,10 @@ use super::attributes::Attributes;
 use super::ir::Rbac;
 use super::origin::Origins;
 use crate::istio::{
-    Action, ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization, PrincipalBinding,
-    Problem,
+    Action, AuthorizerCache, ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization,
+    PrincipalBinding, Problem,
 };
+use crate::policy::limit::Limit;
 
 /// What the resources mean for one workload: the compiler's output, in Envoy's terms, before
 /// anything is indexed.
@@ -23,6 +24,8 @@ pub struct Program {
     /// Which connections are accepted, as PeerAuthentication and the legacy Policy say; `None`
     /// where no resource says anything.
     pub mtls: PerPort<Option<MtlsMode>>,
+    /// How many requests the workload takes. All of these apply.
+    pub limits: Vec<Arc<Limit>>,
     /// How request paths are normalized before they are judged.
     pub path_normalization: PathNormalization,
     /// Where the rules were written.
@@ -159,6 +162,8 @@ pub struct CustomFilter {
     pub usable: Option<ExtensionProvider>,
     /// The rules: a DENY set; a shadow set when the provider is usable.
     pub rules: Rbac,
+    /// How the provider's decisions are cached, if a resource says it.
+    pub cache: Option<AuthorizerCache>,
 }
 
 /// Which end-user tokens are good on one port.

@@ -126,7 +126,10 @@ fn attributes_told(attributes: &Attributes) -> Value {
 }
 
 fn peer_told(peer: &Peer) -> Value {
-    let socket = peer.address.as_ref().and_then(|address| address.socket_address.as_ref());
+    let socket = peer
+        .address
+        .as_ref()
+        .and_then(|address| address.socket_address.as_ref());
     json!({
         "address": socket.map(|socket| &socket.address),
         "has_port": socket.is_some_and(|socket| socket.port != 0),

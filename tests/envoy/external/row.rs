@@ -14,16 +14,46 @@ pub(crate) struct Row {
     pub(crate) call: Call,
     pub(crate) answer: Answer,
     /// The difference that is ours on purpose.
-    pub(crate) listed: Option<&'static str>,
+    pub(crate) listed: Option<Listed>,
+}
+
+/// A difference, and what ours comes to.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) why: &'static str,
+    pub(crate) status: u16,
+    /// Whether the application gets the request.
+    pub(crate) reaches: bool,
 }
 
 pub(crate) fn row(name: &'static str, setting: &'static str, call: Call, answer: Answer) -> Row {
-    Row { name, setting, call, answer, listed: None }
+    Row {
+        name,
+        setting,
+        call,
+        answer,
+        listed: None,
+    }
 }
 
 impl Row {
-    pub(crate) fn listed(mut self, why: &'static str) -> Self {
-        self.listed = Some(why);
+    /// Ours refuses with this status.
+    pub(crate) fn refused(mut self, status: u16, why: &'static str) -> Self {
+        self.listed = Some(Listed {
+            why,
+            status,
+            reaches: false,
+        });
+        self
+    }
+
+    /// Ours lets it pass, but something is another.
+    pub(crate) fn passed(mut self, why: &'static str) -> Self {
+        self.listed = Some(Listed {
+            why,
+            status: 200,
+            reaches: true,
+        });
         self
     }
 }
@@ -37,8 +67,15 @@ pub(crate) fn http(
 }
 
 pub(crate) fn check(code: i32, http: Option<Http>) -> Answer {
-    let status = Some(Status { code, message: "said by the stub".to_owned() });
-    Answer::Check(Box::new(CheckResponse { status, http, dynamic_metadata: None }))
+    let status = Some(Status {
+        code,
+        message: "said by the stub".to_owned(),
+    });
+    Answer::Check(Box::new(CheckResponse {
+        status,
+        http,
+        dynamic_metadata: None,
+    }))
 }
 
 pub(crate) fn ok(allowed: Allowed) -> Answer {
@@ -55,7 +92,11 @@ pub(crate) fn error(code: i32, headers: Vec<HeaderOption>, body: &str) -> Answer
 
 pub(crate) fn refusal(code: i32, headers: Vec<HeaderOption>, body: &str) -> Denied {
     let status = (code != 0).then_some(HttpStatus { code });
-    Denied { status, headers, body: body.to_owned() }
+    Denied {
+        status,
+        headers,
+        body: body.to_owned(),
+    }
 }
 
 /// A header as most servers write it.
@@ -71,20 +112,32 @@ pub(crate) fn header(key: &str, value: &str) -> HeaderOption {
 }
 
 pub(crate) fn append(key: &str, value: &str, append: bool) -> HeaderOption {
-    HeaderOption { append: Some(append), ..header(key, value) }
+    HeaderOption {
+        append: Some(append),
+        ..header(key, value)
+    }
 }
 
 pub(crate) fn action(key: &str, value: &str, action: i32) -> HeaderOption {
-    HeaderOption { append_action: action, ..header(key, value) }
+    HeaderOption {
+        append_action: action,
+        ..header(key, value)
+    }
 }
 
 pub(crate) fn set(headers: impl IntoIterator<Item = HeaderOption>) -> Allowed {
-    Allowed { headers: headers.into_iter().collect(), ..Allowed::default() }
+    Allowed {
+        headers: headers.into_iter().collect(),
+        ..Allowed::default()
+    }
 }
 
 pub(crate) fn remove(names: &[&str]) -> Allowed {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
-    Allowed { headers_to_remove: names, ..Allowed::default() }
+    Allowed {
+        headers_to_remove: names,
+        ..Allowed::default()
+    }
 }
 
 pub(crate) fn reply(headers: impl IntoIterator<Item = HeaderOption>) -> Allowed {

@@ -99,7 +99,10 @@ impl Setting {
                 for (istio, envoy) in [
                     ("headersToUpstreamOnAllow", "allowed_upstream_headers"),
                     ("headersToDownstreamOnDeny", "allowed_client_headers"),
-                    ("headersToDownstreamOnAllow", "allowed_client_headers_on_success"),
+                    (
+                        "headersToDownstreamOnAllow",
+                        "allowed_client_headers_on_success",
+                    ),
                 ] {
                     if let Some(patterns) = patterns(&fields[istio]) {
                         service["authorization_response"][envoy] = patterns;
@@ -166,30 +169,70 @@ pub(crate) fn settings() -> Vec<Setting> {
     });
     vec![
         setting("grpc", Grpc, json!({"timeout": "5s"})),
-        setting("grpc-open", Grpc, json!({"timeout": soon, "failOpen": true})),
-        setting("grpc-status", Grpc, json!({"timeout": soon, "statusOnError": "503"})),
+        setting(
+            "grpc-open",
+            Grpc,
+            json!({"timeout": soon, "failOpen": true}),
+        ),
+        setting(
+            "grpc-status",
+            Grpc,
+            json!({"timeout": soon, "statusOnError": "503"}),
+        ),
         setting("grpc-whole", Grpc, body(8, false, false)),
         setting("grpc-partial", Grpc, body(8, true, false)),
         setting("grpc-bytes", Grpc, body(8, true, true)),
         setting("grpc-open-whole", Grpc, open_body.clone()),
         down("grpc-down", Grpc, json!({"timeout": "5s"})),
-        down("grpc-down-open", Grpc, json!({"timeout": "5s", "failOpen": true})),
-        down("grpc-down-status", Grpc, json!({"timeout": "5s", "statusOnError": "500"})),
+        down(
+            "grpc-down-open",
+            Grpc,
+            json!({"timeout": "5s", "failOpen": true}),
+        ),
+        down(
+            "grpc-down-status",
+            Grpc,
+            json!({"timeout": "5s", "statusOnError": "500"}),
+        ),
         Setting {
             is_mutual: true,
             ..setting("grpc-mutual", Grpc, json!({"timeout": "5s"}))
         },
         setting("http", Http, json!({"timeout": "5s"})),
-        setting("http-open", Http, json!({"timeout": soon, "failOpen": true})),
-        setting("http-status", Http, json!({"timeout": soon, "statusOnError": "503"})),
-        setting("http-prefix", Http, json!({"timeout": "5s", "pathPrefix": "/check"})),
-        setting("http-slash", Http, json!({"timeout": "5s", "pathPrefix": "/check/"})),
+        setting(
+            "http-open",
+            Http,
+            json!({"timeout": soon, "failOpen": true}),
+        ),
+        setting(
+            "http-status",
+            Http,
+            json!({"timeout": soon, "statusOnError": "503"}),
+        ),
+        setting(
+            "http-prefix",
+            Http,
+            json!({"timeout": "5s", "pathPrefix": "/check"}),
+        ),
+        setting(
+            "http-slash",
+            Http,
+            json!({"timeout": "5s", "pathPrefix": "/check/"}),
+        ),
         setting("http-lists", Http, lists),
         setting("http-whole", Http, body(8, false, false)),
         setting("http-partial", Http, body(8, true, false)),
         setting("http-open-whole", Http, open_body),
         down("http-down", Http, json!({"timeout": "5s"})),
-        down("http-down-open", Http, json!({"timeout": "5s", "failOpen": true})),
-        down("http-down-status", Http, json!({"timeout": "5s", "statusOnError": "500"})),
+        down(
+            "http-down-open",
+            Http,
+            json!({"timeout": "5s", "failOpen": true}),
+        ),
+        down(
+            "http-down-status",
+            Http,
+            json!({"timeout": "5s", "statusOnError": "500"}),
+        ),
     ]
 }

@@ -17,6 +17,15 @@ pub(crate) struct Scenario {
     /// The `rate_limits` of the route.
     pub(crate) actions: Value,
     pub(crate) steps: Vec<Step>,
+    /// The difference that is ours on purpose.
+    pub(crate) listed: Option<Listed>,
+}
+
+/// A difference, and the statuses that ours comes to.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) why: &'static str,
+    pub(crate) statuses: Vec<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +47,12 @@ pub(crate) struct Step {
 }
 
 pub(crate) fn step(call: Call) -> Step {
-    Step { call, answer: Answer::Hang, after: Duration::ZERO, connection: 0 }
+    Step {
+        call,
+        answer: Answer::Hang,
+        after: Duration::ZERO,
+        connection: 0,
+    }
 }
 
 impl Step {
@@ -59,6 +73,12 @@ impl Step {
 }
 
 impl Scenario {
+    pub(crate) fn listed<const N: usize>(mut self, why: &'static str, statuses: [u16; N]) -> Self {
+        let statuses = statuses.to_vec();
+        self.listed = Some(Listed { why, statuses });
+        self
+    }
+
     pub(crate) fn envoy(&self) -> Filter {
         let mut config = self.filter.clone();
         let name = match self.kind {
@@ -68,7 +88,9 @@ impl Scenario {
                 "envoy.filters.http.local_ratelimit"
             }
             Kind::Global => {
-                config["@type"] = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit".into();
+                config["@type"] =
+                    "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit"
+                        .into();
                 let cluster = config["cluster"].take();
                 config.as_object_mut().unwrap().remove("cluster");
                 let cluster = cluster.as_str().unwrap_or("service");

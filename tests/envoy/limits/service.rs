@@ -44,7 +44,11 @@ impl Service {
             }
         })
         .await;
-        Self { address, answer, asked }
+        Self {
+            address,
+            answer,
+            asked,
+        }
     }
 
     /// Answers like this from now on.
@@ -62,7 +66,9 @@ fn told(whole: &Whole) -> Value {
     let request: RateLimitRequest = decode(whole);
     let descriptors = request.descriptors.iter().map(|descriptor| {
         let entries = descriptor.entries.iter();
-        let entries: Vec<_> = entries.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
+        let entries: Vec<_> = entries
+            .map(|pair| format!("{}={}", pair.key, pair.value))
+            .collect();
         json!({
             "entries": entries,
             "limit": descriptor.limit.map(|limit| (limit.requests_per_unit, limit.unit)),
@@ -74,6 +80,6 @@ fn told(whole: &Whole) -> Value {
         "domain": request.domain,
         "descriptors": descriptors.collect::<Vec<_>>(),
         "hits_addend": request.hits_addend,
-        "timeout": whole.headers().get("grpc-timeout").map(|value| value.to_str().unwrap()),
+        "has_timeout": whole.headers().contains_key("grpc-timeout"),
     })
 }

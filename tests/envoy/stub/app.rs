@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-use super::serve::{Whole, plain, serve};
+use super::serve::{Reaction, Whole, plain, serve};
 
 /// The application, as it reaches the caller: the answer's body is what it has seen.
 pub(crate) struct App {
@@ -29,7 +29,8 @@ impl App {
     }
 }
 
-fn answer(whole: &Whole) -> super::Reaction {
+/// Tells what it has got.
+pub(crate) fn answer(whole: &Whole) -> Reaction {
     let told = json!({
         "method": whole.method().as_str(),
         "path": whole.uri().path_and_query().map_or("", |path| path.as_str()),
@@ -83,4 +84,3 @@ pub(crate) fn joined(headers: &HeaderMap) -> BTreeMap<String, String> {
 pub(crate) fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
-

@@ -8,12 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, Frame};
 use http::{HeaderValue, Request, Version};
+use http_body::{Body, Frame};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -151,7 +152,15 @@ impl Connection {
     pub(crate) async fn open(to: SocketAddr, version: Version) -> Self {
         let tcp = TcpStream::connect(to).await.unwrap();
         tcp.set_nodelay(true).unwrap();
-        let io = TokioIo::new(tcp);
+        Self::over(tcp, version).await
+    }
+
+    /// Over a stream that is there.
+    pub(crate) async fn over<T>(stream: T, version: Version) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let io = TokioIo::new(stream);
         if version == Version::HTTP_2 {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
             tokio::spawn(connection);
@@ -180,12 +189,6 @@ impl Connection {
     }
 }
 
-/// Sends a request on a connection of its own; `None` when no answer comes.
-pub(crate) async fn call(to: SocketAddr, call: &Call) -> Option<Reply> {
-    let mut connection = Connection::open(to, call.version).await;
-    connection.send(call).await
-}
-
 async fn whole(response: http::Response<hyper::body::Incoming>) -> Result<Reply, hyper::Error> {
     let (head, body) = response.into_parts();
     let body = body.collect().await?;
@@ -197,4 +200,3 @@ async fn whole(response: http::Response<hyper::body::Incoming>) -> Result<Reply,
         trailers,
     })
 }
-

@@ -1,7 +1,7 @@
 //! A real Envoy with a listener for each chain of filters.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Child;
 
 use serde_json::{Value, json};
@@ -40,19 +40,22 @@ impl Envoy {
                 .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
                 .collect();
             let addresses: Vec<_> = held.iter().map(|held| held.local_addr().unwrap()).collect();
-            let log = directory.path().join("access.log");
             let printed = listeners.iter().zip(&addresses);
-            let printed = printed.map(|(listener, address)| print(listener, *address, &log));
+            let printed = printed.map(|(listener, address)| print(listener, *address));
             let mut all = vec![cluster("app", app, None)];
             all.extend_from_slice(clusters);
             let config = json!({
                 "static_resources": {"listeners": printed.collect::<Vec<_>>(), "clusters": all},
                 "layered_runtime": {"layers": [{"name": "none", "static_layer": {}}]},
-                "node": {"id": "one", "cluster": "own-cluster"},
+                "node": {"id": "one", "cluster": "web.foo"},
             });
             drop(held);
             let process = spawn(program, directory.path(), &config);
-            let mut envoy = Self { process, addresses, directory };
+            let mut envoy = Self {
+                process,
+                addresses,
+                directory,
+            };
             let ports: Vec<_> = envoy.addresses.iter().map(SocketAddr::port).collect();
             match wait(&mut envoy.process, envoy.directory.path(), &ports) {
                 Ok(()) => return envoy,
@@ -63,13 +66,6 @@ impl Envoy {
             }
         }
         panic!("others take every port before Envoy does");
-    }
-
-    /// The lines of its access log so far.
-    pub(crate) fn access_log(&self) -> Vec<Value> {
-        let log: PathBuf = self.directory.path().join("access.log");
-        let log = std::fs::read_to_string(log).unwrap_or_default();
-        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 }
 
@@ -85,10 +81,15 @@ pub(crate) fn cluster(name: &str, address: SocketAddr, http2: Option<bool>) -> V
     let http = match http2 {
         Some(true) => json!({"explicit_http_config": {"http2_protocol_options": {}}}),
         Some(false) => json!({"explicit_http_config": {"http_protocol_options": {}}}),
-        None => json!({"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}),
+        None => {
+            json!({"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}})
+        }
     };
     let mut options = json!({"@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"});
-    options.as_object_mut().unwrap().extend(http.as_object().unwrap().clone());
+    options
+        .as_object_mut()
+        .unwrap()
+        .extend(http.as_object().unwrap().clone());
     let address = json!({"address": address.ip().to_string(), "port_value": address.port()});
     json!({
         "name": name,
@@ -102,7 +103,7 @@ pub(crate) fn cluster(name: &str, address: SocketAddr, http2: Option<bool>) -> V
     })
 }
 
-fn print(listener: &Filter, address: SocketAddr, log: &Path) -> Value {
+fn print(listener: &Filter, address: SocketAddr) -> Value {
     let mut filters = listener.filters.clone();
     filters.push(json!({
         "name": "envoy.filters.http.router",
@@ -133,20 +134,6 @@ fn print(listener: &Filter, address: SocketAddr, log: &Path) -> Value {
             "route_config": {
                 "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}],
             },
-            "access_log": [{
-                "name": "envoy.access_loggers.file",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-                    "path": log,
-                    "log_format": {"json_format": {
-                        "path": "%REQ(:PATH)%",
-                        "details": "%RESPONSE_CODE_DETAILS%",
-                        "flags": "%RESPONSE_FLAGS%",
-                        "ext_authz": "%DYNAMIC_METADATA(envoy.filters.http.ext_authz)%",
-                        "ratelimit": "%DYNAMIC_METADATA(envoy.filters.http.ratelimit)%",
-                    }},
-                },
-            }],
         },
     });
     let mut chain = json!({"filters": [manager]});

@@ -4,9 +4,11 @@ mod app;
 mod caller;
 mod envoy;
 pub(crate) mod messages;
+mod ours;
 mod serve;
 
 pub(crate) use app::{App, Seen, joined, text};
-pub(crate) use caller::{Call, Connection, Reply, call};
+pub(crate) use caller::{Call, Connection, Reply};
 pub(crate) use envoy::{Envoy, Filter, cluster};
+pub(crate) use ours::Ours;
 pub(crate) use serve::{Reaction, Whole, closed_port, decode, grpc, grpc_error, plain, serve};

@@ -43,9 +43,7 @@ where
             });
             tokio::spawn(async move {
                 let serving = auto::Builder::new(TokioExecutor::new());
-                let _ = serving
-                    .serve_connection(TokioIo::new(tcp), service)
-                    .await;
+                let _ = serving.serve_connection(TokioIo::new(tcp), service).await;
             });
         }
     });

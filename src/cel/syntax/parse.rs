@@ -1,0 +1,76 @@
+//! The syntax tree of a rule, from the parser of the crate `cel`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{IdedExpr, SourceInfo};
+use cel::common::types;
+use cel::{Env, ParseErrors};
+
+use super::bounds;
+use crate::cel::error::CelError;
+use crate::cel::pattern::{self, Pattern};
+
+/// The function that stands for `matches` in an interpreted tree. Its second argument is a compiled
+/// pattern.
+pub(in crate::cel) const MATCHES: &str = "@matches";
+
+/// The standard functions and macros, without optional values.
+pub(in crate::cel) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib().with_optional_support(false);
+    let arguments = vec![types::STRING_TYPE, pattern::TYPE.to_owned()];
+    // Without it, every `matches` in an interpreted tree is an error, and the rule denies.
+    let _ = env.add_type(pattern::TYPE.to_owned());
+    let _ = env.add_overload(MATCHES, MATCHES, arguments, Pattern::call);
+    Arc::new(env)
+});
+
+/// A text and its syntax tree.
+pub(in crate::cel) struct Parsed<'t> {
+    pub(in crate::cel) text: &'t str,
+    pub(in crate::cel) root: IdedExpr,
+    places: SourceInfo,
+}
+
+impl<'t> Parsed<'t> {
+    pub(in crate::cel) fn new(text: &'t str) -> Result<Self, CelError> {
+        if text.trim().is_empty() {
+            return Err(CelError::at(
+                text,
+                0,
+                "the rule is empty; write a condition",
+            ));
+        }
+        bounds::check(text)?;
+        // The parser is generated code: it must not bring down a server that loads a rule.
+        let parse = || ENV.parser().parse_with_source_info(text);
+        match catch_unwind(AssertUnwindSafe(parse)) {
+            Ok(Ok((root, places))) => Ok(Self { text, root, places }),
+            Ok(Err(errors)) => Err(first_error(text, &errors)),
+            Err(_) => Err(CelError::at(text, 0, "the parser cannot read this rule")),
+        }
+    }
+
+    /// An error at a node of the tree.
+    pub(in crate::cel) fn error(&self, node: &IdedExpr, message: impl Into<String>) -> CelError {
+        let start = self
+            .places
+            .offset_for(node.id)
+            .map_or(0, |(start, _)| start);
+        let chars = usize::try_from(start).unwrap_or(usize::MAX);
+        let offset = self.text.char_indices().nth(chars);
+        let offset = offset.map_or(self.text.len(), |(offset, _)| offset);
+        CelError::at(self.text, offset, message)
+    }
+}
+
+fn first_error(text: &str, errors: &ParseErrors) -> CelError {
+    let Some(error) = errors.errors.first() else {
+        return CelError::at(text, 0, "not an expression");
+    };
+    let (line, column) = error.pos;
+    let line = usize::try_from(line).unwrap_or(1);
+    let column = usize::try_from(column).unwrap_or(1);
+    let message = format!("not a CEL expression: {}", error.msg);
+    CelError::at_column(text, line, column, message)
+}

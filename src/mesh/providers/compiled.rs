@@ -1,0 +1,254 @@
+//! Makes providers from the configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::cache_metrics::CacheMetrics;
+use super::late_client::LateClient;
+use super::registered::Registered;
+use crate::external::{
+    Counts, DecisionCache, Decisions, Definition, Kind as CountKind, Provider, Stage,
+};
+use crate::istio::{AuthorizerCache, ExtensionProvider, MeshConfig, ProviderKind};
+use crate::metrics::Registry;
+use crate::policy::Program;
+
+/// The providers that one generation of configuration can ask, by name. A provider that is not
+/// among them cannot be asked, so requests for it are refused.
+#[derive(Debug, Default)]
+pub(in crate::mesh) struct Providers(BTreeMap<Box<str>, Arc<Provider>>);
+
+impl Providers {
+    pub(in crate::mesh) fn get(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.0.get(name)
+    }
+}
+
+/// Compiles the providers of one configuration after the other. A provider that stays as it is
+/// stays the same, with all that it holds, such as its cache; connections are the client's, and
+/// stay in any case.
+#[derive(Debug)]
+pub(in crate::mesh) struct ProviderCompiler {
+    client: LateClient,
+    /// Our own SPIFFE id.
+    own: Box<str>,
+    registry: Registry,
+    registered: Registered,
+    latest: Vec<(Meaning, Arc<Provider>)>,
+    /// Counts go on when a provider changes, or comes back.
+    counts: BTreeMap<Box<str>, Arc<Counts>>,
+    caches: CacheMetrics,
+}
+
+/// What a name means. A provider whose meaning stays is kept.
+#[derive(Clone, Debug, PartialEq)]
+struct Meaning {
+    name: Box<str>,
+    kind: Kind,
+    cache: Option<DecisionCache>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Network(Box<Definition>),
+    /// A rule in CEL.
+    #[cfg(feature = "cel")]
+    Rule(Box<str>),
+    Application,
+}
+
+impl ProviderCompiler {
+    pub(in crate::mesh) fn new(
+        client: LateClient,
+        own: String,
+        registry: &Registry,
+        registered: Registered,
+    ) -> Self {
+        Self {
+            client,
+            own: own.into(),
+            registry: registry.clone(),
+            registered,
+            latest: Vec::new(),
+            counts: BTreeMap::new(),
+            caches: CacheMetrics::new(registry),
+        }
+    }
+
+    /// The mesh's settings, with the providers of the application.
+    pub(in crate::mesh) fn with_registered(&self, mesh: &MeshConfig) -> Option<MeshConfig> {
+        let is_empty = self.registered.is_empty();
+        (!is_empty).then(|| self.registered.add_to(mesh))
+    }
+
+    /// The providers that the program's CUSTOM policies name.
+    pub(in crate::mesh) fn compile(&mut self, program: &Program) -> Providers {
+        let chains = &program.http;
+        let chains = std::iter::once(&chains.default).chain(chains.by_port.values());
+        let mut latest: Vec<(Meaning, Arc<Provider>)> = Vec::new();
+        for filter in chains.flat_map(|chain| &chain.custom) {
+            let Some(named) = &filter.usable else {
+                continue;
+            };
+            let is_known = latest.iter().any(|(known, _)| *known.name == *named.name);
+            if !is_known && let Some(made) = self.provider(named, filter.cache.as_ref()) {
+                latest.push(made);
+            }
+        }
+        self.latest = latest;
+        let caches = self.latest.iter();
+        let caches = caches.filter_map(|(meaning, provider)| {
+            Some((&*meaning.name, Arc::clone(provider.cache()?)))
+        });
+        self.caches.show(caches);
+        let named = self.latest.iter();
+        Providers(
+            named
+                .map(|(meaning, provider)| (meaning.name.clone(), Arc::clone(provider)))
+                .collect(),
+        )
+    }
+
+    fn provider(
+        &mut self,
+        named: &ExtensionProvider,
+        cache: Option<&AuthorizerCache>,
+    ) -> Option<(Meaning, Arc<Provider>)> {
+        let name = &*named.name;
+        let meaning = Meaning {
+            name: name.into(),
+            kind: self.kind(named)?,
+            cache: self.cache(name, cache),
+        };
+        let before = self.latest.iter().find(|(before, _)| *before == meaning);
+        if let Some((meaning, provider)) = before {
+            return Some((meaning.clone(), Arc::clone(provider)));
+        }
+        let counts = self.counts(name);
+        let provider = match &meaning.kind {
+            Kind::Network(definition) => {
+                if definition.lacks_timeout() {
+                    tracing::warn!(
+                        target: TARGET, provider = name,
+                        "the provider has no `timeout`, so that a request may wait for it for ten \
+                         minutes, as in Istio: write one, such as 1s"
+                    );
+                }
+                self.warn_of_unknown_host(definition);
+                let authorizer = definition.over(self.client.clone(), &self.own);
+                Provider::new(name, authorizer, definition.options(), counts)
+            }
+            #[cfg(feature = "cel")]
+            Kind::Rule(text) => {
+                // INVARIANT: a rule that does not compile was refused with its configuration.
+                let rule = crate::cel::Expression::compile(text).ok()?;
+                Provider::rule(name, rule, counts)
+            }
+            Kind::Application => {
+                let (authorizer, options) = self.registered.find(name)?;
+                Provider::new(name, Arc::clone(authorizer), *options, counts)
+            }
+        };
+        let provider = match &meaning.cache {
+            Some(cache) if !provider.is_rule() => {
+                self.warn_of_useless_cache(&provider, name, cache);
+                let counters = self.caches.counters(name);
+                provider.cached(Arc::new(Decisions::new(name, cache.clone(), counters)))
+            }
+            _ => provider,
+        };
+        Some((meaning, Arc::new(provider)))
+    }
+
+    fn kind(&self, named: &ExtensionProvider) -> Option<Kind> {
+        let name = &*named.name;
+        match &named.kind {
+            #[cfg(feature = "cel")]
+            ProviderKind::Expression(text) => Some(Kind::Rule(text.as_str().into())),
+            ProviderKind::Application => self.registered.find(name).map(|_| Kind::Application),
+            _ => match Definition::new(named) {
+                Ok(definition) => Some(Kind::Network(Box::new(definition?))),
+                Err(mistake) => {
+                    tracing::warn!(
+                        target: TARGET, provider = name, mistake,
+                        "the provider cannot be asked: requests for it are refused"
+                    );
+                    None
+                }
+            },
+        }
+    }
+
+    /// How the decisions of a provider are cached.
+    fn cache(&self, name: &str, written: Option<&AuthorizerCache>) -> Option<DecisionCache> {
+        let own = self.registered.cache_of(name);
+        if let (Some(_), Some(written)) = (own, written) {
+            tracing::warn!(
+                target: TARGET, provider = name, at = %written.at,
+                "the application has a cache for the provider, too, which is used in place of this \
+                 one"
+            );
+        }
+        let written = || written.map(DecisionCache::from_resource);
+        own.cloned().or_else(written)
+    }
+
+    /// Warns of a cache that keeps nothing.
+    fn warn_of_useless_cache(&self, provider: &Provider, name: &str, cache: &DecisionCache) {
+        if provider.wants_body().is_some() {
+            tracing::warn!(
+                target: TARGET, provider = name,
+                "the provider sees the bodies of requests, by which no decision can be found again: \
+                 nothing is cached"
+            );
+        } else if cache.needs_token() && provider.stage() == Stage::BeforeTokens {
+            tracing::warn!(
+                target: TARGET, provider = name,
+                "the provider is asked before tokens are verified, and its cache is keyed by claims: \
+                 nothing is cached; key by the header authorization"
+            );
+        }
+    }
+
+    /// Warns of providers whose hosts the client does not know, once there is a client.
+    pub(in crate::mesh) fn warn_of_unknown_hosts(&self) {
+        for (meaning, _) in &self.latest {
+            if let Kind::Network(definition) = &meaning.kind {
+                self.warn_of_unknown_host(definition);
+            }
+        }
+    }
+
+    fn warn_of_unknown_host(&self, definition: &Definition) {
+        if self.client.knows(definition.origin()) == Some(false) {
+            let origin = definition.origin();
+            tracing::warn!(
+                target: TARGET, provider = definition.name(), %origin,
+                "the client knows no server for the provider's host, so that requests for the \
+                 provider are refused, also if it fails open: add the host with \
+                 `MeshBuilder::upstream`, or with `MeshBuilder::outside` if it is not of the mesh"
+            );
+        }
+    }
+
+    /// The counts of a provider. A name whose counts are new gets its metrics.
+    fn counts(&mut self, name: &str) -> Arc<Counts> {
+        if let Some(counts) = self.counts.get(name) {
+            return Arc::clone(counts);
+        }
+        let counts = Arc::new(Counts::default());
+        for kind in CountKind::ALL {
+            let shown = Arc::clone(&counts);
+            self.registry.counter_of(
+                "mesh_external_authorization_total",
+                "Requests that a provider was asked about, by outcome.",
+                &[("provider", name), ("outcome", kind.label())],
+                move || Some(shown.count(kind)).filter(|count| *count > 0),
+            );
+        }
+        self.counts.insert(name.into(), Arc::clone(&counts));
+        counts
+    }
+}
+
+const TARGET: &str = "tower_mesh::config";

@@ -1,0 +1,62 @@
+//! The mesh's client as providers use it.
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::external::UnknownProvider;
+use crate::mesh::client::{Client, ResponseBody};
+
+/// The mesh's client, which is made after the configuration was compiled. No request can come
+/// before it is there. Clones share it.
+///
+/// A call waits for as long as the provider's timeout lets it.
+#[derive(Clone, Debug, Default)]
+pub(in crate::mesh) struct LateClient(Arc<OnceLock<Client>>);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+impl LateClient {
+    pub(in crate::mesh) fn set(&self, client: Client) {
+        let _ = self.0.set(client);
+    }
+
+    /// Whether the client has a server for this URI; `None` as long as there is no client.
+    pub(super) fn knows(&self, uri: &Uri) -> Option<bool> {
+        self.0.get().map(|client| client.knows(uri))
+    }
+}
+
+impl<B> Service<Request<B>> for LateClient
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let called = self.0.get().map(|client| client.request_unbounded(request));
+        Box::pin(async move {
+            let Some(called) = called else {
+                return Err(UnknownProvider.into());
+            };
+            called.await.map_err(|error| match error.is_unknown_host() {
+                true => UnknownProvider.into(),
+                false => error.into(),
+            })
+        })
+    }
+}

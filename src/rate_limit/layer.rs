@@ -1,0 +1,86 @@
+//! Local limits as a tower layer.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use tower_layer::Layer;
+
+use super::limits::Limits;
+use super::stats::LimitStats;
+use crate::context::Exchange;
+use crate::guard::{self, Guard, Guarded, Verdict};
+use crate::identity::Workload;
+use crate::policy::limit::{Limit, Stage};
+
+/// The response future of [`RateLimited`].
+pub type ResponseFuture<S, ReqBody, ResBody> = guard::ResponseFuture<S, ReqBody, ResBody>;
+
+/// Refuses requests over a limit, in front of the inner service.
+pub type RateLimited<S> = Guarded<S, RateLimitGuard>;
+
+/// Applies [`RateLimited`]. Clones share their buckets, and so do all services that they make.
+///
+/// A limit that reads the peer or a token needs the layers that find them further out. One that
+/// reads the path or headers should be behind a [`GateLayer`](crate::gate::GateLayer), so that
+/// callers cannot write one path in several ways.
+///
+/// The layer counts in this process. A limit that only a rate limit service counts passes all
+/// requests here, and a warning says so; a [`Mesh`](crate::Mesh) asks the service.
+#[derive(Clone, Debug)]
+pub struct RateLimitLayer(RateLimitGuard);
+
+/// The guard of a [`RateLimitLayer`].
+#[derive(Clone, Debug)]
+pub struct RateLimitGuard {
+    limits: Arc<Limits>,
+}
+
+impl RateLimitLayer {
+    /// A layer that applies these limits, in this order.
+    #[must_use]
+    pub fn new(limits: impl IntoIterator<Item = Limit>) -> Self {
+        Self::of_workload(limits, &Workload::new("", ""))
+    }
+
+    /// As [`new`](Self::new), for limits that name their own workload
+    /// ([`Action::SourceCluster`](crate::policy::limit::Action::SourceCluster)).
+    #[must_use]
+    pub fn of_workload(limits: impl IntoIterator<Item = Limit>, workload: &Workload) -> Self {
+        let limits: Vec<_> = limits.into_iter().collect();
+        for limit in limits.iter().filter(|limit| limit.spec.service.is_some()) {
+            tracing::warn!(
+                limit = limit.name,
+                "this layer asks no rate limit service: only the local part of the limit holds"
+            );
+        }
+        Self(RateLimitGuard {
+            limits: Arc::new(Limits::default().next(&limits, workload)),
+        })
+    }
+
+    /// What each limit has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Vec<LimitStats> {
+        let limits = self.0.limits.iter();
+        limits.map(|limit| LimitStats::new(limit)).collect()
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimited<S>;
+
+    fn layer(&self, inner: S) -> RateLimited<S> {
+        Guarded::new(inner, self.0.clone())
+    }
+}
+
+impl Guard for RateLimitGuard {
+    fn judge(&self, head: &mut Parts, exchange: &Exchange) -> Verdict {
+        let whole = exchange
+            .path_of(head)
+            .filter(|path| *path != head.uri.path());
+        let whole = whole.map(str::to_owned);
+        let mut judge = |stage| self.limits.judge(stage, head, whole.as_deref(), exchange);
+        judge(Stage::Early).and_then(|()| judge(Stage::Late)).into()
+    }
+}

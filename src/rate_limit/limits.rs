@@ -1,0 +1,158 @@
+//! The limits of one generation of configuration.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+
+use super::actions::LimitRequest;
+use super::bucket::{Level, Tick};
+use super::headers;
+use super::running::RunningLimit;
+use crate::context::{Exchange, Peer};
+use crate::guard::{RequestAttributes, judged_target};
+use crate::identity::Workload;
+use crate::log_limit::limited;
+use crate::message::LocalReply;
+use crate::policy::limit::{Limit, Stage};
+use crate::refusal_log;
+
+/// The limits that judge the requests of a workload, in the order in which they do.
+///
+/// Every limit counts a request until one refuses it; the limits behind that one do not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limits {
+    early: Box<[Arc<RunningLimit>]>,
+    late: Box<[Arc<RunningLimit>]>,
+}
+
+impl Limits {
+    /// The limits of the next generation. A limit that stays as it was keeps its buckets; one that
+    /// was changed keeps its counts, and its buckets if these stay as they were.
+    pub(crate) fn next<'l>(
+        &self,
+        limits: impl IntoIterator<Item = &'l Limit>,
+        workload: &Workload,
+    ) -> Self {
+        let (mut early, mut late) = (Vec::new(), Vec::new());
+        for limit in limits {
+            let before = self.iter().find(|running| running.is_named(limit));
+            let running = match before.filter(|before| before.says(limit)) {
+                Some(same) => Arc::clone(same),
+                None => {
+                    let before = before.map(AsRef::as_ref);
+                    Arc::new(RunningLimit::new(limit, workload, before))
+                }
+            };
+            match limit.stage() {
+                Stage::Early => early.push(running),
+                Stage::Late => late.push(running),
+            }
+        }
+        Self {
+            early: early.into(),
+            late: late.into(),
+        }
+    }
+
+    /// All limits, those of the early stage first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<RunningLimit>> {
+        self.early.iter().chain(&self.late)
+    }
+
+    /// The limits of a stage.
+    pub(crate) fn of(&self, stage: Stage) -> &[Arc<RunningLimit>] {
+        match stage {
+            Stage::Early => &self.early,
+            Stage::Late => &self.late,
+        }
+    }
+
+    /// Judges a request by the local limits of a stage. `path` is the path to judge, where it
+    /// differs from the request's.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, if a bucket is empty; 500 if a limit needs the facts of a request and the
+    /// request has no [`Peer`].
+    pub(crate) fn judge(
+        &self,
+        stage: Stage,
+        head: &mut Parts,
+        path: Option<&str>,
+        exchange: &Exchange,
+    ) -> Result<(), LocalReply> {
+        match self.of(stage) {
+            [] => Ok(()),
+            limits => judge(limits, head, path, exchange, now()),
+        }
+    }
+}
+
+fn judge(
+    limits: &[Arc<RunningLimit>],
+    head: &mut Parts,
+    path: Option<&str>,
+    exchange: &Exchange,
+    now: Tick,
+) -> Result<(), LocalReply> {
+    let connection = exchange.peer().map_or(0, Peer::number);
+    let target = judged_target(path, &head.uri);
+    let attributes = RequestAttributes::with_path(head, &target, exchange);
+    if attributes.is_none() && limits.iter().any(|limit| limit.reads_request()) {
+        return Err(without_peer());
+    }
+    let request = attributes.as_ref().map(|facts| LimitRequest::new(facts));
+    let mut least: Option<Level> = None;
+    let mut refusal = None;
+    let mut reported = HeaderMap::new();
+    for limit in limits {
+        let Some(judged) = limit.judge(request, connection, now) else {
+            continue;
+        };
+        if let Some(level) = judged.level
+            && (judged.is_refused || least.is_none_or(|least| level.left < least.left))
+        {
+            least = Some(level);
+        }
+        if judged.is_refused {
+            refusal = limit.refusal();
+            if refusal.is_some() {
+                break;
+            }
+            refusal_log::limit_reported(head, exchange, limit.counts().name());
+            reported.extend(limit.not_enforced_headers().clone());
+        }
+    }
+    if let Some(level) = &least {
+        headers::show(exchange, level);
+    }
+    drop(target);
+    if !reported.is_empty() {
+        head.headers.extend(reported);
+    }
+    refusal.map_or(Ok(()), Err)
+}
+
+/// The time since the first limit was judged.
+fn now() -> Tick {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Tick::after(START.elapsed())
+}
+
+fn without_peer() -> LocalReply {
+    limited!(
+        ERROR,
+        "a request without a peer reached a rate limit: \
+         serve it with the mesh's listener, or put a Peer into its extensions"
+    );
+    LocalReply::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal error",
+        "rate_limit_no_peer",
+    )
+}
+
+#[cfg(test)]
+mod tests;
