@@ -140,7 +140,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "striped",
         ],
     ),
-    ("source", &["istio", "policy"]),
+    ("source", &["istio", "policy", "cel"]),
     ("coverage", &["istio", "policy"]),
     ("vet", &["identity", "matcher", "istio", "policy", "gate"]),
     ("diff", &["identity", "matcher", "istio", "policy"]),

@@ -140,9 +140,14 @@ impl ProviderCompiler {
             }
             #[cfg(feature = "cel")]
             Kind::Rule(text) => {
-                // INVARIANT: a rule that does not compile was refused with its configuration.
-                let rule = crate::cel::Expression::compile(text).ok()?;
-                Provider::rule(name, rule, counts)
+                // What was read from files is good; resources can also be made in code.
+                let rule = crate::cel::Expression::compile(text).inspect_err(|mistake| {
+                    tracing::warn!(
+                        target: TARGET, provider = name, %mistake,
+                        "the rule cannot be used: requests for the provider are refused"
+                    );
+                });
+                Provider::rule(name, rule.ok()?, counts)
             }
             Kind::Application => {
                 let (authorizer, options) = self.registered.find(name)?;
@@ -167,7 +172,15 @@ impl ProviderCompiler {
             ProviderKind::Expression(text) => Some(Kind::Rule(text.as_str().into())),
             ProviderKind::Application => self.registered.find(name).map(|_| Kind::Application),
             _ => match Definition::new(named) {
-                Ok(definition) => Some(Kind::Network(Box::new(definition?))),
+                Ok(Some(definition)) => Some(Kind::Network(Box::new(definition))),
+                Ok(None) => {
+                    tracing::warn!(
+                        target: TARGET, provider = name,
+                        "this mesh cannot ask the provider (a rule needs the feature `cel`): \
+                         requests for it are refused"
+                    );
+                    None
+                }
                 Err(mistake) => {
                     tracing::warn!(
                         target: TARGET, provider = name, mistake,
