@@ -1,11 +1,7 @@
 //! Runs the mesh's own compiler for each known workload: what a mesh refuses becomes an error, and
 //! what it warns of becomes a note. A line that has a note already gets no second one.
 
-use std::collections::BTreeSet;
-
-use crate::istio::{
-    Action, DENIES_TCP, Meta, Position, Problem, ProblemKind, Resources, TargetRef,
-};
+use crate::istio::{DENIES_TCP, Meta, Position, Problem, ProblemKind, Resources, TargetRef};
 use crate::policy::{Program, compile};
 use crate::vet::Code;
 use crate::vet::report::notes::Notes;

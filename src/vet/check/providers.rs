@@ -29,7 +29,12 @@ fn unknown(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
     let what = match named(world, name).map(|provider| &provider.kind) {
         None => "MeshConfig has no provider of this name",
         Some(ProviderKind::Other) => "this provider cannot authorize",
-        Some(ProviderKind::ExtAuthzGrpc { .. } | ProviderKind::ExtAuthzHttp { .. }) => return,
+        Some(
+            ProviderKind::ExtAuthzGrpc { .. }
+            | ProviderKind::ExtAuthzHttp { .. }
+            | ProviderKind::Expression(_)
+            | ProviderKind::Application,
+        ) => return,
     };
     let meta = &policy.meta;
     let message = format!("{what}, so every request that the rules match is refused");
@@ -142,7 +147,7 @@ fn settings(provider: &ExtensionProvider, notes: &mut Notes) {
                 upstream,
             )
         }
-        ProviderKind::Other => return,
+        ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Other => return,
     };
     let mut tell = |code, message: String, help| add(code, provider, message, help, notes);
     if *fail_open {
