@@ -79,10 +79,12 @@ fn function(expr: &IdedExpr, call: &CallExpr) -> Option<Node> {
             Some(Node::In(operand(member)?, operand(of)?))
         }
         ("matches", [text, pattern]) => matches(text, pattern),
-        (_, [left, right]) => {
-            let comparison = comparison(name)?;
-            Some(Node::Compare(operand(left)?, comparison, operand(right)?))
-        }
+        (_, [left, right]) => match comparison(name) {
+            Some(comparison) => {
+                Some(Node::Compare(operand(left)?, comparison, operand(right)?))
+            }
+            None => operand(expr).map(Node::Truth),
+        },
         _ => operand(expr).map(Node::Truth),
     }
 }

@@ -35,11 +35,7 @@ pub(in crate::cel) struct Parsed<'t> {
 impl<'t> Parsed<'t> {
     pub(in crate::cel) fn new(text: &'t str) -> Result<Self, CelError> {
         if text.trim().is_empty() {
-            return Err(CelError::at(
-                text,
-                0,
-                "the rule is empty; write a condition",
-            ));
+            return Err(CelError::at(text, 0, "the rule is empty; write a condition"));
         }
         bounds::check(text)?;
         // The parser is generated code: it must not bring down a server that loads a rule.
@@ -53,14 +49,20 @@ impl<'t> Parsed<'t> {
 
     /// An error at a node of the tree.
     pub(in crate::cel) fn error(&self, node: &IdedExpr, message: impl Into<String>) -> CelError {
-        let start = self
-            .places
-            .offset_for(node.id)
-            .map_or(0, |(start, _)| start);
-        let chars = usize::try_from(start).unwrap_or(usize::MAX);
-        let offset = self.text.char_indices().nth(chars);
-        let offset = offset.map_or(self.text.len(), |(offset, _)| offset);
-        CelError::at(self.text, offset, message)
+        let start = self.places.offset_for(node.id).map_or(0, |(start, _)| start);
+        let offset = usize::try_from(start).unwrap_or(usize::MAX);
+        CelError::at(self.text, self.name_before(offset), message)
+    }
+
+    /// The start of the name before a bracket: the parser places a call at its bracket.
+    fn name_before(&self, bracket: usize) -> usize {
+        let is_word = |letter: char| letter == '_' || letter.is_ascii_alphanumeric();
+        match self.text.split_at_checked(bracket) {
+            Some((before, rest)) if rest.starts_with('(') => {
+                before.trim_end().trim_end_matches(is_word).len()
+            }
+            _ => bracket,
+        }
     }
 }
 
@@ -71,6 +73,9 @@ fn first_error(text: &str, errors: &ParseErrors) -> CelError {
     let (line, column) = error.pos;
     let line = usize::try_from(line).unwrap_or(1);
     let column = usize::try_from(column).unwrap_or(1);
-    let message = format!("not a CEL expression: {}", error.msg);
+    // The parser lists every token that could follow.
+    let what = error.msg.split(" expecting ").next().unwrap_or_default();
+    let what = what.strip_prefix("Syntax error: ").unwrap_or(what);
+    let message = format!("not a CEL expression: {what}");
     CelError::at_column(text, line, column, message)
 }

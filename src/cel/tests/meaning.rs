@@ -19,7 +19,7 @@ fn every_attribute_has_its_value() {
         "request.headers[':authority'] == request.host",
         "request.useragent == 'curl'",
         "!has(request.referer)",
-        "!has(request.id)",
+        "request.id == request.headers['x-request-id']",
         "source.ip == '10.0.0.1'",
         "source.principal == 'cluster.local/ns/web/sa/portal'",
         "source.namespace == 'web'",
