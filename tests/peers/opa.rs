@@ -85,7 +85,7 @@ impl Opa {
 }
 
 /// A mesh that asks about all but one path. `provider` is MeshConfig's, but for the service and the port.
-async fn world(opa: SocketAddr, mut provider: Value) -> World {
+async fn asking(opa: SocketAddr, mut provider: Value) -> World {
     let fields = provider.as_object_mut().unwrap().values_mut().next();
     let fields = fields.unwrap();
     fields["service"] = HOST.into();
@@ -181,7 +181,7 @@ async fn opa_allows_and_denies_by_method_path_and_header() {
     };
     let opa = Opa::start(&program).await;
     for (address, provider) in [(opa.grpc, grpc()), (opa.http, http())] {
-        let world = world(address, provider.clone()).await;
+        let world = asking(address, provider.clone()).await;
         for (method, path, header, status, body) in CASES {
             let said = world.ask(method.clone(), path, header.as_slice()).await;
             let case = format!("{provider} {method} {path}: {said:?}");
@@ -202,14 +202,14 @@ async fn opa_sees_both_principals() {
         return;
     };
     let opa = Opa::start(&program).await;
-    let world = world(opa.grpc, grpc()).await;
+    let world = asking(opa.grpc, grpc()).await;
     let said = world.get("/principal").await;
     assert_eq!(
         (said.status.as_u16(), &*said.body),
         (200, &*format!("{THEIRS} -"))
     );
     // Over HTTP nobody says them.
-    let world = world(opa.http, http()).await;
+    let world = asking(opa.http, http()).await;
     assert_eq!(world.get("/principal").await.status, 401);
 }
 
@@ -228,7 +228,7 @@ async fn without_opa_the_settings_decide() {
             (json!({"timeout": "10s", "statusOnError": "503"}), 503),
             (json!({"timeout": "10s", "failOpen": true}), 200),
         ] {
-            let world = world(at, json!({kind: fields})).await;
+            let world = asking(at, json!({kind: fields})).await;
             assert_eq!(world.get("/open").await.status, 200, "{name} {fields}");
             assert_eq!(world.get("/closed").await.status, 401, "{name} {fields}");
             worlds.push((world, fields, gone));
