@@ -33,7 +33,11 @@ impl CelError {
     /// An error at a line and column that both count from one.
     pub(super) fn at_column(text: &str, line: usize, column: usize, message: String) -> Self {
         let mut lines = text.split_inclusive('\n');
-        let before: usize = lines.by_ref().take(line.saturating_sub(1)).map(str::len).sum();
+        let before: usize = lines
+            .by_ref()
+            .take(line.saturating_sub(1))
+            .map(str::len)
+            .sum();
         let chars = lines.next().unwrap_or_default().chars();
         let within = chars.take(column.saturating_sub(1)).map(char::len_utf8);
         let offset = before + within.sum::<usize>();

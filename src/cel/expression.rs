@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use cel::common::ast::IdedExpr;
 
-use super::syntax::check::check;
 use super::error::{CelError, EvaluationError};
 use super::evaluate::fault::Fault;
-use super::lower;
 use super::evaluate::node::Node;
+use super::lower;
+use super::syntax::check::check;
 use super::syntax::parse::Parsed;
 use crate::policy::Attributes;
 
@@ -52,10 +52,7 @@ impl Expression {
         Self::compile_with(text, lower::interpret)
     }
 
-    fn compile_with(
-        text: &str,
-        lower: impl Fn(&IdedExpr) -> Node,
-    ) -> Result<Self, CelError> {
+    fn compile_with(text: &str, lower: impl Fn(&IdedExpr) -> Node) -> Result<Self, CelError> {
         let parsed = Parsed::new(text)?;
         check(&parsed)?;
         let root = lower(&parsed.root);

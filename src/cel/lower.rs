@@ -7,11 +7,11 @@ use cel::common::ast::{
 
 use super::attribute::Attribute;
 use super::evaluate::interpret::{Interpreted, Slot};
-use super::syntax::names::{self, Named};
 use super::evaluate::node::{Comparison, Node, Operand, Part};
-use super::syntax::parse::MATCHES;
-use super::pattern::Pattern;
 use super::evaluate::value::Literal;
+use super::pattern::Pattern;
+use super::syntax::names::{self, Named};
+use super::syntax::parse::MATCHES;
 
 /// The condition of a checked tree. What has no lowered form is interpreted.
 pub(super) fn lower(expr: &IdedExpr) -> Node {
@@ -80,9 +80,7 @@ fn function(expr: &IdedExpr, call: &CallExpr) -> Option<Node> {
         }
         ("matches", [text, pattern]) => matches(text, pattern),
         (_, [left, right]) => match comparison(name) {
-            Some(comparison) => {
-                Some(Node::Compare(operand(left)?, comparison, operand(right)?))
-            }
+            Some(comparison) => Some(Node::Compare(operand(left)?, comparison, operand(right)?)),
             None => operand(expr).map(Node::Truth),
         },
         _ => operand(expr).map(Node::Truth),
@@ -202,11 +200,18 @@ impl Rewrite {
                 None => Expr::Call(CallExpr {
                     func_name: call.func_name.clone(),
                     target: call.target.as_ref().map(|target| self.expr(target).into()),
-                    args: call.args.iter().map(|argument| self.expr(argument)).collect(),
+                    args: call
+                        .args
+                        .iter()
+                        .map(|argument| self.expr(argument))
+                        .collect(),
                 }),
             },
             Expr::List(list) => Expr::List(ListExpr::new(
-                list.elements.iter().map(|element| self.expr(element)).collect(),
+                list.elements
+                    .iter()
+                    .map(|element| self.expr(element))
+                    .collect(),
             )),
             Expr::Map(map) => Expr::Map(MapExpr {
                 entries: map.entries.iter().map(|entry| self.entry(entry)).collect(),
@@ -331,7 +336,13 @@ fn size(expr: &IdedExpr) -> usize {
             })
             .sum(),
         Expr::Comprehension(of) => {
-            let parts = [&of.iter_range, &of.accu_init, &of.loop_cond, &of.loop_step, &of.result];
+            let parts = [
+                &of.iter_range,
+                &of.accu_init,
+                &of.loop_cond,
+                &of.loop_step,
+                &of.result,
+            ];
             parts.into_iter().map(size).sum()
         }
         Expr::Struct(of) => of.entries.len(),

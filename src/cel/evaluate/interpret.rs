@@ -13,12 +13,12 @@ use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{Context, ExecutionError};
 
+use super::fault::Fault;
+use super::value::Value;
 use crate::cel::attribute::Attribute;
 use crate::cel::error::EvaluationError;
-use super::fault::Fault;
-use crate::cel::syntax::parse::ENV;
 use crate::cel::pattern::Pattern;
-use super::value::Value;
+use crate::cel::syntax::parse::ENV;
 use crate::policy::Attributes;
 
 /// The most steps of an evaluation. A read of an attribute costs one, and one more for each value
@@ -51,9 +51,16 @@ impl Interpreted {
         self.slots.iter().map(|slot| &slot.attribute)
     }
 
-    pub(in crate::cel) fn evaluate(&self, request: &dyn Attributes) -> Result<bool, EvaluationError> {
+    pub(in crate::cel) fn evaluate(
+        &self,
+        request: &dyn Attributes,
+    ) -> Result<bool, EvaluationError> {
         let scope = Scope {
-            values: self.slots.iter().map(|slot| Built::new(slot, request)).collect(),
+            values: self
+                .slots
+                .iter()
+                .map(|slot| Built::new(slot, request))
+                .collect(),
             patterns: &self.patterns,
             steps: AtomicUsize::new(0),
         };
@@ -165,7 +172,9 @@ impl VariableResolver for Scope<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         let slot = variable.strip_prefix('@')?;
         if let Some(pattern) = slot.strip_prefix('p') {
-            return Some(CowVal::Borrowed(self.patterns.get(pattern.parse::<usize>().ok()?)?));
+            return Some(CowVal::Borrowed(
+                self.patterns.get(pattern.parse::<usize>().ok()?)?,
+            ));
         }
         let built = self.values.get(slot.parse::<usize>().ok()?)?;
         let before = self.steps.fetch_add(built.steps, Ordering::Relaxed);
@@ -183,7 +192,9 @@ impl Scope<'_> {
         let failed = |what: &str| EvaluationError::Failed(what.to_owned());
         match error {
             ExecutionError::UndeclaredReference(name) => {
-                let slot = name.strip_prefix('@').and_then(|slot| slot.parse::<usize>().ok());
+                let slot = name
+                    .strip_prefix('@')
+                    .and_then(|slot| slot.parse::<usize>().ok());
                 let built = slot.and_then(|slot| self.values.get(slot));
                 match built.map(|built| &built.value) {
                     Some(Err(error)) => error.clone(),

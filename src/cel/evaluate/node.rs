@@ -2,11 +2,11 @@
 
 use std::cmp::Ordering;
 
-use crate::cel::attribute::Attribute;
 use super::fault::{Fault, Outcome};
 use super::interpret::Interpreted;
-use crate::cel::pattern::Pattern;
 use super::value::{Literal, Value};
+use crate::cel::attribute::Attribute;
+use crate::cel::pattern::Pattern;
 use crate::policy::Attributes;
 
 /// A condition.
@@ -69,7 +69,11 @@ impl Node {
             Self::Not(inner) => inner.evaluate(request).map(|value| !value),
             Self::Conditional(parts) => {
                 let [condition, yes, no] = &**parts;
-                let branch = if condition.evaluate(request)? { yes } else { no };
+                let branch = if condition.evaluate(request)? {
+                    yes
+                } else {
+                    no
+                };
                 branch.evaluate(request)
             }
             Self::Truth(operand) => operand.read(request, &mut |value| match value {
@@ -198,7 +202,11 @@ impl Comparison {
     fn holds<'e>(self, left: Value<'_>, right: Value<'_>) -> Outcome<'e> {
         let order = || {
             let order = left.compare(right);
-            order.ok_or(Fault::Types(self.sign(), left.type_name(), right.type_name()))
+            order.ok_or(Fault::Types(
+                self.sign(),
+                left.type_name(),
+                right.type_name(),
+            ))
         };
         match self {
             Self::Equal => Ok(left.equals(right)),
@@ -225,7 +233,11 @@ impl Comparison {
 impl Part {
     fn holds<'e>(self, text: Value<'_>, part: Value<'_>) -> Outcome<'e> {
         let (Value::Text(text), Value::Text(part)) = (text, part) else {
-            return Err(Fault::Types(self.function(), text.type_name(), part.type_name()));
+            return Err(Fault::Types(
+                self.function(),
+                text.type_name(),
+                part.type_name(),
+            ));
         };
         Ok(match self {
             Self::Start => text.starts_with(part),

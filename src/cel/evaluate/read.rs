@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value as Json};
 use smallvec::SmallVec;
 
-use crate::cel::attribute::{Attribute, Text};
 use super::fault::{Fault, Outcome};
 use super::value::Value;
+use crate::cel::attribute::{Attribute, Text};
 use crate::identity::SpiffeId;
 use crate::policy::Attributes;
 
@@ -74,9 +74,7 @@ impl Attribute {
         match self {
             Self::Header(name) => Ok(request.any_header(name, &mut |_| true)),
             Self::Claims(path) => match path.split_last() {
-                Some((last, parents)) => {
-                    Ok(self.members(request, parents)?.contains_key(&**last))
-                }
+                Some((last, parents)) => Ok(self.members(request, parents)?.contains_key(&**last)),
                 None => Ok(request.claims().is_some()),
             },
             Self::Text(_) | Self::DestinationPort | Self::Mtls | Self::Audiences => {
@@ -163,7 +161,9 @@ impl Text {
         Held::Piece(match self {
             Self::Method => request.method(),
             Self::Path => request.path(),
-            Self::UrlPath => request.path().and_then(|path| path.split(['?', '#']).next()),
+            Self::UrlPath => request
+                .path()
+                .and_then(|path| path.split(['?', '#']).next()),
             Self::Query => request.path().map(query),
             Self::Host => request.authority(),
             Self::Scheme => request.scheme(),

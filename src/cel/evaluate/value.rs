@@ -68,9 +68,9 @@ impl<'a> Value<'a> {
             (Self::Map(left), Self::Map(right)) => {
                 left.len() == right.len()
                     && left.iter().all(|(key, left)| {
-                        right.get(key).is_some_and(|right| {
-                            Self::of_json(left).equals(Self::of_json(right))
-                        })
+                        right
+                            .get(key)
+                            .is_some_and(|right| Self::of_json(left).equals(Self::of_json(right)))
                     })
             }
             _ => self.compare(other) == Some(Ordering::Equal),
@@ -84,12 +84,8 @@ impl<'a> Value<'a> {
             (Self::Text(left), Self::Text(right)) => Some(left.cmp(right)),
             (Self::Int(left), Self::Int(right)) => Some(left.cmp(&right)),
             (Self::UInt(left), Self::UInt(right)) => Some(left.cmp(&right)),
-            (Self::Int(left), Self::UInt(right)) => {
-                Some(i128::from(left).cmp(&i128::from(right)))
-            }
-            (Self::UInt(left), Self::Int(right)) => {
-                Some(i128::from(left).cmp(&i128::from(right)))
-            }
+            (Self::Int(left), Self::UInt(right)) => Some(i128::from(left).cmp(&i128::from(right))),
+            (Self::UInt(left), Self::Int(right)) => Some(i128::from(left).cmp(&i128::from(right))),
             (left, right) => left.as_double()?.partial_cmp(&right.as_double()?),
         }
     }

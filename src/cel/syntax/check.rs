@@ -4,10 +4,10 @@ use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators,
 };
 
-use crate::cel::attribute::Type;
-use crate::cel::error::CelError;
 use super::names::{self, Named};
 use super::parse::Parsed;
+use crate::cel::attribute::Type;
+use crate::cel::error::CelError;
 use crate::cel::pattern::Pattern;
 
 /// The most nodes of a syntax tree. A macro has some ten of its own.
@@ -129,14 +129,21 @@ impl<'p> Check<'p> {
         }
         let allowed: Vec<_> = allowed.iter().map(|each| name(*each)).collect();
         let (found, allowed) = (name(found), allowed.join(" or a "));
-        self.wrong(expr, format!("{of} needs a {allowed}, and this is a {found}"))
+        self.wrong(
+            expr,
+            format!("{of} needs a {allowed}, and this is a {found}"),
+        )
     }
 
     fn call(&mut self, expr: &IdedExpr, call: &'p CallExpr) -> Result<Type, CelError> {
         let name = call.func_name.as_str();
         match (name, call.args.as_slice()) {
             (operators::LOGICAL_AND | operators::LOGICAL_OR, [left, right]) => {
-                let shown = if name == operators::LOGICAL_AND { "`&&`" } else { "`||`" };
+                let shown = if name == operators::LOGICAL_AND {
+                    "`&&`"
+                } else {
+                    "`||`"
+                };
                 self.operand(left, shown, &[Type::Bool])?;
                 self.operand(right, shown, &[Type::Bool])?;
                 Ok(Type::Bool)
@@ -197,9 +204,7 @@ impl<'p> Check<'p> {
             (operators::MODULO, [left, right]) => {
                 self.arithmetic(expr, "`%`", &[Type::Int, Type::UInt], left, right)
             }
-            (operators::NEGATE, [inner]) => {
-                self.operand(inner, "`-`", &[Type::Int, Type::Double])
-            }
+            (operators::NEGATE, [inner]) => self.operand(inner, "`-`", &[Type::Int, Type::Double]),
             ("size", [of]) => {
                 self.operand(of, "size()", SIZED)?;
                 Ok(Type::Int)
@@ -213,7 +218,10 @@ impl<'p> Check<'p> {
             ("int", [of]) => self.conversion(of, "int()", NUMERIC, Type::Int),
             ("uint", [of]) => self.conversion(of, "uint()", NUMERIC, Type::UInt),
             ("double", [of]) => self.conversion(of, "double()", NUMERIC, Type::Double),
-            ("has", _) => self.wrong(expr, "has() takes one name with a field, as has(auth.claims)"),
+            ("has", _) => self.wrong(
+                expr,
+                "has() takes one name with a field, as has(auth.claims)",
+            ),
             ("size" | "dyn" | "string" | "int" | "uint" | "double", _) => {
                 self.wrong(expr, format!("{name}() takes one value"))
             }
@@ -245,9 +253,10 @@ impl<'p> Check<'p> {
                 self.wrong(expr, format!("{name}() takes one text"))
             }
             ("size", _) => self.wrong(expr, "size() takes no value after the point"),
-            ("all" | "exists" | "exists_one" | "existsOne" | "filter" | "map", _) => {
-                self.wrong(expr, format!("{name}() takes a variable and a condition, as {name}(x, x == 'a')"))
-            }
+            ("all" | "exists" | "exists_one" | "existsOne" | "filter" | "map", _) => self.wrong(
+                expr,
+                format!("{name}() takes a variable and a condition, as {name}(x, x == 'a')"),
+            ),
             _ => self.wrong(expr, format!("no function `{name}`; {FUNCTIONS}")),
         }
     }
@@ -278,7 +287,8 @@ impl<'p> Check<'p> {
             _ if left == right => Ok(left),
             _ => {
                 let (left, right) = (name(left), name(right));
-                let message = format!("{operator} needs one type, and these are a {left} and a {right}");
+                let message =
+                    format!("{operator} needs one type, and these are a {left} and a {right}");
                 self.wrong(expr, message)
             }
         }
@@ -300,7 +310,11 @@ impl<'p> Check<'p> {
         let Expr::Call(call) = &expr.expr else {
             return Ok(Type::Bool);
         };
-        match call.args.last().map(|headers| names::named_member(headers, header.inner())) {
+        match call
+            .args
+            .last()
+            .map(|headers| names::named_member(headers, header.inner()))
+        {
             Some(Named::Wrong(message)) => self.wrong(expr, message),
             _ => Ok(Type::Bool),
         }
@@ -309,12 +323,16 @@ impl<'p> Check<'p> {
     fn pattern(&mut self, text: &'p IdedExpr, pattern: &'p IdedExpr) -> Result<Type, CelError> {
         self.operand(text, "matches()", &[Type::Text])?;
         let Expr::Literal(LiteralValue::String(source)) = &pattern.expr else {
-            return self.wrong(pattern, "matches() takes a literal pattern, as matches('^/v[0-9]+/')");
+            return self.wrong(
+                pattern,
+                "matches() takes a literal pattern, as matches('^/v[0-9]+/')",
+            );
         };
         self.nodes += 1;
         self.patterns += 1;
         if self.patterns > MOST_PATTERNS {
-            let message = format!("a rule has at most {MOST_PATTERNS} patterns; join some with `|`");
+            let message =
+                format!("a rule has at most {MOST_PATTERNS} patterns; join some with `|`");
             return self.wrong(pattern, message);
         }
         match Pattern::new(source.inner()) {
@@ -335,11 +353,16 @@ impl<'p> Check<'p> {
         }
         let variable = comprehension.iter_var.as_str();
         if names::is_root(variable) || variable.starts_with('@') {
-            let message = format!("`{variable}` is the start of attributes; name the variable otherwise");
+            let message =
+                format!("`{variable}` is the start of attributes; name the variable otherwise");
             return self.wrong(expr, message);
         }
         self.is_in_macro = true;
-        self.operand(&comprehension.iter_range, "a macro", &[Type::List, Type::Map])?;
+        self.operand(
+            &comprehension.iter_range,
+            "a macro",
+            &[Type::List, Type::Map],
+        )?;
         let result = self.expr(&comprehension.accu_init)?;
         self.variables.push((&comprehension.accu_var, result));
         self.variables.push((variable, Type::Any));
@@ -380,9 +403,30 @@ fn name(of: Type) -> &'static str {
 
 const NUMBERS: &[Type] = &[Type::Int, Type::UInt, Type::Double];
 const NUMERIC: &[Type] = &[Type::Int, Type::UInt, Type::Double, Type::Text];
-const ADDED: &[Type] = &[Type::Int, Type::UInt, Type::Double, Type::Text, Type::Bytes, Type::List];
-const ORDERED: &[Type] = &[Type::Bool, Type::Int, Type::UInt, Type::Double, Type::Text, Type::Bytes];
-const PLAIN: &[Type] = &[Type::Bool, Type::Int, Type::UInt, Type::Double, Type::Text, Type::Bytes];
+const ADDED: &[Type] = &[
+    Type::Int,
+    Type::UInt,
+    Type::Double,
+    Type::Text,
+    Type::Bytes,
+    Type::List,
+];
+const ORDERED: &[Type] = &[
+    Type::Bool,
+    Type::Int,
+    Type::UInt,
+    Type::Double,
+    Type::Text,
+    Type::Bytes,
+];
+const PLAIN: &[Type] = &[
+    Type::Bool,
+    Type::Int,
+    Type::UInt,
+    Type::Double,
+    Type::Text,
+    Type::Bytes,
+];
 const KEYS: &[Type] = &[Type::Bool, Type::Int, Type::UInt, Type::Double, Type::Text];
 const SIZED: &[Type] = &[Type::Text, Type::Bytes, Type::List, Type::Map];
 

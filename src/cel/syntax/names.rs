@@ -34,7 +34,10 @@ const NAMES: &[(&str, Kind)] = &[
     ("source.ip", Kind::Text(Text::SourceIp)),
     ("source.principal", Kind::Text(Text::SourcePrincipal)),
     ("source.namespace", Kind::Text(Text::SourceNamespace)),
-    ("source.service_account", Kind::Text(Text::SourceServiceAccount)),
+    (
+        "source.service_account",
+        Kind::Text(Text::SourceServiceAccount),
+    ),
     ("source.trust_domain", Kind::Text(Text::SourceTrustDomain)),
     ("remote.ip", Kind::Text(Text::RemoteIp)),
     ("destination.ip", Kind::Text(Text::DestinationIp)),
@@ -43,9 +46,18 @@ const NAMES: &[(&str, Kind)] = &[
     ("connection.mtls", Kind::Mtls),
     ("connection.requested_server_name", Kind::Text(Text::Sni)),
     ("connection.sni", Kind::Text(Text::Sni)),
-    ("connection.uri_san_peer_certificate", Kind::Text(Text::UriSan)),
-    ("connection.dns_san_peer_certificate", Kind::Text(Text::DnsSan)),
-    ("connection.subject_peer_certificate", Kind::Text(Text::Subject)),
+    (
+        "connection.uri_san_peer_certificate",
+        Kind::Text(Text::UriSan),
+    ),
+    (
+        "connection.dns_san_peer_certificate",
+        Kind::Text(Text::DnsSan),
+    ),
+    (
+        "connection.subject_peer_certificate",
+        Kind::Text(Text::Subject),
+    ),
     ("auth.principal", Kind::Text(Text::RequestPrincipal)),
     ("auth.presenter", Kind::Text(Text::Presenter)),
     ("auth.audiences", Kind::Audiences),
@@ -56,7 +68,14 @@ const NAMES: &[(&str, Kind)] = &[
     ("request.auth.claims", Kind::Claims),
 ];
 
-const ROOTS: &[&str] = &["request", "source", "remote", "destination", "connection", "auth"];
+const ROOTS: &[&str] = &[
+    "request",
+    "source",
+    "remote",
+    "destination",
+    "connection",
+    "auth",
+];
 
 /// Whether a name is the first word of attributes, so that a macro's variable may not have it.
 pub(in crate::cel) fn is_root(name: &str) -> bool {
@@ -163,7 +182,8 @@ fn named_header(name: &str) -> Named {
         ":scheme" => Text::Scheme,
         ":authority" | "host" => Text::Host,
         _ => {
-            let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            let is_token =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
             return if !name.is_empty() && name.bytes().all(is_token) {
                 Named::Attribute(Attribute::Header(name.into()))
             } else {
@@ -191,7 +211,10 @@ fn unknown(segments: &[&str]) -> String {
 /// The message for a name that starts with no root.
 pub(in crate::cel) fn unknown_root(name: &str) -> String {
     let roots: Vec<_> = ROOTS.iter().map(|root| format!("`{root}.`")).collect();
-    format!("`{name}` is no attribute; attributes start with {}", roots.join(", "))
+    format!(
+        "`{name}` is no attribute; attributes start with {}",
+        roots.join(", ")
+    )
 }
 
 impl fmt::Display for Attribute {

@@ -1,4 +1,5 @@
 use super::{answer, full, names_only, plain};
+use crate::cel::pattern::Pattern;
 use crate::cel::{EvaluationError, Expression};
 
 #[test]
@@ -66,11 +67,26 @@ fn every_attribute_has_its_value() {
 #[test]
 fn an_absent_attribute_is_an_error_and_says_its_name() {
     for (text, name) in [
-        ("request.headers['x-ward'] == '3'", "request.headers['x-ward']"),
-        ("request.headers['x-ward'] != '3'", "request.headers['x-ward']"),
-        ("!(request.headers['x-ward'] == '3')", "request.headers['x-ward']"),
-        ("request.headers['x-ward'] in ['3']", "request.headers['x-ward']"),
-        ("!request.headers['x-ward'].startsWith('3')", "request.headers['x-ward']"),
+        (
+            "request.headers['x-ward'] == '3'",
+            "request.headers['x-ward']",
+        ),
+        (
+            "request.headers['x-ward'] != '3'",
+            "request.headers['x-ward']",
+        ),
+        (
+            "!(request.headers['x-ward'] == '3')",
+            "request.headers['x-ward']",
+        ),
+        (
+            "request.headers['x-ward'] in ['3']",
+            "request.headers['x-ward']",
+        ),
+        (
+            "!request.headers['x-ward'].startsWith('3')",
+            "request.headers['x-ward']",
+        ),
         ("source.principal != 'a'", "source.principal"),
         ("auth.claims.sub != 'a'", "auth.claims[\"sub\"]"),
         ("has(auth.claims.sub)", "auth.claims[\"sub\"]"),
@@ -86,7 +102,10 @@ fn an_absent_attribute_is_an_error_and_says_its_name() {
         assert_eq!(answer(text, &plain()), Err(absent), "{text}");
     }
     assert_eq!(answer("has(auth.claims)", &plain()), Ok(false));
-    assert_eq!(answer("has(auth.claims) && has(auth.claims.sub)", &plain()), Ok(false));
+    assert_eq!(
+        answer("has(auth.claims) && has(auth.claims.sub)", &plain()),
+        Ok(false)
+    );
     assert_eq!(answer("has(auth.claims.nothing)", &full()), Ok(false));
 }
 
@@ -113,9 +132,15 @@ fn logic_absorbs_errors_as_cel_does() {
         ("auth.claims.sub && false", Some(false)),
         ("auth.claims.sub && true", None),
         ("!auth.claims.sub", None),
-        ("auth.claims.groups.exists(g, auth.claims[g] == 1 || g == 'night')", Some(true)),
+        (
+            "auth.claims.groups.exists(g, auth.claims[g] == 1 || g == 'night')",
+            Some(true),
+        ),
         ("auth.claims.groups.exists(g, auth.claims[g] == 1)", None),
-        ("auth.claims.groups.all(g, auth.claims[g] == 1 && g == 'day')", Some(false)),
+        (
+            "auth.claims.groups.all(g, auth.claims[g] == 1 && g == 'day')",
+            Some(false),
+        ),
     ] {
         let text = text.replace('E', &format!("({ERROR})"));
         assert_eq!(answer(&text, &full()).ok(), expected, "{text}");
@@ -136,7 +161,10 @@ fn comparisons_are_those_of_cel() {
         ("auth.claims.level == 3", Some(true)),
         ("auth.claims.level == 3u", Some(true)),
         ("auth.claims.level == 3.0", Some(true)),
-        ("auth.claims.level >= 3 && auth.claims.level < 3.5", Some(true)),
+        (
+            "auth.claims.level >= 3 && auth.claims.level < 3.5",
+            Some(true),
+        ),
         ("auth.claims.ratio < 1", Some(true)),
         ("auth.claims.huge > 9223372036854775807", Some(true)),
         ("auth.claims.huge == 18446744073709551615u", Some(true)),
@@ -147,9 +175,15 @@ fn comparisons_are_those_of_cel() {
         ("request.method == 'post'", Some(false)),
         ("request.method < 'PUT'", Some(true)),
         ("'e\\u0301' == '\\u00e9'", Some(false)),
-        ("request.method.startsWith('') && request.method.contains('OS')", Some(true)),
+        (
+            "request.method.startsWith('') && request.method.contains('OS')",
+            Some(true),
+        ),
         ("request.method.endsWith('T')", Some(true)),
-        ("size(request.method) == 4 && request.method.size() > 3", Some(true)),
+        (
+            "size(request.method) == 4 && request.method.size() > 3",
+            Some(true),
+        ),
         ("size('é') == 1", Some(true)),
         ("size(auth.claims.groups) == 2", Some(true)),
         ("size(auth.claims.level) == 2", None),
@@ -159,7 +193,10 @@ fn comparisons_are_those_of_cel() {
         ("has(auth.claims.street.city)", None),
         ("has(auth.claims.sub.city)", None),
         ("auth.claims.sub.city == 'a'", None),
-        ("'x-ward' in request.headers && 'x-raw' in request.headers", Some(true)),
+        (
+            "'x-ward' in request.headers && 'x-raw' in request.headers",
+            Some(true),
+        ),
         ("'x-none' in request.headers", Some(false)),
         // Members.
         ("'doctor' in auth.claims.groups", Some(true)),
@@ -176,7 +213,10 @@ fn comparisons_are_those_of_cel() {
         ("auth.claims.level ? true : false", None),
         ("true ? auth.claims.level : true", None),
         // Arithmetic and conversions.
-        ("auth.claims.level + 1 == 4 && auth.claims.level % 2 == 1", Some(true)),
+        (
+            "auth.claims.level + 1 == 4 && auth.claims.level % 2 == 1",
+            Some(true),
+        ),
         ("auth.claims.level / 0 == 1", None),
         ("9223372036854775807 + auth.claims.level > 0", None),
         ("int(request.headers['x-ward']) == 3", Some(true)),
@@ -184,10 +224,22 @@ fn comparisons_are_those_of_cel() {
         ("auth.claims.groups[2] == 'a'", None),
         ("'/charts/' + '7' == request.url_path", Some(true)),
         // Macros.
-        ("auth.claims.groups.exists(g, g.startsWith('doc'))", Some(true)),
-        ("auth.claims.groups.exists_one(g, g.matches('^(night|day)$'))", Some(true)),
-        ("auth.claims.groups.map(g, g + '!') == ['doctor!', 'night!']", Some(true)),
-        ("size(auth.claims.groups.filter(g, g == request.method)) == 0", Some(true)),
+        (
+            "auth.claims.groups.exists(g, g.startsWith('doc'))",
+            Some(true),
+        ),
+        (
+            "auth.claims.groups.exists_one(g, g.matches('^(night|day)$'))",
+            Some(true),
+        ),
+        (
+            "auth.claims.groups.map(g, g + '!') == ['doctor!', 'night!']",
+            Some(true),
+        ),
+        (
+            "size(auth.claims.groups.filter(g, g == request.method)) == 0",
+            Some(true),
+        ),
         ("auth.claims.sub.all(x, true)", None),
         ("auth.claims.address.exists(key, key == 'city')", Some(true)),
         ("[1, 2].all(x, x < auth.claims.level)", Some(true)),
@@ -209,6 +261,47 @@ fn patterns_match_anywhere() {
     }
 }
 
+/// What RE2 finds, where the crate `regex` alone would find another thing.
+#[test]
+fn patterns_are_those_of_re2() {
+    for (pattern, text, expected) in [
+        (r"^\d$", "7", true),
+        (r"^\d$", "\u{667}", false),
+        (r"^\w$", "\u{e9}", false),
+        (r"^\W$", "\u{e9}", true),
+        (r"^[\w-]+$", "a-b", true),
+        (r"^[\w-]+$", "a\u{e9}", false),
+        (r"^[^\d]$", "\u{667}", true),
+        (r"^[\D]$", "7", false),
+        (r"^[\D]$", "\u{667}", true),
+        (r"^\s$", "\u{a0}", false),
+        (r"^[\s]$", " ", true),
+        (r"a\b", "a\u{e9}", true),
+        (r"\Ba", "\u{e9}a", false),
+        (r"^\<a\>$", "<a>", true),
+        (r"^[a&&b]+$", "a&b", true),
+        (r"^[a~~b]+$", "~", true),
+        (r"^[[a]+$", "[a", true),
+        (r"^[]a]+$", "]a", true),
+        (r"^[^]a]$", "]", false),
+        (r"^[[:digit:]x]+$", "7x", true),
+        (r"^[[:digit:]x]\d$", "x7", true),
+        (r"^[\]a]\d$", "]7", true),
+        (r"^\\d$", "\\d", true),
+        (r"^.$", "\u{e9}", true),
+        (r"^.$", "\n", false),
+        (r"^a$", "a\n", false),
+    ] {
+        let rule = format!("request.headers['x-a'].matches(r'{pattern}')");
+        let found = Pattern::new(pattern).unwrap().matches(text);
+        assert_eq!(found, expected, "{pattern} in {text:?}");
+        assert!(Expression::compile(&rule).is_ok(), "{rule}");
+    }
+    for pattern in [r"\Qa\E", "(?<=a)b", r"(a)\1", "[", r"a\"] {
+        assert!(Pattern::new(pattern).is_err(), "{pattern}");
+    }
+}
+
 #[test]
 fn a_header_that_is_no_text_equals_nothing() {
     for text in [
@@ -220,7 +313,11 @@ fn a_header_that_is_no_text_equals_nothing() {
         "'a' + request.headers['x-raw'] != 'a'",
     ] {
         let name = "request.headers['x-raw']".to_owned();
-        assert_eq!(answer(text, &full()), Err(EvaluationError::NotText(name)), "{text}");
+        assert_eq!(
+            answer(text, &full()),
+            Err(EvaluationError::NotText(name)),
+            "{text}"
+        );
     }
 }
 
@@ -244,7 +341,10 @@ fn reasons_hold_no_values_of_the_request() {
             continue;
         };
         let error = rule.evaluate(&secret).unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("s3cret"), "{text}: {error}");
+        assert!(
+            !format!("{error} {error:?}").contains("s3cret"),
+            "{text}: {error}"
+        );
     }
 }
 
@@ -252,10 +352,22 @@ fn reasons_hold_no_values_of_the_request() {
 fn a_rule_says_what_it_needs() {
     for (text, is_interpreted, reads_claims) in [
         ("request.method == 'GET'", false, false),
-        ("request.method == 'GET' && !('a' in auth.claims.groups)", false, true),
-        ("auth.principal in ['a/b'] ? true : has(auth.claims)", false, true),
+        (
+            "request.method == 'GET' && !('a' in auth.claims.groups)",
+            false,
+            true,
+        ),
+        (
+            "auth.principal in ['a/b'] ? true : has(auth.claims)",
+            false,
+            true,
+        ),
         ("request.method + 'a' == 'b'", true, false),
-        ("request.method == 'GET' || auth.claims.groups.exists(g, g == 'a')", true, true),
+        (
+            "request.method == 'GET' || auth.claims.groups.exists(g, g == 'a')",
+            true,
+            true,
+        ),
     ] {
         let rule = Expression::compile(text).unwrap();
         assert_eq!(rule.is_interpreted(), is_interpreted, "{text}");

@@ -1,5 +1,6 @@
 //! What rules mean, which texts are refused and where, and that lowering changes nothing.
 
+mod any_text;
 mod hostile;
 mod meaning;
 mod mistakes;
@@ -36,7 +37,10 @@ fn full() -> Request {
         .claim("huge", u64::MAX)
         .claim("none", json!(null))
         .claim("is_staff", true)
-        .claim("address", json!({"city": "Bern", "zip": 3000, "tags": ["a"]}))
+        .claim(
+            "address",
+            json!({"city": "Bern", "zip": 3000, "tags": ["a"]}),
+        )
 }
 
 fn plain() -> Request {
@@ -49,14 +53,21 @@ fn answer(text: &str, request: &Request) -> Result<bool, EvaluationError> {
     let interpreted = Expression::compile_interpreted(text).unwrap();
     let answer = lowered.evaluate(request);
     let same = interpreted.evaluate(request);
-    assert_eq!(answer.as_ref().ok(), same.as_ref().ok(), "{text}: {answer:?}, interpreted {same:?}");
+    assert_eq!(
+        answer.as_ref().ok(),
+        same.as_ref().ok(),
+        "{text}: {answer:?}, interpreted {same:?}"
+    );
     answer
 }
 
 /// A certificate without a SPIFFE ID.
 fn names_only() -> Request {
     let names = PeerCertificate::from_names(
-        vec!["https://a.example".to_owned(), "https://b.example".to_owned()],
+        vec![
+            "https://a.example".to_owned(),
+            "https://b.example".to_owned(),
+        ],
         vec!["a.example".to_owned()],
         "CN=a".to_owned(),
     );

@@ -7,7 +7,16 @@ use crate::cel::Expression;
 use crate::policy::Request;
 
 const TEXTS: &[&str] = &["a", "b", "ab", "A", "", "1", "é"];
-const NUMBERS: &[&str] = &["0", "1", "-1", "2u", "1.0", "0.5", "9223372036854775807", "18446744073709551615u"];
+const NUMBERS: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "2u",
+    "1.0",
+    "0.5",
+    "9223372036854775807",
+    "18446744073709551615u",
+];
 const FACTS: &[&str] = &[
     "request.method",
     "request.url_path",
