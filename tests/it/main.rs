@@ -12,10 +12,12 @@
 
 mod authorizer;
 mod client;
+mod external;
 mod jwt;
 mod mesh;
 mod mistakes;
 mod policy;
+mod rate_limit;
 mod request;
 mod server;
 mod support;
