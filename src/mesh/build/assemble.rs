@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
+use crate::concurrency::Limiter;
 use crate::context::Via;
 use crate::gate::{ForwardClientCert, Gate, Refusals};
 #[cfg(any(feature = "external", feature = "rate-limit-service"))]
@@ -25,6 +26,7 @@ use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
 #[cfg(feature = "external")]
 use crate::mesh::providers::ProviderCompiler;
+use crate::mesh::server::limit_metrics;
 use crate::mesh::server::{Inbound, ServerLayer, Trusted, TrustedProxies};
 use crate::mesh::shutdown::Shutdown;
 use crate::mesh::tls_metrics;
@@ -107,8 +109,8 @@ impl MeshBuilder {
             let own = identity.as_ref().map(ToString::to_string);
             let own = own.unwrap_or_default();
             let registered = self.providers;
-            let client = late_client.clone();
-            let providers = ProviderCompiler::new(client, own, registry, registered);
+            let late_client = late_client.clone();
+            let providers = ProviderCompiler::new(late_client, own, registry, registered);
             rules.providers(providers)
         };
         #[cfg(feature = "rate-limit")]
@@ -149,6 +151,11 @@ impl MeshBuilder {
             #[cfg(feature = "rate-limit-service")]
             counting: Arc::new(OverGrpc::new(late_client.clone())),
             guards: self.guards,
+            concurrency: self.concurrency.map(|limit| {
+                let limiter = Arc::new(Limiter::new(&limit));
+                limit_metrics::register_concurrency(registry, &limiter);
+                limiter
+            }),
             quiet: self.listener.quiet.clone(),
             observers: self.telemetry.request_observers,
             trusted_proxies: Arc::clone(&trusted_proxies),

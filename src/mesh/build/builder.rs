@@ -1,5 +1,6 @@
 //! The builder of a mesh: its own options, and the groups of options.
 
+use crate::concurrency::ConcurrencyLimit;
 use crate::gate::Gate;
 use crate::identity::{SpiffeId, Workload};
 use crate::mesh::client::Upstreams;
@@ -53,6 +54,7 @@ pub struct MeshBuilder {
     pub(super) guards: AppGuards,
     #[cfg(feature = "rate-limit")]
     pub(super) limits: Vec<Limit>,
+    pub(super) concurrency: Option<ConcurrencyLimit>,
     pub(super) listener: ListenerOptions,
     pub(super) client: ClientOptions,
     pub(super) tokens: TokenOptions,
@@ -95,6 +97,7 @@ impl MeshBuilder {
             guards: AppGuards::default(),
             #[cfg(feature = "rate-limit")]
             limits: Vec::new(),
+            concurrency: None,
             listener: ListenerOptions::default(),
             client: ClientOptions::default(),
             tokens: TokenOptions::default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
 use super::trusted_proxies::TrustedProxies;
+use crate::concurrency::Limiter;
 use crate::gate::{Gate, Refusals};
 use crate::identity::SpiffeId;
 use crate::jwt::Terms;
@@ -39,6 +40,8 @@ pub(in crate::mesh) struct Inbound {
     #[cfg(feature = "rate-limit-service")]
     pub(in crate::mesh) counting: Arc<dyn CountingService>,
     pub(in crate::mesh) guards: AppGuards,
+    /// `None` if any number of requests may be under way.
+    pub(in crate::mesh) concurrency: Option<Arc<Limiter>>,
     pub(in crate::mesh) quiet: QuietStreams,
     pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) trusted_proxies: Arc<TrustedProxies>,

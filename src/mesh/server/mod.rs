@@ -9,7 +9,6 @@ mod custom;
 mod future;
 mod header_trust;
 mod inbound;
-#[cfg(feature = "rate-limit")]
 pub(super) mod limit_metrics;
 mod record;
 mod service;

@@ -14,6 +14,7 @@ use http_body::Body;
 use super::custom::Asked;
 use super::inbound::Inbound;
 use super::record::Record;
+use crate::concurrency::{Permit, overflow};
 use crate::context::Exchange;
 use crate::guard::{self, Answer, BodyPrefix, Question, Verdict};
 use crate::jwt::Patience;
@@ -36,8 +37,9 @@ use crate::refusal_log;
 /// order in which the builder got them; then the application is called. A new guard of this crate
 /// adds one line here, and the function that the line names; what the function needs is in
 /// [`Inbound`], or in [`CompiledInbound`] if a reload replaces it.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     gate,
+    concurrency,
     // Limits by what the request itself says refuse cheaply.
     early_limits,
     // A sidecar asks external providers before it looks at tokens.
@@ -70,6 +72,21 @@ fn gate(judged: &mut Judged<'_>) -> Result<(), Halt> {
     match judged.way.refusal.take() {
         None => Ok(()),
         Some(reply) => Err(reply.into()),
+    }
+}
+
+/// Takes a place within the concurrency limit, which the request holds until it has ended.
+fn concurrency(judged: &mut Judged<'_>) -> Result<(), Halt> {
+    match &judged.inbound.concurrency {
+        None => Ok(()),
+        Some(limiter) => {
+            let sent = judged.head.uri.path();
+            let path = judged.way.path.as_deref().unwrap_or(sent);
+            if !limiter.exempts(path) {
+                judged.way.permit = Some(limiter.admit().ok_or_else(overflow)?);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -151,6 +168,8 @@ pub(super) struct Way {
     has_waited_for_keys: bool,
     /// The path to judge, where it differs from the request's.
     path: Option<String>,
+    /// The place that a step has taken within the concurrency limit, on its way to the record.
+    permit: Option<Permit>,
     /// The CUSTOM policies whose providers were not asked yet.
     customs: Option<Vec<CustomMatch>>,
 }
@@ -168,6 +187,7 @@ impl Way {
             now,
             has_waited_for_keys: false,
             path,
+            permit: None,
             customs: None,
         }
     }
@@ -186,6 +206,11 @@ impl Judged<'_> {
     /// Runs the steps that have not run. A refusal is logged.
     fn run(mut self, record: &mut Record) -> Result<(), Halt> {
         let mut run = self.crate_steps();
+        if let Some(permit) = self.way.permit.take()
+            && let Some(watches) = record.watch()
+        {
+            watches.permit = Some(permit);
+        }
         if run.is_ok() && !self.inbound.guards.is_empty() {
             run = record.within(|| self.application_guards());
         }
