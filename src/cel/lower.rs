@@ -80,9 +80,7 @@ fn function(expr: &IdedExpr, call: &CallExpr) -> Option<Node> {
         }
         ("matches", [text, pattern]) => matches(text, pattern),
         (_, [left, right]) => match comparison(name) {
-            Some(comparison) => {
-                Some(Node::Compare(operand(left)?, comparison, operand(right)?))
-            }
+            Some(comparison) => Some(Node::Compare(operand(left)?, comparison, operand(right)?)),
             None => operand(expr).map(Node::Truth),
         },
         _ => operand(expr).map(Node::Truth),

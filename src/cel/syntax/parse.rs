@@ -35,7 +35,11 @@ pub(in crate::cel) struct Parsed<'t> {
 impl<'t> Parsed<'t> {
     pub(in crate::cel) fn new(text: &'t str) -> Result<Self, CelError> {
         if text.trim().is_empty() {
-            return Err(CelError::at(text, 0, "the rule is empty; write a condition"));
+            return Err(CelError::at(
+                text,
+                0,
+                "the rule is empty; write a condition",
+            ));
         }
         bounds::check(text)?;
         // The parser is generated code: it must not bring down a server that loads a rule.
@@ -49,7 +53,10 @@ impl<'t> Parsed<'t> {
 
     /// An error at a node of the tree.
     pub(in crate::cel) fn error(&self, node: &IdedExpr, message: impl Into<String>) -> CelError {
-        let start = self.places.offset_for(node.id).map_or(0, |(start, _)| start);
+        let start = self
+            .places
+            .offset_for(node.id)
+            .map_or(0, |(start, _)| start);
         let offset = usize::try_from(start).unwrap_or(usize::MAX);
         CelError::at(self.text, self.name_before(offset), message)
     }

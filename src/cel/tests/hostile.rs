@@ -63,7 +63,8 @@ fn hostile_texts_are_refused_at_once() {
 /// evaluate a rule at each of them.
 #[test]
 fn rules_at_the_bounds_work_on_a_small_stack() {
-    let small = std::thread::Builder::new().stack_size(std::env::var("STACK").map_or(512, |s| s.parse::<usize>().unwrap()) * 1024);
+    let small = std::thread::Builder::new()
+        .stack_size(std::env::var("STACK").map_or(512, |s| s.parse::<usize>().unwrap()) * 1024);
     let run = || {
         let principals: Vec<_> = (0..100)
             .map(|number| format!("'cluster.local/ns/team-{number}/sa/web'"))
