@@ -10,11 +10,14 @@
     reason = "a test may panic"
 )]
 
+mod authorizer;
 mod client;
+mod external;
 mod jwt;
 mod mesh;
 mod mistakes;
 mod policy;
+mod rate_limit;
 mod request;
 mod server;
 mod support;
