@@ -63,12 +63,7 @@ fn hostile_texts_are_refused_at_once() {
 /// 2 MiB can compile and evaluate a rule at each of them.
 #[test]
 fn rules_at_the_bounds_work_on_a_small_stack() {
-<<<<<<< HEAD
-    let small = std::thread::Builder::new()
-        .stack_size(std::env::var("STACK").map_or(512, |s| s.parse::<usize>().unwrap()) * 1024);
-=======
     let small = std::thread::Builder::new().stack_size(1536 * 1024);
->>>>>>> main
     let run = || {
         let principals: Vec<_> = (0..100)
             .map(|number| format!("'cluster.local/ns/team-{number}/sa/web'"))
