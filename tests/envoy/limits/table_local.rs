@@ -359,7 +359,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             }),
             json!([{"actions": [header_action("x-user", "user")]}, {"actions": [header_action("x-user", "user")]}]),
             [as_user("ann"), as_user("ann"), as_user("ann")],
-        ),
+        ).listed("the headers show what the first question left", [200, 429, 429]),
         scenario(
             "several lines",
             &json!({
