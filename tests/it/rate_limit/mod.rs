@@ -1,0 +1,3 @@
+//! Rate limits: those that this process counts.
+
+mod local;
