@@ -14,6 +14,8 @@
 mod fixture;
 #[path = "alloc/gate.rs"]
 mod gate;
+#[path = "alloc/limits.rs"]
+mod limits;
 #[path = "alloc/metrics.rs"]
 mod metrics;
 
