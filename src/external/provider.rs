@@ -162,7 +162,7 @@ impl Provider {
             }
             Ok(false) => {
                 self.counts.add(Kind::Denied);
-                Outcome::Refused(reply(&Denial::forbidden(), "ext_authz_denied"))
+                Outcome::Refused(denied(&Denial::forbidden()))
             }
             Err(error) => self.failed(&error),
         })
@@ -180,7 +180,7 @@ impl Provider {
             return Outcome::Allowed(Changes::new());
         };
         match &*decision {
-            Authorization::Denied(denial) => Outcome::Refused(reply(denial, "ext_authz_denied")),
+            Authorization::Denied(denial) => Outcome::Refused(denied(denial)),
             Authorization::Allowed(changes) => match check(changes, written) {
                 Ok(()) => Outcome::Allowed(changes.clone()),
                 Err(error) => self.failed(&error),
@@ -253,7 +253,7 @@ impl Provider {
             }
             Ok(Authorization::Denied(denial)) => {
                 self.counts.add(Kind::Denied);
-                Outcome::Refused(reply(&denial, "ext_authz_denied"))
+                Outcome::Refused(denied(&denial))
             }
             Err(error) => self.failed(&error),
         }
@@ -276,7 +276,13 @@ impl Provider {
             "a request is refused because its provider has not answered as it should"
         );
         Outcome::Refused(match error.given_reply() {
-            Some(denial) => reply(denial, "ext_authz_error"),
+            Some(denial) => {
+                let status = match error.has_status_on_error() {
+                    true => self.options.error_status(),
+                    false => denial.status(),
+                };
+                reply(status, denial, "ext_authz_error")
+            }
             None => {
                 let status = self.options.error_status();
                 flagged(LocalReply::new(status, "", "ext_authz_error"))
@@ -304,7 +310,11 @@ fn timed(changes: Changes, elapsed: Duration) -> Changes {
 }
 
 /// The reply to a caller whom a provider refuses.
-fn reply(denial: &Denial, details: &'static str) -> LocalReply {
+fn denied(denial: &Denial) -> LocalReply {
+    reply(denial.status(), denial, "ext_authz_denied")
+}
+
+fn reply(status: StatusCode, denial: &Denial, details: &'static str) -> LocalReply {
     let headers = denial.headers().iter().cloned();
     let headers: HeaderMap = headers.fold(HeaderMap::new(), |mut headers, (name, value)| {
         if !super::mutations::is_framing(name.as_str()) {
@@ -312,7 +322,7 @@ fn reply(denial: &Denial, details: &'static str) -> LocalReply {
         }
         headers
     });
-    let reply = LocalReply::from_bytes(denial.status(), denial.body_bytes().clone(), details);
+    let reply = LocalReply::from_bytes(status, denial.body_bytes().clone(), details);
     flagged(reply.headers(headers))
 }
 

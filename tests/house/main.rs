@@ -44,7 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "peer_text",
         ],
     ),
-    ("cel", &["identity", "policy"]),
+    ("cel", &["identity", "istio", "policy"]),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     (
         "guard",
@@ -145,7 +145,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "striped",
         ],
     ),
-    ("source", &["istio", "policy"]),
+    ("source", &["istio", "policy", "cel"]),
     ("coverage", &["istio", "policy"]),
     ("vet", &["identity", "matcher", "istio", "policy", "gate"]),
     ("diff", &["identity", "matcher", "istio", "policy"]),

@@ -11,6 +11,8 @@ use crate::mesh::options::{ClientOptions, ListenerOptions, TelemetryOptions, Tok
 #[cfg(feature = "external")]
 use crate::mesh::providers::Registered;
 use crate::mesh::server::{AppGuards, Trusted};
+#[cfg(feature = "rate-limit")]
+use crate::policy::limit::Limit;
 use crate::source::ConfigSource;
 use crate::tls::{Lifetimes, Mode, Settings};
 
@@ -50,6 +52,8 @@ pub struct MeshBuilder {
     /// `None` unless the application has chosen.
     pub(super) gate: Option<Gate>,
     pub(super) guards: AppGuards,
+    #[cfg(feature = "rate-limit")]
+    pub(super) limits: Vec<Limit>,
     pub(super) concurrency: Option<ConcurrencyLimit>,
     pub(super) listener: ListenerOptions,
     pub(super) client: ClientOptions,
@@ -91,6 +95,8 @@ impl MeshBuilder {
             allowed: Vec::new(),
             gate: None,
             guards: AppGuards::default(),
+            #[cfg(feature = "rate-limit")]
+            limits: Vec::new(),
             concurrency: None,
             listener: ListenerOptions::default(),
             client: ClientOptions::default(),

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cache_metrics::CacheMetrics;
-use super::late_client::LateClient;
 use super::registered::Registered;
 use crate::external::{
     Counts, DecisionCache, Decisions, Definition, Kind as CountKind, Provider, Stage,
 };
 use crate::istio::{AuthorizerCache, ExtensionProvider, MeshConfig, ProviderKind};
+use crate::mesh::client::LateClient;
 use crate::metrics::Registry;
 use crate::policy::Program;
 
@@ -140,9 +140,14 @@ impl ProviderCompiler {
             }
             #[cfg(feature = "cel")]
             Kind::Rule(text) => {
-                // INVARIANT: a rule that does not compile was refused with its configuration.
-                let rule = crate::cel::Expression::compile(text).ok()?;
-                Provider::rule(name, rule, counts)
+                // What was read from files is good; resources can also be made in code.
+                let rule = crate::cel::Expression::compile(text).inspect_err(|mistake| {
+                    tracing::warn!(
+                        target: TARGET, provider = name, %mistake,
+                        "the rule cannot be used: requests for the provider are refused"
+                    );
+                });
+                Provider::rule(name, rule.ok()?, counts)
             }
             Kind::Application => {
                 let (authorizer, options) = self.registered.find(name)?;
@@ -167,7 +172,15 @@ impl ProviderCompiler {
             ProviderKind::Expression(text) => Some(Kind::Rule(text.as_str().into())),
             ProviderKind::Application => self.registered.find(name).map(|_| Kind::Application),
             _ => match Definition::new(named) {
-                Ok(definition) => Some(Kind::Network(Box::new(definition?))),
+                Ok(Some(definition)) => Some(Kind::Network(Box::new(definition))),
+                Ok(None) => {
+                    tracing::warn!(
+                        target: TARGET, provider = name,
+                        "this mesh cannot ask the provider (a rule needs the feature `cel`): \
+                         requests for it are refused"
+                    );
+                    None
+                }
                 Err(mistake) => {
                     tracing::warn!(
                         target: TARGET, provider = name, mistake,

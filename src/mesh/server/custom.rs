@@ -215,8 +215,8 @@ impl Pending {
                 Outcome::Allowed(_) | Outcome::FailedOpen => Ok(()),
             };
         }
-        for (name, value) in changes.response_headers() {
-            exchange.append_response_header(name.clone(), value.clone());
+        for (name, value, placement) in changes.response_headers() {
+            exchange.place_response_header(name.clone(), value.clone(), *placement);
         }
         if !changes.facts().is_empty() {
             exchange.set_metadata(METADATA, changes.facts().clone());

@@ -15,6 +15,8 @@ use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
 use crate::metrics::ServerMetrics;
 use crate::propagation::Propagation;
+#[cfg(feature = "rate-limit-service")]
+use crate::rate_limit::CountingService;
 use crate::rbac::PolicyCheck;
 
 /// What every inbound request passes, shared by all services of a
@@ -34,6 +36,9 @@ pub(in crate::mesh) struct Inbound {
     /// How the guard treats end-user tokens.
     pub(in crate::mesh) tokens: Terms,
     pub(in crate::mesh) rbac: PolicyCheck,
+    /// Calls the services that count for limits.
+    #[cfg(feature = "rate-limit-service")]
+    pub(in crate::mesh) counting: Arc<dyn CountingService>,
     pub(in crate::mesh) guards: AppGuards,
     /// `None` if any number of requests may be under way.
     pub(in crate::mesh) concurrency: Option<Arc<Limiter>>,

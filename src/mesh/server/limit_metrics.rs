@@ -10,7 +10,6 @@ use crate::rate_limit::{LimitStats, Limits};
 /// Registers the counts of each limit. Call it for each generation: a limit that is there again is
 /// the same series. A count that is zero has no line.
 #[cfg(feature = "rate-limit")]
-#[allow(dead_code, reason = "TODO")]
 pub(in crate::mesh) fn register(registry: &Registry, limits: &Limits) {
     for limit in limits.iter() {
         each(registry, &LimitStats::new(limit));
@@ -19,16 +18,17 @@ pub(in crate::mesh) fn register(registry: &Registry, limits: &Limits) {
 
 #[cfg(feature = "rate-limit")]
 fn each(registry: &Registry, limit: &LimitStats) {
-    let outcomes: [(_, fn(&LimitStats) -> u64); 3] = [
+    let outcomes: [(_, fn(&LimitStats) -> u64); 4] = [
         ("ok", LimitStats::passed),
         ("limited", LimitStats::refused),
         ("report_only", LimitStats::reported),
+        ("error", LimitStats::unanswered),
     ];
     for (outcome, count) in outcomes {
         let stats = limit.clone();
         registry.counter_of(
             "mesh_rate_limit_total",
-            "Requests that a local rate limit judged, by what became of them.",
+            "Requests that a rate limit judged, by what became of them.",
             &[("limit", limit.name()), ("outcome", outcome)],
             move || Some(count(&stats)).filter(|count| *count > 0),
         );

@@ -21,7 +21,11 @@ use crate::jwt::Patience;
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{CountingBody, LocalReply, OnEnd as _};
+#[cfg(feature = "rate-limit-service")]
+use crate::message::{grpc_timeout, is_grpc};
 use crate::policy::CustomMatch;
+#[cfg(feature = "rate-limit")]
+use crate::policy::limit::Stage;
 use crate::rbac::PolicyCheck;
 use crate::refusal_log;
 
@@ -33,17 +37,19 @@ use crate::refusal_log;
 /// order in which the builder got them; then the application is called. A new guard of this crate
 /// adds one line here, and the function that the line names; what the function needs is in
 /// [`Inbound`], or in [`CompiledInbound`] if a reload replaces it.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 8] = [
     gate,
     concurrency,
-    // Limits by address go here: they read no path, and refuse cheaply.
+    // Limits by what the request itself says refuse cheaply.
+    early_limits,
     // A sidecar asks external providers before it looks at tokens.
     custom_policies,
     tokens,
     // Providers in the process are asked about verified claims.
     custom_policies_with_claims,
     policies,
-    // Quotas go here: they know the caller and its claims.
+    // Limits by the caller and its claims.
+    late_limits,
 ];
 
 type Step = fn(&mut Judged<'_>) -> Result<(), Halt>;
@@ -133,6 +139,20 @@ fn policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
     let (engine, path) = (&judged.config.engine, judged.way.path.as_deref());
     let rbac = &judged.inbound.rbac;
     rbac.finish(engine, judged.head, path, judged.exchange)?;
+    Ok(())
+}
+
+fn early_limits(judged: &mut Judged<'_>) -> Result<(), Halt> {
+    #[cfg(feature = "rate-limit")]
+    judged.limits(Stage::Early)?;
+    let _ = judged;
+    Ok(())
+}
+
+fn late_limits(judged: &mut Judged<'_>) -> Result<(), Halt> {
+    #[cfg(feature = "rate-limit")]
+    judged.limits(Stage::Late)?;
+    let _ = judged;
     Ok(())
 }
 
@@ -229,6 +249,28 @@ impl Judged<'_> {
         while let Some(guard) = self.inbound.guards.get(self.way.next - STEPS.len()) {
             self.way.next += 1;
             halt(guard::judge(guard, self.head, self.exchange))?;
+        }
+        Ok(())
+    }
+
+    /// Runs the limits of a stage. A request of a workload without such limits pays one comparison.
+    #[cfg(feature = "rate-limit")]
+    fn limits(&mut self, stage: Stage) -> Result<(), Halt> {
+        let limits = &self.config.limits;
+        if limits.of(stage).is_empty() {
+            return Ok(());
+        }
+        let path = self.way.path.as_deref();
+        limits.judge(stage, self.head, path, self.exchange)?;
+        #[cfg(feature = "rate-limit-service")]
+        {
+            let headers = &self.head.headers;
+            let deadline = || grpc_timeout(headers).filter(|_| is_grpc(headers));
+            let service = &self.inbound.counting;
+            let question = limits.ask(stage, self.head, path, self.exchange, service, deadline);
+            if let Some(question) = question {
+                return Err(Halt::Ask(question));
+            }
         }
         Ok(())
     }

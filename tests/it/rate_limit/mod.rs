@@ -1,3 +1,8 @@
-//! Rate limits: those that this process counts.
+//! Rate limits: their resources, those that this process counts, and those that a service counts.
 
 mod local;
+mod reload;
+mod resources;
+mod service;
+mod service_down;
+mod stub;
