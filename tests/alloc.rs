@@ -12,6 +12,8 @@
 
 #[path = "../benches/fixture/mod.rs"]
 mod fixture;
+#[path = "alloc/cel.rs"]
+mod cel;
 #[path = "alloc/gate.rs"]
 mod gate;
 #[path = "alloc/metrics.rs"]

@@ -12,13 +12,73 @@ const MOST_MEMORY: usize = 1024 * 1024;
 
 pub(super) static TYPE: Type = Type::new_unspecified_type("@pattern");
 
+/// The pattern in the words of the crate `regex`, where RE2 means another thing by the same: `\d`,
+/// `\w`, `\s` and `\b` know only ASCII, `\<` is the letter, and a class contains its characters,
+/// not other classes.
+fn re2(pattern: &str) -> String {
+    let mut text = String::with_capacity(pattern.len());
+    let mut letters = pattern.chars().peekable();
+    let mut place = Place::Outside;
+    while let Some(letter) = letters.next() {
+        let was = place;
+        place = match (was, letter) {
+            (Place::Outside, '[') => Place::ClassStart,
+            (Place::Outside, _) => Place::Outside,
+            (Place::ClassStart, '^') => Place::ClassStart,
+            (Place::Class, ']') => Place::Outside,
+            (Place::ClassStart | Place::Class, _) => Place::Class,
+        };
+        let is_outside = was == Place::Outside;
+        match letter {
+            '\\' => match letters.next() {
+                Some('d') if is_outside => text.push_str("[0-9]"),
+                Some('w') if is_outside => text.push_str("[0-9A-Za-z_]"),
+                Some('s') if is_outside => text.push_str(r"[\t\n\f\r\x20]"),
+                Some('b') if is_outside => text.push_str(r"(?-u:\b)"),
+                Some('B') if is_outside => text.push_str(r"(?-u:\B)"),
+                Some('d') => text.push_str("0-9"),
+                Some('w') => text.push_str("0-9A-Za-z_"),
+                Some('s') => text.push_str(r"\t\n\f\r\x20"),
+                Some('D') => text.push_str("[^0-9]"),
+                Some('W') => text.push_str("[^0-9A-Za-z_]"),
+                Some('S') => text.push_str(r"[^\t\n\f\r\x20]"),
+                Some(bracket @ ('<' | '>')) => text.push(bracket),
+                Some(other) => text.extend([letter, other]),
+                None => text.push(letter),
+            },
+            '[' if !is_outside && letters.peek() == Some(&':') => {
+                text.push(letter);
+                // A named class ends with `:]`, which does not end the class around it.
+                for inside in letters.by_ref() {
+                    text.push(inside);
+                    if inside == ']' {
+                        break;
+                    }
+                }
+            }
+            '[' | '&' | '~' if !is_outside => text.extend(['\\', letter]),
+            _ => text.push(letter),
+        }
+    }
+    text
+}
+
+/// Where a letter of a pattern is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Outside,
+    /// Before the first member of a class, where `]` is a member.
+    ClassStart,
+    Class,
+}
+
 /// A compiled pattern. It matches anywhere in a text, as `matches` does in CEL.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern(Regex);
 
 impl Pattern {
     pub(super) fn new(pattern: &str) -> Result<Self, String> {
-        RegexBuilder::new(pattern)
+        RegexBuilder::new(&re2(pattern))
             .size_limit(MOST_MEMORY)
             .dfa_size_limit(MOST_MEMORY)
             .build()

@@ -10,7 +10,7 @@ use crate::cel::error::CelError;
 /// The most bytes of a rule.
 pub(in crate::cel) const MOST_BYTES: usize = 8 * 1024;
 /// The most levels of a rule: open brackets, and operators that follow each other within them.
-pub(in crate::cel) const MOST_DEPTH: usize = 64;
+pub(in crate::cel) const MOST_DEPTH: usize = 32;
 
 /// Refuses a text that is empty, too long or too deep, or that holds a literal without an end.
 pub(in crate::cel) fn check(text: &str) -> Result<(), CelError> {
@@ -35,12 +35,33 @@ struct Group {
     conditionals: usize,
     /// Other operators in a row: they nest to the left. `&&` and `||` end a row, for the parser
     /// makes balanced trees of them.
-    row: usize,
+    operators: usize,
+    /// Fields, indices and calls since the last operator: they nest in what is before them.
+    members: usize,
+    /// The most members between two operators of the row.
+    most_members: usize,
 }
 
 impl Group {
     fn depth(self) -> usize {
-        1 + self.conditionals + self.row
+        1 + self.conditionals + self.operators + self.most_members
+    }
+
+    fn member(&mut self) {
+        self.members += 1;
+        self.most_members = self.most_members.max(self.members);
+    }
+
+    fn operator(&mut self) {
+        self.operators += 1;
+        self.members = 0;
+    }
+
+    fn end_row(&mut self) {
+        *self = Self {
+            conditionals: self.conditionals,
+            ..Self::default()
+        };
     }
 }
 
@@ -62,7 +83,7 @@ impl Scan<'_> {
                 b'/' if self.peek(1) == Some(b'/') => self.comment(),
                 b'`' => return Err(self.error("names in backticks are not supported")),
                 b'(' | b'[' | b'{' => {
-                    self.current.row += 1;
+                    self.current.member();
                     self.below += self.current.depth();
                     self.groups.push(self.current);
                     self.current = Group::default();
@@ -82,15 +103,20 @@ impl Scan<'_> {
                 }
                 b'?' => {
                     self.current.conditionals += 1;
-                    self.current.row = 0;
+                    self.current.end_row();
                     self.at += 1;
                 }
                 b'&' | b'|' if self.peek(1) == Some(byte) => {
-                    self.current.row = 0;
+                    self.current.end_row();
                     self.at += 2;
                 }
-                b'=' | b'!' | b'<' | b'>' | b'+' | b'-' | b'*' | b'/' | b'%' | b'.' => {
-                    self.current.row += 1;
+                b'=' | b'!' | b'<' | b'>' | b'+' | b'-' | b'*' | b'/' | b'%' => {
+                    self.current.operator();
+                    // `==`, `!=`, `<=` and `>=` are one operator.
+                    self.at += if self.peek(1) == Some(b'=') { 2 } else { 1 };
+                }
+                b'.' => {
+                    self.current.member();
                     self.at += 1;
                 }
                 _ => self.at += 1,
@@ -131,7 +157,7 @@ impl Scan<'_> {
         }
         let word = self.text.get(start..self.at).unwrap_or_default();
         if word == "in" {
-            self.current.row += 1;
+            self.current.operator();
         }
         let Some(quote @ (b'\'' | b'"')) = self.peek(0) else {
             return Ok(());

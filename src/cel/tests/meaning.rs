@@ -1,4 +1,5 @@
 use super::{answer, full, names_only, plain};
+use crate::cel::pattern::Pattern;
 use crate::cel::{EvaluationError, Expression};
 
 #[test]
@@ -257,6 +258,47 @@ fn patterns_match_anywhere() {
         ("request.url_path.matches('')", true),
     ] {
         assert_eq!(answer(text, &full()), Ok(expected), "{text}");
+    }
+}
+
+/// What RE2 finds, where the crate `regex` alone would find another thing.
+#[test]
+fn patterns_are_those_of_re2() {
+    for (pattern, text, expected) in [
+        (r"^\d$", "7", true),
+        (r"^\d$", "\u{667}", false),
+        (r"^\w$", "\u{e9}", false),
+        (r"^\W$", "\u{e9}", true),
+        (r"^[\w-]+$", "a-b", true),
+        (r"^[\w-]+$", "a\u{e9}", false),
+        (r"^[^\d]$", "\u{667}", true),
+        (r"^[\D]$", "7", false),
+        (r"^[\D]$", "\u{667}", true),
+        (r"^\s$", "\u{a0}", false),
+        (r"^[\s]$", " ", true),
+        (r"a\b", "a\u{e9}", true),
+        (r"\Ba", "\u{e9}a", false),
+        (r"^\<a\>$", "<a>", true),
+        (r"^[a&&b]+$", "a&b", true),
+        (r"^[a~~b]+$", "~", true),
+        (r"^[[a]+$", "[a", true),
+        (r"^[]a]+$", "]a", true),
+        (r"^[^]a]$", "]", false),
+        (r"^[[:digit:]x]+$", "7x", true),
+        (r"^[[:digit:]x]\d$", "x7", true),
+        (r"^[\]a]\d$", "]7", true),
+        (r"^\\d$", "\\d", true),
+        (r"^.$", "\u{e9}", true),
+        (r"^.$", "\n", false),
+        (r"^a$", "a\n", false),
+    ] {
+        let rule = format!("request.headers['x-a'].matches(r'{pattern}')");
+        let found = Pattern::new(pattern).unwrap().matches(text);
+        assert_eq!(found, expected, "{pattern} in {text:?}");
+        assert!(Expression::compile(&rule).is_ok(), "{rule}");
+    }
+    for pattern in [r"\Qa\E", "(?<=a)b", r"(a)\1", "[", r"a\"] {
+        assert!(Pattern::new(pattern).is_err(), "{pattern}");
     }
 }
 

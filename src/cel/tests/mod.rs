@@ -1,5 +1,6 @@
 //! What rules mean, which texts are refused and where, and that lowering changes nothing.
 
+mod any_text;
 mod hostile;
 mod meaning;
 mod mistakes;
