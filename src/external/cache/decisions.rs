@@ -253,7 +253,8 @@ impl Ticket {
                 Settled::Answer(answer)
             }
             Err(error) => {
-                let Some(known) = decisions.stale(key) else {
+                let stale = || decisions.stale(key);
+                let Some(known) = (!error.fails_closed()).then(stale).flatten() else {
                     return Settled::Answer(answer);
                 };
                 count(&decisions.counters.stale);
