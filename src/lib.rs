@@ -36,6 +36,8 @@ mod macros;
 mod bounded_cache;
 #[cfg(feature = "cel")]
 pub mod cel;
+#[cfg(feature = "rate-limit")]
+pub mod concurrency;
 pub mod context;
 #[cfg(feature = "convert")]
 pub mod convert;
@@ -43,7 +45,12 @@ pub mod convert;
 pub mod coverage;
 #[cfg(feature = "diff")]
 pub mod diff;
-#[cfg(any(feature = "external", feature = "jwt", feature = "tls"))]
+#[cfg(any(
+    feature = "external",
+    feature = "jwt",
+    feature = "rate-limit-service",
+    feature = "tls"
+))]
 mod error_chain;
 #[cfg(feature = "external")]
 pub mod external;

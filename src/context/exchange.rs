@@ -10,6 +10,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::{Map, Value};
 
 use self::once_list::OnceList;
+pub use self::response_header::Placement;
 use self::response_header::ResponseHeader;
 use super::{Claims, ForwardedPeer, Peer, TraceContext};
 use crate::policy::Decision;
@@ -302,13 +303,22 @@ impl Exchange {
     /// The layer that runs the guard puts it into the response, whoever makes the response: also
     /// into that of a guard further in which refuses the request.
     pub fn set_response_header(&self, name: HeaderName, value: HeaderValue) {
-        let header = ResponseHeader::new(name, value, true);
-        self.0.response_headers.push(header);
+        self.place_response_header(name, value, Placement::Set);
     }
 
     /// As [`set_response_header`](Self::set_response_header), for one more line of a header.
     pub fn append_response_header(&self, name: HeaderName, value: HeaderValue) {
-        let header = ResponseHeader::new(name, value, false);
+        self.place_response_header(name, value, Placement::Add);
+    }
+
+    /// As [`set_response_header`](Self::set_response_header), with a choice of how.
+    pub fn place_response_header(
+        &self,
+        name: HeaderName,
+        value: HeaderValue,
+        placement: Placement,
+    ) {
+        let header = ResponseHeader::new(name, value, placement);
         self.0.response_headers.push(header);
     }
 

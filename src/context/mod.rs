@@ -83,7 +83,7 @@ pub use claims::{Claims, ClaimsMismatch};
 #[cfg(feature = "axum")]
 pub use claims_as::ClaimsAs;
 pub use current::{Lent, Scope, current, current_trace};
-pub use exchange::Exchange;
+pub use exchange::{Exchange, Placement};
 #[cfg(feature = "axum")]
 pub use extract::MissingFact;
 #[cfg(feature = "tls")]

@@ -1,5 +1,6 @@
 //! The other end of a connection, and what the TLS handshake proved about it.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -39,7 +40,12 @@ struct Facts {
     activity: Activity,
     /// See [`Peer::memo`].
     memo: AtomicU64,
+    kept: Kept,
 }
+
+/// What is dropped with the connection. A connection is upgraded once, so a few places suffice.
+#[derive(Default)]
+struct Kept([OnceLock<Box<dyn Any + Send + Sync>>; 2]);
 
 /// The text by which one server tells its application of this peer.
 #[cfg(all(feature = "server", feature = "client"))]
@@ -74,6 +80,8 @@ pub struct TlsFacts {
     pub alpn: Option<Box<[u8]>>,
 }
 
+debug_fields!(Kept {});
+
 impl Facts {
     /// Those of a plaintext connection.
     fn new(remote: SocketAddr, local: SocketAddr) -> Self {
@@ -90,6 +98,7 @@ impl Facts {
             forwarded: OnceLock::new(),
             activity: Activity::default(),
             memo: AtomicU64::new(0),
+            kept: Kept::default(),
         }
     }
 }
@@ -193,6 +202,22 @@ impl Peer {
     )]
     pub(crate) fn proxy(&self) -> Option<&ProxySocket> {
         self.0.proxy.as_ref()
+    }
+
+    /// Keeps a value until the last handle of this peer is dropped, which is when its connection is
+    /// closed. Without a place for it the value is dropped now.
+    #[cfg_attr(
+        not(feature = "rate-limit"),
+        allow(dead_code, reason = "for requests that became tunnels")
+    )]
+    pub(crate) fn keep(&self, value: impl Any + Send + Sync) {
+        let mut value: Box<dyn Any + Send + Sync> = Box::new(value);
+        for place in &self.0.kept.0 {
+            match place.set(value) {
+                Ok(()) => return,
+                Err(back) => value = back,
+            }
+        }
     }
 
     /// Whether the connection is the mesh's TLS. The application's own TLS counts as plaintext.

@@ -36,5 +36,15 @@ pub(super) fn is_of_one_message(name: &HeaderName) -> bool {
     super::mutations::is_framing(name.as_str())
 }
 
+/// Bytes as text. Each byte that is not UTF-8 becomes `!`, as in Envoy.
+pub(super) fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '!'));
+    }
+    text
+}
+
 /// Tells a provider whether the body that it sees is only the beginning.
 pub(super) const PARTIAL_BODY: HeaderName = HeaderName::from_static("x-envoy-auth-partial-body");

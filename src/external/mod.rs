@@ -62,9 +62,11 @@ mod transport;
 
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use self::{
+    authorizer::DynAuthorizer,
+    cache::{CacheCounts, Counters as CacheCounters, Decisions, Ticket},
     from_mesh_config::Definition,
     mutations::apply,
-    provider::{Counts, Kind, Outcome, Provider},
+    provider::{Beforehand, Counts, Kind, Outcome, Provider},
     transport::UnknownProvider,
 };
 pub use crate::istio::CacheKey;
@@ -72,10 +74,6 @@ pub use authorizer::{
     Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
     Changes, DangerousAuthorizerOptions, Denial, HeaderChange, QueryChange, Stage,
 };
-#[allow(unused_imports, reason = "the mesh asks authorizers")]
-pub(crate) use authorizer::{BoxedAnswer, DynAuthorizer};
 pub use cache::DecisionCache;
-#[allow(unused_imports, reason = "the mesh asks authorizers")]
-pub(crate) use cache::{CacheCounts, Decisions, Known, LookUp, Ticket};
 pub use grpc::GrpcAuthorizer;
 pub use http::{HeaderPatterns, HttpAuthorizer};

@@ -45,7 +45,7 @@ pub(crate) fn check(changes: &Changes, written: &[HeaderName]) -> Result<(), Aut
             return Err(AuthorizerError::new(message));
         }
     }
-    for (name, value) in changes.response_headers() {
+    for (name, value, _) in changes.response_headers() {
         size.add(name.as_str().len() + value.len())?;
         if is_forbidden(name.as_str()) {
             let message = format!("it adds the response header {name}, which it may not");

@@ -7,26 +7,48 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::authorizer::{BoxedAnswer, DynAuthorizer};
+use super::cache::{Decisions, Known, LookUp, Settled, Ticket};
 use super::mutations::check;
 use super::{
     Authorization, AuthorizationRequest, AuthorizerError, AuthorizerOptions, BodyBound, Changes,
     Denial, Stage,
 };
+#[cfg(feature = "cel")]
+use crate::cel::Expression;
 use crate::log_limit::limited;
 use crate::message::{LocalReply, ResponseFlags};
+use crate::policy::Attributes;
 
 /// A provider that CUSTOM policies name.
 #[derive(Clone)]
 pub(crate) struct Provider {
     name: Arc<str>,
-    authorizer: Arc<dyn DynAuthorizer>,
+    decides: Decides,
     options: AuthorizerOptions,
     counts: Arc<Counts>,
+    cache: Option<Arc<Decisions>>,
+}
+
+/// What decides about the requests of a provider.
+#[derive(Clone, Debug)]
+enum Decides {
+    Authorizer(Arc<dyn DynAuthorizer>),
+    /// A rule that allows the requests for which it holds. It is asked nothing: it decides at once.
+    #[cfg(feature = "cel")]
+    Rule(Expression),
+}
+
+/// What is known of a request without a question.
+pub(crate) enum Beforehand {
+    Decided(Outcome),
+    /// The provider must be asked. The ticket takes its answer to the cache.
+    Ask(Option<Ticket>),
 }
 
 /// What follows for a request that a provider was asked about.
@@ -49,18 +71,121 @@ impl Provider {
     ) -> Self {
         Self {
             name: name.into(),
-            authorizer,
+            decides: Decides::Authorizer(authorizer),
             options,
             counts,
+            cache: None,
         }
     }
 
+    /// A provider that allows the requests for which a rule holds.
+    #[cfg(feature = "cel")]
+    pub(crate) fn rule(name: &str, rule: Expression, counts: Arc<Counts>) -> Self {
+        Self {
+            name: name.into(),
+            decides: Decides::Rule(rule),
+            options: AuthorizerOptions::new(),
+            counts,
+            cache: None,
+        }
+    }
+
+    /// Keeps the decisions.
+    pub(crate) fn cached(self, cache: Arc<Decisions>) -> Self {
+        Self {
+            cache: Some(cache),
+            ..self
+        }
+    }
+
+    /// The cache of the decisions.
+    pub(crate) fn cache(&self) -> Option<&Arc<Decisions>> {
+        self.cache.as_ref()
+    }
+
     pub(crate) fn stage(&self) -> Stage {
-        self.authorizer.stage()
+        match &self.decides {
+            Decides::Authorizer(authorizer) => authorizer.stage(),
+            #[cfg(feature = "cel")]
+            Decides::Rule(_) => Stage::AfterTokens,
+        }
     }
 
     pub(crate) fn wants_body(&self) -> Option<BodyBound> {
-        self.authorizer.wants_body()
+        match &self.decides {
+            Decides::Authorizer(authorizer) => authorizer.wants_body(),
+            #[cfg(feature = "cel")]
+            Decides::Rule(_) => None,
+        }
+    }
+
+    /// What is known of a request without a question: the decision of a rule, or one that the cache
+    /// has kept. `written` is that of [`ask`](Self::ask).
+    pub(crate) fn beforehand(
+        &self,
+        head: &Parts,
+        request: &dyn Attributes,
+        written: &[HeaderName],
+    ) -> Beforehand {
+        if let Some(outcome) = self.by_rule(request) {
+            return Beforehand::Decided(outcome);
+        }
+        // The body is no part of what a decision is found by.
+        let cache = self.cache.as_ref().filter(|_| self.wants_body().is_none());
+        match cache.map(|cache| cache.look_up(head, request, self.stage())) {
+            None => Beforehand::Ask(None),
+            Some(LookUp::Ask(ticket)) => Beforehand::Ask(Some(ticket)),
+            Some(LookUp::Known(known)) => Beforehand::Decided(self.known(known, written)),
+        }
+    }
+
+    /// Whether it is a rule, which decides at once.
+    pub(crate) fn is_rule(&self) -> bool {
+        match &self.decides {
+            Decides::Authorizer(_) => false,
+            #[cfg(feature = "cel")]
+            Decides::Rule(_) => true,
+        }
+    }
+
+    #[cfg(feature = "cel")]
+    fn by_rule(&self, request: &dyn Attributes) -> Option<Outcome> {
+        let Decides::Rule(rule) = &self.decides else {
+            return None;
+        };
+        let answer = rule.evaluate(request);
+        let answer = answer.map_err(|error| AuthorizerError::new(error).never_passes());
+        Some(match answer {
+            Ok(true) => {
+                self.counts.add(Kind::Allowed);
+                Outcome::Allowed(Changes::new())
+            }
+            Ok(false) => {
+                self.counts.add(Kind::Denied);
+                Outcome::Refused(denied(&Denial::forbidden()))
+            }
+            Err(error) => self.failed(&error),
+        })
+    }
+
+    #[cfg(not(feature = "cel"))]
+    #[expect(clippy::unused_self, reason = "rules need the feature `cel`")]
+    fn by_rule(&self, _: &dyn Attributes) -> Option<Outcome> {
+        None
+    }
+
+    /// What follows from a decision of earlier. Headers that tokens set may be others by now.
+    fn known(&self, known: Known, written: &[HeaderName]) -> Outcome {
+        let Known::Decision(decision) = known else {
+            return Outcome::Allowed(Changes::new());
+        };
+        match &*decision {
+            Authorization::Denied(denial) => Outcome::Refused(denied(denial)),
+            Authorization::Allowed(changes) => match check(changes, written) {
+                Ok(()) => Outcome::Allowed(changes.clone()),
+                Err(error) => self.failed(&error),
+            },
+        }
     }
 
     /// How long a question may take if the caller waits for this long.
@@ -78,16 +203,26 @@ impl Provider {
 
     /// Asks about a request. The question ends when the provider's timeout or the deadline of the
     /// request ends. `written` are the request headers that guards of this crate set from tokens; a
-    /// provider may not change them.
+    /// provider may not change them. With a `ticket`, the cache keeps the answer, or replaces an
+    /// error by a decision of earlier.
     pub(crate) async fn ask(
         &self,
         request: AuthorizationRequest,
         written: &[HeaderName],
+        ticket: Option<Ticket>,
     ) -> Outcome {
+        let authorizer = match &self.decides {
+            Decides::Authorizer(authorizer) => authorizer,
+            // INVARIANT: what decides at once is never asked.
+            #[cfg(feature = "cel")]
+            Decides::Rule(_) => {
+                return self.failed(&AuthorizerError::from_static("a rule is asked nothing"));
+            }
+        };
         let begun = Instant::now();
         let patience = self.patience(request.deadline());
         let request = request.with_deadline(patience);
-        let asked = Contained::new(&self.authorizer, request);
+        let asked = Contained::new(authorizer, request);
         // A timeout of centuries is none.
         let far = Duration::from_secs(60 * 60 * 24 * 365);
         let end = begun + patience.min(far);
@@ -99,17 +234,26 @@ impl Provider {
             }
         };
         let answer = answer.and_then(|answer| match answer {
-            Authorization::Allowed(changes) => check(&changes, written).map(|()| Ok(changes)),
-            Authorization::Denied(denial) => Ok(Err(denial)),
+            Authorization::Allowed(changes) => {
+                check(&changes, written).map(|()| Authorization::Allowed(changes))
+            }
+            denied @ Authorization::Denied(_) => Ok(denied),
         });
+        let answer = match ticket {
+            None => answer,
+            Some(ticket) => match ticket.settle(answer) {
+                Settled::Answer(answer) => answer,
+                Settled::Stale(known) => return self.known(known, written),
+            },
+        };
         match answer {
-            Ok(Ok(changes)) => {
+            Ok(Authorization::Allowed(changes)) => {
                 self.counts.add(Kind::Allowed);
                 Outcome::Allowed(timed(changes, begun.elapsed()))
             }
-            Ok(Err(denial)) => {
+            Ok(Authorization::Denied(denial)) => {
                 self.counts.add(Kind::Denied);
-                Outcome::Refused(reply(&denial, "ext_authz_denied"))
+                Outcome::Refused(denied(&denial))
             }
             Err(error) => self.failed(&error),
         }
@@ -132,7 +276,13 @@ impl Provider {
             "a request is refused because its provider has not answered as it should"
         );
         Outcome::Refused(match error.given_reply() {
-            Some(denial) => reply(denial, "ext_authz_error"),
+            Some(denial) => {
+                let status = match error.has_status_on_error() {
+                    true => self.options.error_status(),
+                    false => denial.status(),
+                };
+                reply(status, denial, "ext_authz_error")
+            }
             None => {
                 let status = self.options.error_status();
                 flagged(LocalReply::new(status, "", "ext_authz_error"))
@@ -143,8 +293,9 @@ impl Provider {
 
 debug_fields!(Provider(provider) {
     name = provider.name,
-    authorizer = provider.authorizer,
-    options = provider.options
+    decides = provider.decides,
+    options = provider.options,
+    cache = provider.cache
 });
 
 /// Envoy adds how long the question took to the facts of an answer that has some.
@@ -159,7 +310,11 @@ fn timed(changes: Changes, elapsed: Duration) -> Changes {
 }
 
 /// The reply to a caller whom a provider refuses.
-fn reply(denial: &Denial, details: &'static str) -> LocalReply {
+fn denied(denial: &Denial) -> LocalReply {
+    reply(denial.status(), denial, "ext_authz_denied")
+}
+
+fn reply(status: StatusCode, denial: &Denial, details: &'static str) -> LocalReply {
     let headers = denial.headers().iter().cloned();
     let headers: HeaderMap = headers.fold(HeaderMap::new(), |mut headers, (name, value)| {
         if !super::mutations::is_framing(name.as_str()) {
@@ -167,7 +322,7 @@ fn reply(denial: &Denial, details: &'static str) -> LocalReply {
         }
         headers
     });
-    let reply = LocalReply::from_bytes(denial.status(), denial.body_bytes().clone(), details);
+    let reply = LocalReply::from_bytes(status, denial.body_bytes().clone(), details);
     flagged(reply.headers(headers))
 }
 
@@ -297,7 +452,7 @@ mod tests {
         let counts = Arc::new(Counts::default());
         let stub = Arc::new(Stub(says));
         let provider = Provider::new("opa", stub, options, Arc::clone(&counts));
-        let outcome = provider.ask(request(), &[]).await;
+        let outcome = provider.ask(request(), &[], None).await;
         (outcome, Kind::ALL.map(|kind| counts.count(kind)))
     }
 
@@ -377,7 +532,7 @@ mod tests {
             }
             let begun = Instant::now();
             assert!(matches!(
-                provider.ask(request, &[]).await,
+                provider.ask(request, &[], None).await,
                 Outcome::Refused(_)
             ));
             let took = begun.elapsed().as_millis();

@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod authorizers;
 mod bad;
 mod bounds;
 mod good;

@@ -29,10 +29,12 @@ pub(crate) enum Outcome {
     Limited,
     /// It would have been refused, but the limit only reports.
     ReportOnly,
+    /// The service that counts gave no answer.
+    Error,
 }
 
 impl Outcome {
-    pub(crate) const ALL: [Self; 3] = [Self::Ok, Self::Limited, Self::ReportOnly];
+    pub(crate) const ALL: [Self; 4] = [Self::Ok, Self::Limited, Self::ReportOnly, Self::Error];
 
     /// The value of the label `outcome`.
     pub(crate) fn label(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Outcome {
             Self::Ok => "ok",
             Self::Limited => "limited",
             Self::ReportOnly => "report_only",
+            Self::Error => "error",
         }
     }
 }

@@ -1,8 +1,12 @@
 //! The limits of one generation of configuration.
 
 use std::sync::{Arc, LazyLock};
+#[cfg(feature = "rate-limit-service")]
+use std::time::Duration;
 use std::time::Instant;
 
+#[cfg(feature = "rate-limit-service")]
+use http::Uri;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
@@ -10,7 +14,11 @@ use super::actions::LimitRequest;
 use super::bucket::{Level, Tick};
 use super::headers;
 use super::running::RunningLimit;
+#[cfg(feature = "rate-limit-service")]
+use super::service::{self, CountingService};
 use crate::context::{Exchange, Peer};
+#[cfg(feature = "rate-limit-service")]
+use crate::guard::Question;
 use crate::guard::{RequestAttributes, judged_target};
 use crate::identity::Workload;
 use crate::log_limit::limited;
@@ -87,6 +95,38 @@ impl Limits {
             [] => Ok(()),
             limits => judge(limits, head, path, exchange, now()),
         }
+    }
+}
+
+#[cfg(feature = "rate-limit-service")]
+impl Limits {
+    /// What the limits of a stage ask their services about a request; `None` if there is nothing to
+    /// ask. `deadline` is what the request itself has left.
+    pub(crate) fn ask(
+        &self,
+        stage: Stage,
+        head: &Parts,
+        path: Option<&str>,
+        exchange: &Exchange,
+        service: &Arc<dyn CountingService>,
+        deadline: impl FnOnce() -> Option<Duration>,
+    ) -> Option<Question> {
+        let limits = self.of(stage);
+        if limits.iter().all(|limit| limit.service().is_none()) {
+            return None;
+        }
+        let target = judged_target(path, &head.uri);
+        let attributes = RequestAttributes::with_path(head, &target, exchange)?;
+        let request = LimitRequest::new(&attributes);
+        service::question(limits, request, service, deadline())
+    }
+
+    /// The services that the limits ask, as `http://host:port`, each with the name of its limit.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&str, &Uri)> {
+        self.iter().filter_map(|limit| {
+            let origin = limit.service()?.origin()?;
+            Some((&**limit.counts().name(), origin))
+        })
     }
 }
 

@@ -94,6 +94,12 @@ mod limits;
 mod local;
 mod refusal;
 mod running;
+#[cfg(feature = "rate-limit-service")]
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, unused_imports, reason = "only a mesh asks services")
+)]
+mod service;
 mod stats;
 mod table;
 
@@ -105,3 +111,5 @@ pub use stats::LimitStats;
     allow(unused_imports, reason = "a mesh judges by them")
 )]
 pub(crate) use limits::Limits;
+#[cfg(all(feature = "client", feature = "rate-limit-service", feature = "server"))]
+pub(crate) use service::{CountingService, OverGrpc};

@@ -1,6 +1,6 @@
 //! The answer to a request over a limit.
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::message::{GrpcStatus, LocalReply, ResponseFlags};
 use crate::policy::limit::Spec;
@@ -27,6 +27,17 @@ pub(super) fn local(spec: &Spec) -> LocalReply {
     LocalReply::new(status(spec), LOCAL, LOCAL)
         .flags(ResponseFlags::RATE_LIMITED)
         .grpc_status(grpc_status(spec))
+}
+
+/// Headers as configuration writes them. One that HTTP does not allow is left out.
+pub(super) fn header_map(written: &[(String, String)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in written {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.append(name, value);
+        }
+    }
+    headers
 }
 
 const LOCAL: &str = "local_rate_limited";

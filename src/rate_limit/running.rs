@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 
 use super::actions::{Actions, LimitRequest};
 use super::bucket::Tick;
 use super::counts::{Counts, Outcome};
 use super::local::{Judged, LocalLimit};
 use super::refusal;
+#[cfg(feature = "rate-limit-service")]
+use super::service::ServiceCounter;
 use crate::identity::Workload;
 use crate::message::LocalReply;
 use crate::policy::limit::{Limit, Local};
@@ -19,6 +21,8 @@ pub(crate) struct RunningLimit {
     limit: Limit,
     actions: Box<[Actions]>,
     local: Option<Arc<LocalLimit>>,
+    #[cfg(feature = "rate-limit-service")]
+    service: Option<Arc<ServiceCounter>>,
     reply: LocalReply,
     /// What a request over the limit brings along where the limit only reports.
     not_enforced_headers: HeaderMap,
@@ -41,8 +45,14 @@ impl RunningLimit {
                 let kept = before.and_then(|before| before.buckets_of(local));
                 kept.unwrap_or_else(|| Arc::new(LocalLimit::new(local)))
             }),
-            reply: refusal::local(spec).headers(header_map(&spec.response_headers)),
-            not_enforced_headers: header_map(&spec.not_enforced_headers),
+            #[cfg(feature = "rate-limit-service")]
+            service: spec.service.as_ref().map(|service| {
+                let kept = before.and_then(|before| before.service.clone());
+                let kept = kept.filter(|kept| kept.is_of(service));
+                kept.unwrap_or_else(|| Arc::new(ServiceCounter::new(service)))
+            }),
+            reply: refusal::local(spec).headers(refusal::header_map(&spec.response_headers)),
+            not_enforced_headers: refusal::header_map(&spec.not_enforced_headers),
             counts: match before {
                 Some(before) => Arc::clone(&before.counts),
                 None => Arc::new(Counts::new(label(limit))),
@@ -67,6 +77,12 @@ impl RunningLimit {
     /// The buckets of this process.
     pub(crate) fn local(&self) -> Option<&Arc<LocalLimit>> {
         self.local.as_ref()
+    }
+
+    /// What is kept of the service that counts.
+    #[cfg(feature = "rate-limit-service")]
+    pub(super) fn service(&self) -> Option<&Arc<ServiceCounter>> {
+        self.service.as_ref()
     }
 
     /// What makes the descriptors of a request.
@@ -135,15 +151,4 @@ fn label(limit: &Limit) -> Arc<str> {
         true => limit.name.as_str().into(),
         false => format!("{}/{}", limit.namespace, limit.name).into(),
     }
-}
-
-/// Headers as configuration writes them. One that HTTP does not allow is left out.
-fn header_map(written: &[(String, String)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in written {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.append(name, value);
-        }
-    }
-    headers
 }

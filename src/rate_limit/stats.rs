@@ -45,6 +45,12 @@ impl LimitStats {
         self.counts.count(Outcome::ReportOnly)
     }
 
+    /// How many requests a rate limit service gave no answer for.
+    #[must_use]
+    pub fn unanswered(&self) -> u64 {
+        self.counts.count(Outcome::Error)
+    }
+
     /// How many requests had a value that found no bucket of its own, because all buckets belong to
     /// values that are in use. They were judged by one bucket that such values share.
     #[must_use]

@@ -277,7 +277,7 @@ impl PolicyCheck {
 }
 
 /// The other forms of the request's host that policy judges, where the gate asks for it (rule B-05).
-fn other_hosts<'a>(
+pub(crate) fn other_hosts<'a>(
     request: &RequestAttributes<'a>,
     exchange: &Exchange,
 ) -> impl Iterator<Item = Cow<'a, str>> {

@@ -74,4 +74,6 @@ mod layer;
 
 pub use crate::guard::RequestAttributes;
 pub use check::PolicyCheck;
+#[cfg(all(feature = "server", feature = "client", feature = "external"))]
+pub(crate) use check::other_hosts;
 pub use layer::{Rbac, RbacGuard, RbacLayer, ResponseFuture};

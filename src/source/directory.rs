@@ -7,6 +7,7 @@ use crate::istio::{
 };
 
 use super::configuration::settings;
+use super::expressions;
 use super::files::passed_over::passed_over;
 use super::files::read::{Contents, Found, find, read};
 use super::holdings::Holdings;
@@ -183,6 +184,7 @@ impl Directory {
             Err(problem) => Err(problem.clone().into()),
         });
         let mesh_config = settings(&mut loader, mesh_config);
+        expressions::check(&mut loader);
         Loaded {
             loader,
             mesh_config,

@@ -4,6 +4,7 @@ use crate::istio::{Loader, Problems, parse_mesh_config};
 
 use super::Configuration;
 use super::configuration::settings;
+use super::expressions;
 
 /// Configuration from texts in memory: part of the program, or of a test.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,7 @@ impl Fixed {
         let mesh_config = self.mesh_config.as_ref();
         let mesh_config = mesh_config.map(|(name, text)| parse_mesh_config(name, text));
         let mesh_config = settings(&mut loader, mesh_config);
+        expressions::check(&mut loader);
         Ok(Configuration::new(loader.finish()?, mesh_config))
     }
 }

@@ -32,6 +32,7 @@ mod channel;
 mod configuration;
 mod directory;
 mod engine;
+mod expressions;
 mod files;
 mod fixed;
 #[cfg(feature = "tokio")]

@@ -114,6 +114,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["identity", "matcher", "context", "message", "gate"],
     ),
     ("metrics", &["identity", "context", "message", "striped"]),
+    ("concurrency", &["context", "message", "refusal_log"]),
     (
         "external",
         &[
@@ -132,15 +133,19 @@ const ARROWS: &[(&str, &[&str])] = &[
         "rate_limit",
         &[
             "identity",
+            "matcher",
             "policy",
             "context",
             "message",
+            "refusal_log",
             "guard",
             "log_limit",
+            "error_chain",
+            "peer_text",
             "striped",
         ],
     ),
-    ("source", &["istio", "policy"]),
+    ("source", &["istio", "policy", "cel"]),
     ("coverage", &["istio", "policy"]),
     ("vet", &["identity", "matcher", "istio", "policy", "gate"]),
     ("diff", &["identity", "matcher", "istio", "policy"]),

@@ -10,7 +10,9 @@
     reason = "a test may panic"
 )]
 
+mod authorizer;
 mod client;
+mod external;
 mod jwt;
 mod mesh;
 mod mistakes;

@@ -4,22 +4,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+/// How a header gets into a response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Placement {
+    /// As one more line, next to those of the same name.
+    #[default]
+    Add,
+    /// In place of all lines of the same name.
+    Set,
+    /// Only if the response has no such header.
+    AddIfAbsent,
+    /// In place of all lines of the same name, if there are any.
+    SetIfPresent,
+}
+
 /// A header for the response, which one layer puts there.
 #[derive(Debug)]
 pub(super) struct ResponseHeader {
     name: HeaderName,
     value: HeaderValue,
-    replaces: bool,
+    placement: Placement,
     is_put: AtomicBool,
 }
 
 impl ResponseHeader {
-    /// `replaces` says whether it takes the place of the response's own header.
-    pub(super) fn new(name: HeaderName, value: HeaderValue, replaces: bool) -> Self {
+    pub(super) fn new(name: HeaderName, value: HeaderValue, placement: Placement) -> Self {
         Self {
             name,
             value,
-            replaces,
+            placement,
             is_put: AtomicBool::new(false),
         }
     }
@@ -30,10 +43,16 @@ impl ResponseHeader {
             return;
         }
         let (name, value) = (self.name.clone(), self.value.clone());
-        if self.replaces {
-            headers.insert(name, value);
-        } else {
-            headers.append(name, value);
+        let is_present = headers.contains_key(&name);
+        match self.placement {
+            Placement::Add => {
+                headers.append(name, value);
+            }
+            Placement::AddIfAbsent if is_present => {}
+            Placement::SetIfPresent if !is_present => {}
+            Placement::Set | Placement::AddIfAbsent | Placement::SetIfPresent => {
+                headers.insert(name, value);
+            }
         }
     }
 }

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
+use crate::context::Placement;
+
 /// What a provider decided about a request.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a decision that is dropped refuses nothing"]
@@ -66,7 +68,7 @@ impl From<Denial> for Authorization {
 #[must_use]
 pub struct Changes {
     headers: Vec<HeaderChange>,
-    response_headers: Vec<(HeaderName, HeaderValue)>,
+    response_headers: Vec<(HeaderName, HeaderValue, Placement)>,
     query: Vec<QueryChange>,
     metadata: Map<String, Value>,
 }
@@ -138,8 +140,18 @@ impl Changes {
     }
 
     /// Adds a header to the response of the application, next to those of the same name.
-    pub fn add_response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.response_headers.push((name, value));
+    pub fn add_response_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.place_response_header(name, value, Placement::Add)
+    }
+
+    /// Adds a header to the response of the application, with a choice of how.
+    pub fn place_response_header(
+        mut self,
+        name: HeaderName,
+        value: HeaderValue,
+        placement: Placement,
+    ) -> Self {
+        self.response_headers.push((name, value, placement));
         self
     }
 
@@ -180,7 +192,7 @@ impl Changes {
 
     /// The headers for the response.
     #[must_use]
-    pub fn response_headers(&self) -> &[(HeaderName, HeaderValue)] {
+    pub fn response_headers(&self) -> &[(HeaderName, HeaderValue, Placement)] {
         &self.response_headers
     }
 

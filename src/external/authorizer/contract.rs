@@ -112,6 +112,7 @@ pub struct AuthorizerError {
     message: Cow<'static, str>,
     reply: Option<Box<Denial>>,
     fails_closed: bool,
+    has_status_on_error: bool,
 }
 
 impl AuthorizerError {
@@ -122,6 +123,7 @@ impl AuthorizerError {
             message: message.to_string().into(),
             reply: None,
             fails_closed: false,
+            has_status_on_error: false,
         }
     }
 
@@ -132,6 +134,7 @@ impl AuthorizerError {
             message: Cow::Borrowed(message),
             reply: None,
             fails_closed: false,
+            has_status_on_error: false,
         }
     }
 
@@ -143,9 +146,19 @@ impl AuthorizerError {
         self
     }
 
+    /// Sends the [reply](Self::reply) with the provider's status on error.
+    pub(crate) fn with_status_on_error(mut self) -> Self {
+        self.has_status_on_error = true;
+        self
+    }
+
+    /// Whether the reply has the provider's status on error.
+    pub(crate) fn has_status_on_error(&self) -> bool {
+        self.has_status_on_error
+    }
+
     /// Makes the request be refused also where the provider fails open: the provider is configured
     /// wrongly, and was never there to be asked.
-    #[allow(dead_code, reason = "providers over the network")]
     #[must_use]
     pub(crate) fn never_passes(mut self) -> Self {
         self.fails_closed = true;
@@ -153,7 +166,6 @@ impl AuthorizerError {
     }
 
     /// Whether the request is refused also where the provider fails open.
-    #[allow(dead_code, reason = "the mesh asks authorizers")]
     pub(crate) fn fails_closed(&self) -> bool {
         self.fails_closed
     }

@@ -70,7 +70,6 @@ impl AuthorizationRequest {
 
     /// The question about a request with the path and query that policy judges. `None` if the
     /// exchange has no peer: then no guard can decide.
-    #[allow(dead_code, reason = "the mesh asks authorizers")]
     pub(crate) fn from_exchange(head: &Parts, path: &str, exchange: &Exchange) -> Option<Self> {
         Some(Self::of(head, path, exchange, exchange.peer()?))
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of one cache. Most requests are hits, so that these have a cache line of their own.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     pub(super) hits: Line,
     pub(super) misses: Line,
     pub(super) stale: AtomicU64,
@@ -34,7 +34,7 @@ pub(crate) struct CacheCounts {
 }
 
 impl Counters {
-    pub(super) fn read(&self, entries: usize, bytes: usize) -> CacheCounts {
+    pub(crate) fn read(&self, entries: usize, bytes: usize) -> CacheCounts {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         CacheCounts {
             hits: of(&self.hits.0),

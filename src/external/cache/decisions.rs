@@ -29,7 +29,7 @@ pub(crate) struct Decisions {
     settings: DecisionCache,
     reader: Reader,
     cache: BoundedCache<Entry>,
-    counters: Counters,
+    counters: Arc<Counters>,
     /// The moment from which times are counted.
     birth: Instant,
 }
@@ -89,35 +89,27 @@ pub(crate) struct Ticket {
 }
 
 impl Decisions {
-    #[allow(dead_code, reason = "the mesh asks authorizers")]
-    pub(crate) fn new(provider: &str, settings: DecisionCache) -> Self {
+    /// A cache that is empty. Its counters are those of the provider's caches of earlier.
+    pub(crate) fn new(provider: &str, settings: DecisionCache, counters: Arc<Counters>) -> Self {
         let bounds = settings.settings();
         let size = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
         Self {
             provider: provider.into(),
             reader: Reader::new(&bounds.keys),
             cache: BoundedCache::new(size(bounds.max_entries), size(bounds.max_bytes)),
-            counters: Counters::default(),
+            counters,
             birth: Instant::now(),
             settings,
         }
     }
 
-    /// The settings: a provider whose configuration changes keeps a cache with the same ones.
-    #[allow(dead_code, reason = "the mesh asks authorizers")]
-    pub(crate) fn settings(&self) -> &DecisionCache {
-        &self.settings
-    }
-
     /// What it has counted, and what it holds.
-    #[allow(dead_code, reason = "the metrics read it")]
     pub(crate) fn counts(&self) -> CacheCounts {
         self.counters.read(self.cache.len(), self.cache.weight())
     }
 
     /// The decision about a request, or a ticket for the question. A decision that changes nothing
     /// is found without an allocation.
-    #[allow(dead_code, reason = "the mesh asks authorizers")]
     pub(crate) fn look_up(
         self: &Arc<Self>,
         head: &Parts,
@@ -237,39 +229,41 @@ impl Decisions {
     }
 }
 
+/// What a [`Ticket`] has made of an answer.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Settled {
+    /// The provider's answer, or its error where nothing bridges it.
+    Answer(Result<Authorization, AuthorizerError>),
+    /// A decision of earlier, in place of an error.
+    Stale(Known),
+}
+
 impl Ticket {
     /// Takes the provider's answer, and keeps it if it is one. In place of an error it gives an
     /// older decision that still counts.
-    ///
-    /// # Errors
-    ///
-    /// The provider's, if there is no such decision.
-    #[allow(dead_code, reason = "the mesh asks authorizers")]
-    pub(crate) fn settle(
-        self,
-        answer: Result<Authorization, AuthorizerError>,
-    ) -> Result<Known, AuthorizerError> {
-        let decisions = &*self.decisions;
-        match (answer, &self.key) {
-            (Ok(decision), None) => Ok(Known::from(decision)),
-            (Ok(decision), Some(key)) => {
-                let known = Known::from(compact(&decision));
+    pub(crate) fn settle(self, answer: Result<Authorization, AuthorizerError>) -> Settled {
+        let (decisions, Some(key)) = (&*self.decisions, &self.key) else {
+            return Settled::Answer(answer);
+        };
+        match &answer {
+            Ok(decision) => {
+                let known = Known::from(compact(decision));
                 decisions.keep(key, &known, self.asked);
-                Ok(known)
+                Settled::Answer(answer)
             }
-            (Err(error), None) => Err(error),
-            (Err(error), Some(key)) => {
+            Err(error) => {
                 let Some(known) = decisions.stale(key) else {
-                    return Err(error);
+                    return Settled::Answer(answer);
                 };
                 count(&decisions.counters.stale);
                 let provider = &*decisions.provider;
                 limited!(
-                    WARN,
-                    "authorization provider {provider:?} cannot be asked, \
-                     a decision of earlier is used: {error}"
+                    target: "tower_mesh::external", WARN, provider, reason = %error,
+                    "a decision of earlier is used, because the provider has not answered as it \
+                     should"
                 );
-                Ok(known)
+                Settled::Stale(known)
             }
         }
     }

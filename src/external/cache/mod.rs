@@ -6,6 +6,6 @@ mod key;
 mod options;
 mod weight;
 
-pub(crate) use counts::CacheCounts;
-pub(crate) use decisions::{Decisions, Known, LookUp, Ticket};
+pub(crate) use counts::{CacheCounts, Counters};
+pub(crate) use decisions::{Decisions, Known, LookUp, Settled, Ticket};
 pub use options::DecisionCache;

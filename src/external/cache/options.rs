@@ -57,7 +57,6 @@ impl DecisionCache {
     }
 
     /// The settings as a resource writes them.
-    #[allow(dead_code, reason = "the mesh reads resources")]
     pub(crate) fn from_resource(written: &AuthorizerCache) -> Self {
         let mut settings = written.clone();
         // A cache survives that its lines have moved.
@@ -103,7 +102,6 @@ impl DecisionCache {
     }
 
     /// What is wrong with the settings, if anything is.
-    #[allow(dead_code, reason = "the mesh builder reports it")]
     pub(crate) fn mistake(&self) -> Option<String> {
         let most = AuthorizerCache::MOST_ENTRIES;
         if self.0.keys.is_empty() {
@@ -125,7 +123,6 @@ impl DecisionCache {
     }
 
     /// Whether the provider is best asked after tokens are verified.
-    #[allow(dead_code, reason = "the mesh reports it")]
     pub(crate) fn needs_token(&self) -> bool {
         self.0.keys.iter().any(CacheKey::needs_token)
     }

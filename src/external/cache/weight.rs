@@ -31,7 +31,11 @@ impl Weigh for Authorization {
                     };
                     sum + size_of::<QueryChange>() + texts
                 });
-                let response = changes.response_headers().weight();
+                let response = changes.response_headers().iter();
+                let response = response.fold(0, |sum, (name, value, placement)| {
+                    let texts = bytes(name.as_str().len()) + bytes(value.len());
+                    sum + size_of_val(&(name, value, placement)) + texts + 2 * SHARED
+                });
                 headers + query + response + changes.facts().weight() + 2 * bytes(1)
             }
             Self::Denied(denial) => {
@@ -62,8 +66,8 @@ pub(super) fn compact(decision: &Authorization) -> Authorization {
                     HeaderChange::Remove(name) => HeaderChange::Remove(key(name)),
                 });
             }
-            for (name, value) in changes.response_headers() {
-                own = own.add_response_header(key(name), copy(value));
+            for (name, value, placement) in changes.response_headers() {
+                own = own.place_response_header(key(name), copy(value), *placement);
             }
             for change in changes.query_changes() {
                 own = match change {

@@ -4,9 +4,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Number};
 
 use super::messages::{
-    BoolValue, CheckResponse, DeniedHttpResponse, HeaderValueOption, HttpResponse, Kind,
-    OkHttpResponse, Struct, Value,
+    BoolValue, CheckResponse, DeniedHttpResponse, HeaderValue as Header, HeaderValueOption,
+    HttpResponse, Kind, OkHttpResponse, Struct, Value,
 };
+use crate::context::Placement;
 use crate::external::mutations::is_framing;
 use crate::external::{Authorization, AuthorizerError, Changes, Denial, HeaderChange};
 
@@ -26,9 +27,14 @@ pub(super) fn authorization(response: CheckResponse) -> Result<Authorization, Au
         }
         (false, Some(HttpResponse::Denied(denied))) => Ok(denial(denied)?.into()),
         (false, Some(HttpResponse::Error(error))) => {
+            let has_status = status_of(&error).is_some();
             let reply = denial(error)?;
             let message = "it answered with an error_response";
-            Err(AuthorizerError::from_static(message).reply(reply))
+            let error = AuthorizerError::from_static(message).reply(reply);
+            Err(match has_status {
+                true => error,
+                false => error.with_status_on_error(),
+            })
         }
         (false, Some(HttpResponse::Ok(_)) | None) => Ok(Authorization::deny()),
     }
@@ -56,8 +62,9 @@ fn allowed(
         }
     }
     for option in ok.response_headers_to_add {
+        let placement = placement(&option);
         let (name, value) = header(option)?;
-        changes = changes.add_response_header(name, value);
+        changes = changes.place_response_header(name, value, placement);
     }
     for parameter in ok.query_parameters_to_set {
         changes = changes.set_query(parameter.key, parameter.value);
@@ -66,6 +73,16 @@ fn allowed(
         changes = changes.remove_query(name);
     }
     Ok(with_facts(changes, ok.dynamic_metadata.or(dynamic_metadata)).into())
+}
+
+/// `append`, where it is written, comes before `append_action`.
+fn placement(option: &HeaderValueOption) -> Placement {
+    match (&option.append, option.append_action) {
+        (Some(BoolValue { value: false }), _) | (None, 2) => Placement::Set,
+        (None, 1) => Placement::AddIfAbsent,
+        (None, 3) => Placement::SetIfPresent,
+        (Some(BoolValue { value: true }) | None, _) => Placement::Add,
+    }
 }
 
 fn is_append(option: &HeaderValueOption) -> bool {
@@ -81,12 +98,14 @@ fn with_facts(changes: Changes, metadata: Option<Struct>) -> Changes {
 }
 
 fn denial(denied: DeniedHttpResponse) -> Result<Denial, AuthorizerError> {
-    let status = match denied.status.map_or(0, |status| status.code) {
-        0 => StatusCode::FORBIDDEN,
-        code => final_status(code)?,
-    };
+    let status = final_status(status_of(&denied).unwrap_or(403))?;
     let mut denial = Denial::new(status).body(denied.body);
     for option in denied.headers {
+        // Envoy leaves out what is to be appended, and pseudo headers.
+        let is_pseudo = |header: &Header| header.key.starts_with(':');
+        if is_append(&option) || option.header.as_ref().is_some_and(is_pseudo) {
+            continue;
+        }
         let (name, value) = header(option)?;
         // The reply gets its own.
         if !is_framing(name.as_str()) {
@@ -94,6 +113,11 @@ fn denial(denied: DeniedHttpResponse) -> Result<Denial, AuthorizerError> {
         }
     }
     Ok(denial)
+}
+
+fn status_of(denied: &DeniedHttpResponse) -> Option<i32> {
+    let status = denied.status.as_ref();
+    status.map(|status| status.code).filter(|code| *code != 0)
 }
 
 fn final_status(code: i32) -> Result<StatusCode, AuthorizerError> {
@@ -108,11 +132,7 @@ fn final_status(code: i32) -> Result<StatusCode, AuthorizerError> {
 fn header(option: HeaderValueOption) -> Result<(HeaderName, HeaderValue), AuthorizerError> {
     let header = option.header.unwrap_or_default();
     let name = header_name(&header.key)?;
-    let value = match header.value.is_empty() {
-        true => HeaderValue::from_maybe_shared(header.raw_value),
-        false => HeaderValue::try_from(header.value),
-    };
-    match value {
+    match HeaderValue::try_from(header.value) {
         Ok(value) => Ok((name, value)),
         Err(_) => {
             let message = format!("it gives the header {name} a value that is not valid");
@@ -154,20 +174,18 @@ const LONGEST_SHOWN: usize = 60;
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::messages::{
-        HeaderValue as Value_, HttpStatus, ListValue, QueryParameter, RpcStatus,
-    };
+    use super::super::messages::{HttpStatus, ListValue, QueryParameter, RpcStatus};
     use super::*;
     use crate::external::QueryChange;
 
     fn option(key: &str, value: &str, append: Option<bool>) -> HeaderValueOption {
         HeaderValueOption {
-            header: Some(Value_ {
+            header: Some(Header {
                 key: key.into(),
                 value: value.into(),
-                ..Value_::default()
             }),
             append: append.map(|value| BoolValue { value }),
+            append_action: 0,
         }
     }
 
@@ -243,7 +261,7 @@ mod tests {
         assert_eq!(changes.header_changes(), expected);
         assert_eq!(
             changes.response_headers(),
-            [(name("set-cookie"), value("s"))]
+            [(name("set-cookie"), value("s"), Placement::Add)]
         );
         let query = [
             QueryChange::Set("q".into(), "1".into()),
@@ -285,6 +303,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_header_of_the_response_is_placed_as_envoy_places_it() {
+        for (append, action, expected) in [
+            (None, 0, Placement::Add),
+            (None, 1, Placement::AddIfAbsent),
+            (None, 2, Placement::Set),
+            (None, 3, Placement::SetIfPresent),
+            (None, 99, Placement::Add),
+            (Some(true), 0, Placement::Add),
+            (Some(false), 0, Placement::Set),
+        ] {
+            let mut added = option("x-a", "1", append);
+            added.append_action = action;
+            let ok = HttpResponse::Ok(OkHttpResponse {
+                response_headers_to_add: vec![added],
+                ..OkHttpResponse::default()
+            });
+            let Ok(Authorization::Allowed(changes)) = authorization(response(None, Some(ok)))
+            else {
+                panic!("denied");
+            };
+            assert_eq!(
+                changes.response_headers()[0].2,
+                expected,
+                "{append:?} {action}"
+            );
+        }
+    }
+
     /// Envoy's own field for failures: its status and body go to the caller.
     #[test]
     fn an_error_response_is_an_error_with_a_reply() {
@@ -322,7 +369,9 @@ mod tests {
             let refusal = HttpResponse::Denied(denied(403, vec![option(key, value, None)]));
             for (code, http) in [(0, ok(false)), (0, ok(true)), (7, refusal)] {
                 let answer = authorization(response(Some(code), Some(http)));
-                assert!(answer.is_err(), "{key:?}: {value:?}");
+                // Envoy leaves pseudo headers out of a refusal.
+                let is_left_out = code == 7 && key.starts_with(':');
+                assert_eq!(answer.is_ok(), is_left_out, "{code} {key:?}: {value:?}");
             }
         }
     }

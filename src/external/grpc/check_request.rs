@@ -8,14 +8,15 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::{Method, Version};
+use http::Version;
 
 use super::messages::{
-    Address, AttributeContext, CheckRequest, HttpRequest, Peer, Request, SocketAddress, Timestamp,
+    Address, AttributeContext, CheckRequest, HttpRequest, Metadata, Peer, Request, SocketAddress,
+    Timestamp,
 };
 use crate::context::ForwardedPeer;
 use crate::external::AuthorizationRequest;
-use crate::external::check_headers::{PARTIAL_BODY, stored};
+use crate::external::check_headers::{PARTIAL_BODY, stored, text};
 
 /// The question about a request. `own` is our own identity, which counts on connections of the
 /// mesh's TLS; `packs_bytes` sends the body as bytes instead of text.
@@ -50,6 +51,8 @@ pub(super) fn check_request(
                 time: Some(timestamp(request.time())),
                 http: Some(http_request(request, packs_bytes)),
             }),
+            metadata_context: Some(Metadata {}),
+            route_metadata_context: Some(Metadata {}),
         }),
     }
 }
@@ -104,6 +107,7 @@ fn headers(request: &AuthorizationRequest) -> BTreeMap<String, String> {
     ];
     let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut headers = BTreeMap::from(pseudo);
+    headers.insert("x-forwarded-proto".to_owned(), request.scheme().to_owned());
     for name in request.headers().keys() {
         if let Some(value) = stored(request, name, b",") {
             headers.insert(name.as_str().to_owned(), text(&value));
@@ -116,20 +120,18 @@ fn headers(request: &AuthorizationRequest) -> BTreeMap<String, String> {
     headers
 }
 
-/// The length of the body as `content-length` states it, 0 without a body, and -1 if it is unknown.
+/// How much of the body had come when the question was asked: without a body to show, 0. A body
+/// that is shown in part counts whole, if its length is known.
 fn size(request: &AuthorizationRequest) -> i64 {
-    let headers = request.headers();
-    if let Some(length) = request.content_length() {
-        return length.try_into().unwrap_or(i64::MAX);
+    let shown = request.body().map_or(0, bytes::Bytes::len);
+    let shown = i64::try_from(shown).unwrap_or(i64::MAX);
+    match request
+        .content_length()
+        .filter(|_| request.has_partial_body())
+    {
+        Some(length) => length.try_into().unwrap_or(i64::MAX),
+        None => shown,
     }
-    let has_body = match request.version() {
-        Version::HTTP_2 | Version::HTTP_3 => {
-            let bodiless = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];
-            !bodiless.contains(request.method())
-        }
-        _ => headers.contains_key(http::header::TRANSFER_ENCODING),
-    };
-    if has_body { -1 } else { 0 }
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -139,16 +141,6 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_3 => "HTTP/3",
         _ => "HTTP/1.1",
     }
-}
-
-/// Bytes as text. Each byte that is not UTF-8 becomes `!`, as in Envoy.
-fn text(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|_| '!'));
-    }
-    text
 }
 
 /// Envoy's id of a stream is a random number; ours count on from one.
@@ -254,6 +246,7 @@ mod tests {
             (":scheme", "http"),
             ("cookie", "a=1,b=2"),
             ("x-a", "1,2"),
+            ("x-forwarded-proto", "http"),
             ("x-raw", "a!!b"),
         ];
         assert_eq!(headers, expected);
@@ -275,17 +268,19 @@ mod tests {
     }
 
     #[test]
-    fn the_size_is_what_the_request_says() {
-        let http2 = |method: &str| get("/").method(method).version(Version::HTTP_2);
-        for (builder, size) in [
-            (get("/"), 0),
-            (get("/").header("content-length", "17"), 17),
-            (get("/").header("transfer-encoding", "chunked"), -1),
-            (http2("GET"), 0),
-            (http2("POST"), -1),
-            (http2("POST").header("content-length", "0"), 0),
+    fn the_size_is_what_has_come_of_a_body_that_is_shown() {
+        let post = || get("/").method("POST");
+        let long = || post().header("content-length", "17");
+        let whole = |builder| request(false, builder).with_body("12345");
+        let partial = |builder| request(false, builder).with_partial_body("12345");
+        for (request, size) in [
+            (request(false, get("/")), 0),
+            (request(false, long()), 0),
+            (whole(post().header("content-length", "5")), 5),
+            (whole(post().header("transfer-encoding", "chunked")), 5),
+            (partial(long()), 17),
+            (partial(post()), 5),
         ] {
-            let request = request(false, builder);
             assert_eq!(asked(&request).size, size, "{:?}", request.headers());
         }
     }
@@ -296,7 +291,7 @@ mod tests {
         let partial = |http: &HttpRequest| http.headers["x-envoy-auth-partial-body"].clone();
         let text = asked(&whole().with_body(&b"caf\xc3\xa9 \xff"[..]));
         assert_eq!((&*text.body, text.raw_body.len()), ("caf\u{e9} !", 0));
-        assert_eq!((partial(&text), text.size), ("false".into(), 9));
+        assert_eq!((partial(&text), text.size), ("false".into(), 7));
         let message = check_request(&whole().with_partial_body(&b"\xff1"[..]), None, true);
         let bytes = message.attributes.unwrap().request.unwrap().http.unwrap();
         assert_eq!((&*bytes.body, &*bytes.raw_body), ("", &b"\xff1"[..]));

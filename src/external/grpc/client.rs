@@ -32,7 +32,10 @@ use crate::peer_text::PeerText;
 ///
 /// # Differences from Envoy/Istio
 ///
-/// The provider sees `x-request-id` and `x-forwarded-proto` only if the caller has sent them.
+/// The provider sees `x-request-id` only if the caller has sent it. An answer that holds what is no
+/// header of HTTP, or a change that a provider [may not make](crate::external::Changes), is an
+/// error of the provider. The query's parameters keep their order, and what may not be in a query
+/// is escaped. A body over the bound is refused also if its last piece brings it over.
 #[derive(Clone)]
 pub struct GrpcAuthorizer<T> {
     transport: T,

@@ -23,7 +23,16 @@ pub(super) struct AttributeContext {
     pub(super) destination: Option<Peer>,
     #[prost(message, optional, tag = "4")]
     pub(super) request: Option<Request>,
+    /// Present and empty, as Envoy sends it.
+    #[prost(message, optional, tag = "11")]
+    pub(super) metadata_context: Option<Metadata>,
+    #[prost(message, optional, tag = "13")]
+    pub(super) route_metadata_context: Option<Metadata>,
 }
+
+/// `envoy.config.core.v3.Metadata`; it is always empty.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Metadata {}
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Peer {
@@ -154,24 +163,24 @@ pub(super) struct HttpStatus {
     pub(super) code: i32,
 }
 
-/// `append_action` (field 3) is left out, because Envoy ignores it here.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct HeaderValueOption {
     #[prost(message, optional, tag = "1")]
     pub(super) header: Option<HeaderValue>,
     #[prost(message, optional, tag = "2")]
     pub(super) append: Option<BoolValue>,
+    /// Envoy reads it for headers of the response alone.
+    #[prost(int32, tag = "3")]
+    pub(super) append_action: i32,
 }
 
+/// Envoy does not read `raw_value` (field 3) here.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct HeaderValue {
     #[prost(string, tag = "1")]
     pub(super) key: String,
     #[prost(string, tag = "2")]
     pub(super) value: String,
-    /// Used when `value` is empty.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub(super) raw_value: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -49,14 +49,12 @@ impl TakenHeaders {
     pub(super) fn allowed(&self, head: &Parts) -> Result<Authorization, AuthorizerError> {
         let mut changes = Changes::new();
         for name in head.headers.keys().filter(|name| !is_answers_own(name)) {
-            let mut values = head.headers.get_all(name).iter();
+            // As in Envoy, the last of several lines counts.
+            let last = head.headers.get_all(name).iter().next_back();
             if self.upstream_on_allow.matches(name.as_str())
-                && let Some(first) = values.next()
+                && let Some(last) = last
             {
-                changes = changes.set_header(name.clone(), first.clone());
-                for more in values {
-                    changes = changes.append_header(name.clone(), more.clone());
-                }
+                changes = changes.set_header(name.clone(), last.clone());
             }
             if self.downstream_on_allow.matches(name.as_str()) {
                 for value in head.headers.get_all(name) {
@@ -193,14 +191,7 @@ mod tests {
             HeaderChange::Remove(name) => format!("-{name}"),
         });
         let shown: Vec<_> = shown.collect();
-        let expected = [
-            "x-user=alice",
-            "x-role=a",
-            "x-role+b",
-            "-cookie",
-            "-x-old",
-            "-host",
-        ];
+        let expected = ["x-user=alice", "x-role=b", "-cookie", "-x-old", "-host"];
         assert_eq!(shown, expected);
         assert_eq!(changes.response_headers().len(), 2);
     }

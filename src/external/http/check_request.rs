@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 use http_body_util::Full;
 
 use super::patterns::HeaderPatterns;
-use crate::external::check_headers::{PARTIAL_BODY, is_of_one_message, stored};
+use crate::external::check_headers::{PARTIAL_BODY, is_of_one_message, stored, text};
 use crate::external::{AuthorizationRequest, AuthorizerError};
 
 /// What a question is made of, besides the request.
@@ -74,6 +74,9 @@ impl Question {
     }
 
     fn show(&self, request: &AuthorizationRequest, headers: &mut HeaderMap) {
+        if self.shown.matches(PROTO.as_str()) {
+            headers.insert(PROTO, HeaderValue::from_static(request.scheme()));
+        }
         for name in request.headers().keys() {
             let is_shown = *name == AUTHORIZATION || self.shown.matches(name.as_str());
             if !is_shown || is_of_one_message(name) {
@@ -81,7 +84,7 @@ impl Question {
             }
             // Envoy joins cookies with a comma, which few servers can read.
             let separator: &[u8] = if *name == COOKIE { b"; " } else { b"," };
-            let value = stored(request, name, separator);
+            let value = stored(request, name, separator).map(|value| text(&value));
             if let Some(mut value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
                 value.set_sensitive(*name == AUTHORIZATION || *name == COOKIE);
                 headers.insert(name.clone(), value);
@@ -89,6 +92,9 @@ impl Question {
         }
     }
 }
+
+/// Envoy sets it for every request.
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 #[cfg(test)]
 mod tests {
@@ -177,6 +183,7 @@ mod tests {
             "cookie: a=1; b=2",
             "host: app.default",
             "x-a: 3",
+            "x-forwarded-proto: http",
             "x-from: app",
         ];
         assert_eq!(lines(&first), expected);

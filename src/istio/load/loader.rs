@@ -10,7 +10,9 @@ use crate::istio::decode;
 use crate::istio::resource::kubernetes::{Deployment, deployment};
 use crate::istio::yaml::cursor::{Cursor, Sink};
 use crate::istio::yaml::reader::{Limits, documents};
-use crate::istio::{MeshConfig, Position, Problem, ProblemKind, Problems, Resources, Skipped};
+use crate::istio::{
+    Authorizer, MeshConfig, Position, Problem, ProblemKind, Problems, Resources, Skipped,
+};
 
 /// Reads one text: YAML documents, JSON, `List` kinds.
 ///
@@ -131,6 +133,11 @@ impl Loader {
     /// Adds a problem that was found elsewhere, such as a file that cannot be read.
     pub fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+
+    /// The Authorizers that were read so far.
+    pub(crate) fn authorizers(&self) -> &[Arc<Authorizer>] {
+        &self.resources.authorizers
     }
 
     /// Adds a note that was found elsewhere.

@@ -50,6 +50,8 @@ impl MeshBuilder {
         let mut faults = Faults::new("MeshBuilder");
         faults.mistakes("", &self.mistakes);
         faults.mistakes("listener: ", &self.listener.mistakes);
+        #[cfg(feature = "external")]
+        faults.mistakes("", &self.providers.mistakes);
         let mut mistakes = Vec::new();
         let namespace = self.workload.namespace();
         let outbound = self
@@ -97,7 +99,8 @@ impl MeshBuilder {
             let client = LateClient::default();
             let own = identity.as_ref().map(ToString::to_string);
             let own = own.unwrap_or_default();
-            let providers = ProviderCompiler::new(client.clone(), own, registry);
+            let registered = self.providers;
+            let providers = ProviderCompiler::new(client.clone(), own, registry, registered);
             (rules.providers(providers), client)
         };
         let rules = rules.compile(&self.workload, outbound, registry, &mut faults);

@@ -7,6 +7,8 @@ use crate::mesh::config::identity_source::{IdentitySource, Origin};
 use crate::mesh::config::live::ModeChoice;
 use crate::mesh::handle::Mesh;
 use crate::mesh::options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions};
+#[cfg(feature = "external")]
+use crate::mesh::providers::Registered;
 use crate::mesh::server::{AppGuards, Trusted};
 use crate::source::ConfigSource;
 use crate::tls::{Lifetimes, Mode, Settings};
@@ -51,6 +53,9 @@ pub struct MeshBuilder {
     pub(super) client: ClientOptions,
     pub(super) tokens: TokenOptions,
     pub(super) telemetry: TelemetryOptions,
+    /// The providers of the application, and its caches.
+    #[cfg(feature = "external")]
+    pub(super) providers: Registered,
     /// The proxies whose word about their callers is believed.
     pub(super) trusted_proxies: Vec<Trusted>,
     /// Each begins with the name of its method, without `MeshBuilder::`.
@@ -88,6 +93,8 @@ impl MeshBuilder {
             client: ClientOptions::default(),
             tokens: TokenOptions::default(),
             telemetry: TelemetryOptions::default(),
+            #[cfg(feature = "external")]
+            providers: Registered::default(),
             trusted_proxies: Vec::new(),
             mistakes: Vec::new(),
         }

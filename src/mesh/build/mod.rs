@@ -2,6 +2,8 @@
 
 mod allow;
 mod assemble;
+#[cfg(feature = "external")]
+mod authorizer;
 mod builder;
 mod danger;
 mod gate;

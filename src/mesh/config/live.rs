@@ -150,6 +150,13 @@ impl Compiler {
         resources: &Resources,
         mesh_config: &MeshConfig,
     ) -> Result<Program, Problems> {
+        #[cfg(feature = "external")]
+        let with_registered = self.providers.as_ref();
+        #[cfg(feature = "external")]
+        let with_registered =
+            with_registered.and_then(|providers| providers.with_registered(mesh_config));
+        #[cfg(feature = "external")]
+        let mesh_config = with_registered.as_ref().unwrap_or(mesh_config);
         compile(resources, mesh_config, &self.workload)
     }
 

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::cache_metrics::CacheMetrics;
 use super::late_client::LateClient;
-use crate::external::{Counts, Definition, Kind, Provider};
-use crate::istio::ExtensionProvider;
+use super::registered::Registered;
+use crate::external::{
+    Counts, DecisionCache, Decisions, Definition, Kind as CountKind, Provider, Stage,
+};
+use crate::istio::{AuthorizerCache, ExtensionProvider, MeshConfig, ProviderKind};
 use crate::metrics::Registry;
 use crate::policy::Program;
 
@@ -21,86 +25,210 @@ impl Providers {
 }
 
 /// Compiles the providers of one configuration after the other. A provider that stays as it is
-/// stays the same, with all that it holds; connections are the client's, and stay in any case.
+/// stays the same, with all that it holds, such as its cache; connections are the client's, and
+/// stay in any case.
 #[derive(Debug)]
 pub(in crate::mesh) struct ProviderCompiler {
     client: LateClient,
     /// Our own SPIFFE id.
     own: Box<str>,
     registry: Registry,
-    latest: Vec<(Definition, Arc<Provider>)>,
+    registered: Registered,
+    latest: Vec<(Meaning, Arc<Provider>)>,
     /// Counts go on when a provider changes, or comes back.
     counts: BTreeMap<Box<str>, Arc<Counts>>,
+    caches: CacheMetrics,
+}
+
+/// What a name means. A provider whose meaning stays is kept.
+#[derive(Clone, Debug, PartialEq)]
+struct Meaning {
+    name: Box<str>,
+    kind: Kind,
+    cache: Option<DecisionCache>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Network(Box<Definition>),
+    /// A rule in CEL.
+    #[cfg(feature = "cel")]
+    Rule(Box<str>),
+    Application,
 }
 
 impl ProviderCompiler {
-    pub(in crate::mesh) fn new(client: LateClient, own: String, registry: &Registry) -> Self {
+    pub(in crate::mesh) fn new(
+        client: LateClient,
+        own: String,
+        registry: &Registry,
+        registered: Registered,
+    ) -> Self {
         Self {
             client,
             own: own.into(),
             registry: registry.clone(),
+            registered,
             latest: Vec::new(),
             counts: BTreeMap::new(),
+            caches: CacheMetrics::new(registry),
         }
+    }
+
+    /// The mesh's settings, with the providers of the application.
+    pub(in crate::mesh) fn with_registered(&self, mesh: &MeshConfig) -> Option<MeshConfig> {
+        let is_empty = self.registered.is_empty();
+        (!is_empty).then(|| self.registered.add_to(mesh))
     }
 
     /// The providers that the program's CUSTOM policies name.
     pub(in crate::mesh) fn compile(&mut self, program: &Program) -> Providers {
         let chains = &program.http;
         let chains = std::iter::once(&chains.default).chain(chains.by_port.values());
-        let usable = chains
-            .flat_map(|chain| &chain.custom)
-            .filter_map(|filter| filter.usable.as_ref());
-        let mut latest: Vec<(Definition, Arc<Provider>)> = Vec::new();
-        for named in usable {
-            let is_known = latest.iter().any(|(known, _)| *known.name() == *named.name);
-            if !is_known && let Some(made) = self.provider(named) {
+        let mut latest: Vec<(Meaning, Arc<Provider>)> = Vec::new();
+        for filter in chains.flat_map(|chain| &chain.custom) {
+            let Some(named) = &filter.usable else {
+                continue;
+            };
+            let is_known = latest.iter().any(|(known, _)| *known.name == *named.name);
+            if !is_known && let Some(made) = self.provider(named, filter.cache.as_ref()) {
                 latest.push(made);
             }
         }
         self.latest = latest;
+        let caches = self.latest.iter();
+        let caches = caches.filter_map(|(meaning, provider)| {
+            Some((&*meaning.name, Arc::clone(provider.cache()?)))
+        });
+        self.caches.show(caches);
         let named = self.latest.iter();
         Providers(
             named
-                .map(|(definition, provider)| (definition.name().into(), Arc::clone(provider)))
+                .map(|(meaning, provider)| (meaning.name.clone(), Arc::clone(provider)))
                 .collect(),
         )
     }
 
-    fn provider(&mut self, named: &ExtensionProvider) -> Option<(Definition, Arc<Provider>)> {
+    fn provider(
+        &mut self,
+        named: &ExtensionProvider,
+        cache: Option<&AuthorizerCache>,
+    ) -> Option<(Meaning, Arc<Provider>)> {
         let name = &*named.name;
-        let definition = match Definition::new(named) {
-            Ok(definition) => definition?,
-            Err(mistake) => {
-                tracing::warn!(
-                    target: TARGET, provider = name, mistake,
-                    "the provider cannot be asked: requests for it are refused"
-                );
-                return None;
+        let meaning = Meaning {
+            name: name.into(),
+            kind: self.kind(named)?,
+            cache: self.cache(name, cache),
+        };
+        let before = self.latest.iter().find(|(before, _)| *before == meaning);
+        if let Some((meaning, provider)) = before {
+            return Some((meaning.clone(), Arc::clone(provider)));
+        }
+        let counts = self.counts(name);
+        let provider = match &meaning.kind {
+            Kind::Network(definition) => {
+                if definition.lacks_timeout() {
+                    tracing::warn!(
+                        target: TARGET, provider = name,
+                        "the provider has no `timeout`, so that a request may wait for it for ten \
+                         minutes, as in Istio: write one, such as 1s"
+                    );
+                }
+                self.warn_of_unknown_host(definition);
+                let authorizer = definition.over(self.client.clone(), &self.own);
+                Provider::new(name, authorizer, definition.options(), counts)
+            }
+            #[cfg(feature = "cel")]
+            Kind::Rule(text) => {
+                // What was read from files is good; resources can also be made in code.
+                let rule = crate::cel::Expression::compile(text).inspect_err(|mistake| {
+                    tracing::warn!(
+                        target: TARGET, provider = name, %mistake,
+                        "the rule cannot be used: requests for the provider are refused"
+                    );
+                });
+                Provider::rule(name, rule.ok()?, counts)
+            }
+            Kind::Application => {
+                let (authorizer, options) = self.registered.find(name)?;
+                Provider::new(name, Arc::clone(authorizer), *options, counts)
             }
         };
-        let before = self.latest.iter().find(|(before, _)| *before == definition);
-        if let Some((definition, provider)) = before {
-            return Some((definition.clone(), Arc::clone(provider)));
+        let provider = match &meaning.cache {
+            Some(cache) if !provider.is_rule() => {
+                self.warn_of_useless_cache(&provider, name, cache);
+                let counters = self.caches.counters(name);
+                provider.cached(Arc::new(Decisions::new(name, cache.clone(), counters)))
+            }
+            _ => provider,
+        };
+        Some((meaning, Arc::new(provider)))
+    }
+
+    fn kind(&self, named: &ExtensionProvider) -> Option<Kind> {
+        let name = &*named.name;
+        match &named.kind {
+            #[cfg(feature = "cel")]
+            ProviderKind::Expression(text) => Some(Kind::Rule(text.as_str().into())),
+            ProviderKind::Application => self.registered.find(name).map(|_| Kind::Application),
+            _ => match Definition::new(named) {
+                Ok(Some(definition)) => Some(Kind::Network(Box::new(definition))),
+                Ok(None) => {
+                    tracing::warn!(
+                        target: TARGET, provider = name,
+                        "this mesh cannot ask the provider (a rule needs the feature `cel`): \
+                         requests for it are refused"
+                    );
+                    None
+                }
+                Err(mistake) => {
+                    tracing::warn!(
+                        target: TARGET, provider = name, mistake,
+                        "the provider cannot be asked: requests for it are refused"
+                    );
+                    None
+                }
+            },
         }
-        if definition.lacks_timeout() {
+    }
+
+    /// How the decisions of a provider are cached.
+    fn cache(&self, name: &str, written: Option<&AuthorizerCache>) -> Option<DecisionCache> {
+        let own = self.registered.cache_of(name);
+        if let (Some(_), Some(written)) = (own, written) {
             tracing::warn!(
-                target: TARGET, provider = name,
-                "the provider has no `timeout`, so that a request may wait for it for ten minutes, \
-                 as in Istio: write one, such as 1s"
+                target: TARGET, provider = name, at = %written.at,
+                "the application has a cache for the provider, too, which is used in place of this \
+                 one"
             );
         }
-        self.warn_of_unknown_host(&definition);
-        let counts = self.counts(name);
-        let authorizer = definition.over(self.client.clone(), &self.own);
-        let provider = Provider::new(name, authorizer, definition.options(), counts);
-        Some((definition, Arc::new(provider)))
+        let written = || written.map(DecisionCache::from_resource);
+        own.cloned().or_else(written)
+    }
+
+    /// Warns of a cache that keeps nothing.
+    fn warn_of_useless_cache(&self, provider: &Provider, name: &str, cache: &DecisionCache) {
+        if provider.wants_body().is_some() {
+            tracing::warn!(
+                target: TARGET, provider = name,
+                "the provider sees the bodies of requests, by which no decision can be found again: \
+                 nothing is cached"
+            );
+        } else if cache.needs_token() && provider.stage() == Stage::BeforeTokens {
+            tracing::warn!(
+                target: TARGET, provider = name,
+                "the provider is asked before tokens are verified, and its cache is keyed by claims: \
+                 nothing is cached; key by the header authorization"
+            );
+        }
     }
 
     /// Warns of providers whose hosts the client does not know, once there is a client.
     pub(in crate::mesh) fn warn_of_unknown_hosts(&self) {
-        for (definition, _) in &self.latest {
-            self.warn_of_unknown_host(definition);
+        for (meaning, _) in &self.latest {
+            if let Kind::Network(definition) = &meaning.kind {
+                self.warn_of_unknown_host(definition);
+            }
         }
     }
 
@@ -122,7 +250,7 @@ impl ProviderCompiler {
             return Arc::clone(counts);
         }
         let counts = Arc::new(Counts::default());
-        for kind in Kind::ALL {
+        for kind in CountKind::ALL {
             let shown = Arc::clone(&counts);
             self.registry.counter_of(
                 "mesh_external_authorization_total",

@@ -7,14 +7,15 @@ use http::HeaderName;
 use http::request::Parts;
 
 use crate::context::Exchange;
-use crate::external::{AuthorizationRequest, BodyBound, Changes, Outcome, Provider, Stage, apply};
-use crate::guard::judged_target;
-use crate::guard::{Answer, BodyPrefix, Question, Verdict};
+use crate::external::{
+    AuthorizationRequest, Beforehand, BodyBound, Changes, Outcome, Provider, Stage, Ticket, apply,
+};
+use crate::guard::{Answer, BodyPrefix, Question, RequestAttributes, Verdict, judged_target};
 use crate::istio::Action;
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{LocalReply, grpc_timeout, is_grpc};
 use crate::policy::{CustomMatch, Decision};
-use crate::rbac::PolicyCheck;
+use crate::rbac::{PolicyCheck, other_hosts};
 
 /// A request that a CUSTOM policy matches, as its guards see it.
 pub(super) struct Asked<'a> {
@@ -26,26 +27,33 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The first of the two steps, before tokens are verified: takes a provider of this step out of
-    /// `customs` and asks it. `Pass` if there is none; then the others are for the second step.
+    /// The first of the two steps, before tokens are verified: takes providers of this step out of
+    /// `customs`, up to the first that must be asked or that refuses. `Pass` if there are no more;
+    /// then the others are for the second step.
     pub(super) fn before_tokens(&self, customs: &mut Vec<CustomMatch>) -> Verdict {
         let providers = &self.config.providers;
-        let index = customs.iter().position(|custom| {
+        let is_of_this_step = |custom: &CustomMatch| {
             let provider = providers.get(&custom.provider);
             provider.is_none_or(|provider| provider.stage() == Stage::BeforeTokens)
-        });
-        match index {
-            None => Verdict::Pass,
-            Some(index) => self.ask_about(customs.remove(index)),
+        };
+        while let Some(index) = customs.iter().position(is_of_this_step) {
+            match self.ask_about(customs.remove(index)) {
+                Verdict::Pass => {}
+                other => return other,
+            }
         }
+        Verdict::Pass
     }
 
-    /// The second step, once tokens are verified: takes the first provider and asks it.
+    /// The second step, once tokens are verified: as the first, with all that are left.
     pub(super) fn after_tokens(&self, customs: &mut Vec<CustomMatch>) -> Verdict {
-        match customs.is_empty() {
-            true => Verdict::Pass,
-            false => self.ask_about(customs.remove(0)),
+        while !customs.is_empty() {
+            match self.ask_about(customs.remove(0)) {
+                Verdict::Pass => {}
+                other => return other,
+            }
         }
+        Verdict::Pass
     }
 
     fn ask_about(&self, custom: CustomMatch) -> Verdict {
@@ -63,6 +71,23 @@ impl Asked<'_> {
 
     fn ask(&self, provider: &Arc<Provider>, custom: CustomMatch) -> Verdict {
         let target: Cow<'_, str> = judged_target(self.path, &self.head.uri);
+        let written = self.config.authenticator(self.exchange).outputs();
+        let Some(attributes) = RequestAttributes::with_path(self.head, &target, self.exchange)
+        else {
+            return Verdict::Refuse(self.refuse(custom));
+        };
+        let beforehand = match provider.beforehand(self.head, &attributes, written) {
+            Beforehand::Decided(Outcome::Allowed(_)) if provider.is_rule() => {
+                self.of_other_hosts(provider, attributes)
+            }
+            other => other,
+        };
+        let ticket = match beforehand {
+            Beforehand::Ask(ticket) => ticket,
+            Beforehand::Decided(outcome) => {
+                return self.decided(provider, custom, written, outcome);
+            }
+        };
         let request = AuthorizationRequest::from_exchange(self.head, &target, self.exchange);
         let Some(mut request) = request else {
             return Verdict::Refuse(self.refuse(custom));
@@ -72,11 +97,11 @@ impl Asked<'_> {
         {
             request = request.with_deadline(timeout);
         }
-        let written = Arc::clone(self.config.authenticator(self.exchange).outputs());
         let pending = Pending {
             provider: Arc::clone(provider),
             custom,
-            written,
+            written: Arc::clone(written),
+            ticket,
         };
         let Some(bound) = provider.wants_body() else {
             return Verdict::Ask(Question::new(pending.answer(request)));
@@ -92,6 +117,43 @@ impl Asked<'_> {
             pending.answer_with_body(request, body, bound)
         }))
     }
+
+    /// The decision of a rule that allows the request, about the other forms of its host, too (rule
+    /// B-05).
+    fn of_other_hosts(&self, rule: &Provider, request: RequestAttributes<'_>) -> Beforehand {
+        for host in other_hosts(&request, self.exchange) {
+            match rule.beforehand(self.head, &request.to_host(&host), &[]) {
+                Beforehand::Decided(Outcome::Allowed(_)) => {}
+                other => return other,
+            }
+        }
+        Beforehand::Decided(Outcome::Allowed(Changes::new()))
+    }
+
+    /// What follows from a decision without a question. Only changes of the request need a wait,
+    /// which ends at once.
+    fn decided(
+        &self,
+        provider: &Arc<Provider>,
+        custom: CustomMatch,
+        written: &Arc<[HeaderName]>,
+        outcome: Outcome,
+    ) -> Verdict {
+        match outcome {
+            Outcome::FailedOpen => Verdict::Pass,
+            Outcome::Allowed(changes) if changes.is_empty() => Verdict::Pass,
+            Outcome::Refused(reply) => Verdict::Refuse(settled(reply, Some(custom), self.exchange)),
+            outcome @ Outcome::Allowed(_) => {
+                let pending = Pending {
+                    provider: Arc::clone(provider),
+                    custom,
+                    written: Arc::clone(written),
+                    ticket: None,
+                };
+                Verdict::Ask(Question::new(async move { pending.answer_of(outcome) }))
+            }
+        }
+    }
 }
 
 /// A question to a provider.
@@ -100,6 +162,8 @@ struct Pending {
     custom: CustomMatch,
     /// The headers that the token guard sets.
     written: Arc<[HeaderName]>,
+    /// Takes the answer to the cache.
+    ticket: Option<Ticket>,
 }
 
 impl Pending {
@@ -119,8 +183,15 @@ impl Pending {
         self.answer(request).await
     }
 
-    async fn answer(self, request: AuthorizationRequest) -> Answer {
-        match self.provider.ask(request, &self.written).await {
+    async fn answer(mut self, request: AuthorizationRequest) -> Answer {
+        let ticket = self.ticket.take();
+        let asked = self.provider.ask(request, &self.written, ticket);
+        let outcome = asked.await;
+        self.answer_of(outcome)
+    }
+
+    fn answer_of(self, outcome: Outcome) -> Answer {
+        match outcome {
             Outcome::FailedOpen => Answer::Pass,
             Outcome::Allowed(changes) if changes.is_empty() => Answer::Pass,
             Outcome::Allowed(changes) => {
@@ -144,8 +215,8 @@ impl Pending {
                 Outcome::Allowed(_) | Outcome::FailedOpen => Ok(()),
             };
         }
-        for (name, value) in changes.response_headers() {
-            exchange.append_response_header(name.clone(), value.clone());
+        for (name, value, placement) in changes.response_headers() {
+            exchange.place_response_header(name.clone(), value.clone(), *placement);
         }
         if !changes.facts().is_empty() {
             exchange.set_metadata(METADATA, changes.facts().clone());

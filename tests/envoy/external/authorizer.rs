@@ -86,7 +86,7 @@ fn told(whole: &Whole) -> (usize, Value) {
     }
     let request: CheckRequest = decode(whole);
     let attributes = request.attributes.unwrap_or_default();
-    let authority = whole.uri().authority().map(|host| host.as_str());
+    let authority = whole.uri().authority().map(|authority| authority.host());
     let http = &attributes.request.as_ref().unwrap().http;
     let case = case(&http.as_ref().unwrap().path);
     let mut told = attributes_told(&attributes);
@@ -119,8 +119,8 @@ fn attributes_told(attributes: &Attributes) -> Value {
         "raw_body": text(&http.raw_body),
         "headers": headers,
         "context_extensions": attributes.context_extensions.len(),
-        "metadata_context": attributes.metadata_context.as_ref().map(|bytes| text(bytes)),
-        "route_metadata_context": attributes.route_metadata_context.as_ref().map(|bytes| text(bytes)),
+        "metadata_context": attributes.metadata_context.as_deref().map_or(0, <[u8]>::len),
+        "route_metadata_context": attributes.route_metadata_context.as_deref().map_or(0, <[u8]>::len),
         "tls_session": attributes.tls_session.as_ref().map(|bytes| text(bytes)),
     })
 }

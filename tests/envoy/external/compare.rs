@@ -15,7 +15,9 @@ use super::authorizer::Authorizer;
 use super::row::{Listed, Row};
 use super::setting::{HOST, Setting, settings};
 use crate::server;
-use crate::stub::{App, Connection, Envoy, Filter, Ours, Reply, Seen, closed_port, cluster};
+use crate::stub::{
+    App, Connection, Envoy, Filter, Ours, Reply, Seen, closed_port, cluster, difference,
+};
 
 /// What everybody saw of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,13 +94,9 @@ impl World {
         };
         let why = row.listed.as_ref().map(|listed| listed.why);
         (!is_right).then(|| {
-            format!(
-                "{} [{}] {number}, listed: {why:?}\nours:  {}\nEnvoy: {}",
-                row.name,
-                row.setting,
-                ours.told(&theirs),
-                theirs.told(&ours)
-            )
+            let places = difference(&ours.told(), &theirs.told()).join("\n  ");
+            let (name, setting) = (row.name, row.setting);
+            format!("{name} [{setting}] {number}, listed: {why:?}\n  {places}")
         })
     }
 
@@ -205,19 +203,12 @@ impl Outcome {
             && self.seen.is_some() == listed.reaches
     }
 
-    /// The parts that another outcome has not alike.
-    fn told(&self, other: &Self) -> String {
-        let mut told = String::new();
-        if self.reply != other.reply {
-            told += &format!("{:?} ", self.reply);
-        }
-        if self.seen != other.seen {
-            told += &format!("application: {:?} ", self.seen);
-        }
-        if self.asked != other.asked {
-            told += &format!("asked: {} ", Value::from(self.asked.clone()));
-        }
-        told
+    fn told(&self) -> Value {
+        json!({
+            "reply": self.reply.as_ref().map(Reply::told),
+            "application": self.seen.as_ref().map(Seen::told),
+            "asked": self.asked,
+        })
     }
 }
 
@@ -231,7 +222,15 @@ const OF_REPLIES: &[&str] = &[
 ];
 
 /// What a proxy adds to requests by itself.
-const OF_REQUESTS: &[&str] = &["x-forwarded-proto", "x-forwarded-client-cert"];
+const OF_REQUESTS: &[&str] = &[
+    "traceparent",
+    "x-b3-sampled",
+    "x-b3-spanid",
+    "x-b3-traceid",
+    "x-forwarded-client-cert",
+    "x-forwarded-proto",
+    "x-request-id",
+];
 
 /// What Envoy's client adds to its call.
 const OF_ENVOYS_CLIENT: &[&str] = &["x-envoy-internal", "x-envoy-expected-rq-timeout-ms"];

@@ -158,3 +158,6 @@ pub(crate) fn query(set: &[(&str, &str)], remove: &[&str]) -> Allowed {
         ..Allowed::default()
     }
 }
+
+/// Why ours refuses some answers of the provider.
+pub(crate) const FORBIDDEN: &str = "what the provider may not change counts as its error";

@@ -1,7 +1,9 @@
 //! control-plane.md §7.1: what a gRPC provider may change.
 
 use super::authorizer::Answer;
-use super::row::{Row, action, append, check, header, ok, query, refusal, remove, reply, row, set};
+use super::row::{
+    FORBIDDEN, Row, action, append, check, header, ok, query, refusal, remove, reply, row, set,
+};
 use crate::stub::Call;
 use crate::stub::messages::{Allowed, CheckResponse, HeaderOption, Http, Struct, Value};
 
@@ -207,8 +209,6 @@ fn allowed() -> Vec<Row> {
         ),
     ]
 }
-
-const FORBIDDEN: &str = "a reply that touches what the provider may not counts as an error";
 
 fn mutations() -> Vec<Row> {
     let answer = |name, answer: Allowed| row(name, "grpc", get(), ok(answer));

@@ -1,11 +1,9 @@
 //! control-plane.md §7.1: the gRPC provider.
 
 use super::authorizer::Answer;
-use super::row::{
-    Row, action, append, check, denied, error, header, ok, query, refusal, remove, reply, row, set,
-};
+use super::row::{FORBIDDEN, Row, action, append, check, denied, error, header, ok, row, set};
 use crate::stub::Call;
-use crate::stub::messages::{Allowed, CheckResponse, HeaderOption, Http, Struct, Value};
+use crate::stub::messages::Http;
 
 /// `@` stands for the row's number.
 fn get() -> Call {

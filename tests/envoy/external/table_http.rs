@@ -1,7 +1,7 @@
 //! control-plane.md §7.2: the HTTP provider.
 
 use super::authorizer::Answer;
-use super::row::{Row, http, row};
+use super::row::{FORBIDDEN, Row, http, row};
 use crate::stub::Call;
 
 fn get() -> Call {
@@ -232,7 +232,6 @@ fn lists() -> Vec<Row> {
         ("a-down", "f"),
         ("X-DOWN", "g"),
     ];
-    const FORBIDDEN: &str = "a reply that touches what the provider may not counts as an error";
     vec![
         answer("allowed, with lists", http(200, up, "fine")),
         answer("refused, with lists", http(401, up, "no")),

@@ -11,7 +11,7 @@ use tower_mesh::{Mesh, Workload};
 
 use super::scenario::{Kind, Scenario};
 use super::service::Service;
-use crate::stub::{App, Connection, Envoy, Ours, Reply, Seen, closed_port, cluster};
+use crate::stub::{App, Connection, Envoy, Ours, Reply, Seen, closed_port, cluster, difference};
 
 /// The service's host for the mesh.
 const HOST: &str = "limits.example";
@@ -73,7 +73,9 @@ async fn play(to: SocketAddr, scenario: &Scenario, service: &Service) -> Vec<Out
             }
         }
         if let Some(seen) = &mut seen {
-            seen.headers.remove("x-forwarded-proto");
+            for name in OF_REQUESTS {
+                seen.headers.remove(*name);
+            }
         }
         let asked = service.asked();
         outcomes.push(Outcome { reply, seen, asked });
@@ -97,6 +99,16 @@ async fn ours(scenario: &Scenario, service: SocketAddr) -> Ours {
     Ours::start(builder).await
 }
 
+impl Outcome {
+    fn told(&self) -> Value {
+        json!({
+            "reply": self.reply.as_ref().map(Reply::told),
+            "application": self.seen.as_ref().map(Seen::told),
+            "asked": self.asked,
+        })
+    }
+}
+
 impl Scenario {
     fn is_down(&self) -> bool {
         self.filter["cluster"] == "down"
@@ -110,12 +122,11 @@ impl Scenario {
             Some(listed) => !is_same && ours.iter().map(status).eq(listed.statuses.iter().copied()),
         };
         let why = self.listed.as_ref().map(|listed| listed.why);
-        let steps = ours.iter().zip(theirs).enumerate();
-        let steps = steps.filter(|(_, (ours, theirs))| ours != theirs);
-        let steps: String = steps
-            .map(|(at, (ours, theirs))| format!("step {at}\nours:  {ours:?}\nEnvoy: {theirs:?}\n"))
-            .collect();
-        (!is_right).then(|| format!("{}, listed: {why:?}\n{steps}", self.name))
+        (!is_right).then(|| {
+            let told = |outcomes: &[Outcome]| outcomes.iter().map(Outcome::told).collect();
+            let places = difference(&told(ours), &told(theirs)).join("\n  ");
+            format!("{}, listed: {why:?}\n  {places}", self.name)
+        })
     }
 
     /// The fields of our kind.
@@ -185,6 +196,16 @@ impl Scenario {
         spec
     }
 }
+
+/// What a proxy adds to requests by itself.
+const OF_REQUESTS: &[&str] = &[
+    "traceparent",
+    "x-b3-sampled",
+    "x-b3-spanid",
+    "x-b3-traceid",
+    "x-forwarded-proto",
+    "x-request-id",
+];
 
 /// `like_this` as `likeThis`.
 fn camel(name: &str) -> String {

@@ -48,6 +48,15 @@ pub(crate) fn answer(whole: &Whole) -> Reaction {
 }
 
 impl Seen {
+    pub(crate) fn told(&self) -> Value {
+        json!({
+            "method": self.method,
+            "path": self.path,
+            "headers": self.headers,
+            "body": self.body,
+        })
+    }
+
     /// What the application wrote; `None` where the answer is not its own.
     pub(crate) fn in_answer(body: &str) -> Option<Self> {
         let bytes: Vec<u8> = body.chars().map(|letter| letter as u8).collect();

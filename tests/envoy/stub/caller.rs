@@ -14,6 +14,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -130,6 +131,17 @@ impl Body for Unmeasured {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Pin::new(&mut self.0).poll_frame(context)
+    }
+}
+
+impl Reply {
+    pub(crate) fn told(&self) -> Value {
+        json!({
+            "status": self.status,
+            "headers": self.headers,
+            "body": self.body,
+            "trailers": self.trailers,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod app;
 mod caller;
+mod difference;
 mod envoy;
 pub(crate) mod messages;
 mod ours;
@@ -9,6 +10,7 @@ mod serve;
 
 pub(crate) use app::{App, Seen, joined, text};
 pub(crate) use caller::{Call, Connection, Reply};
+pub(crate) use difference::difference;
 pub(crate) use envoy::{Envoy, Filter, cluster};
 pub(crate) use ours::Ours;
 pub(crate) use serve::{Reaction, Whole, closed_port, decode, grpc, grpc_error, plain, serve};

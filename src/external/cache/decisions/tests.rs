@@ -44,7 +44,7 @@ fn with_claims(mut asked: Asked, claims: serde_json::Value) -> Asked {
 }
 
 fn cache(settings: DecisionCache) -> Arc<Decisions> {
-    Arc::new(Decisions::new("opa", settings))
+    Arc::new(Decisions::new("opa", settings, Arc::default()))
 }
 
 fn by_path() -> DecisionCache {
@@ -70,7 +70,17 @@ fn decide(
 ) -> Result<Known, AuthorizerError> {
     match look_up(cache, asked) {
         LookUp::Known(known) => Ok(known),
-        LookUp::Ask(ticket) => ticket.settle(answer),
+        LookUp::Ask(ticket) => settle(ticket, answer),
+    }
+}
+
+fn settle(
+    ticket: Ticket,
+    answer: Result<Authorization, AuthorizerError>,
+) -> Result<Known, AuthorizerError> {
+    match ticket.settle(answer) {
+        Settled::Answer(answer) => answer.map(Known::from),
+        Settled::Stale(known) => Ok(known),
     }
 }
 
@@ -171,7 +181,7 @@ async fn before_tokens_are_verified_a_cache_by_claims_asks_each_time() {
         let LookUp::Ask(ticket) = cache.look_up(&head, &request, Stage::BeforeTokens) else {
             panic!("one user's decision would serve another");
         };
-        ticket.settle(Ok(Authorization::allow())).unwrap();
+        settle(ticket, Ok(Authorization::allow())).unwrap();
     }
     assert_eq!(cache.counts().unkeyed, 2);
 }
@@ -201,7 +211,7 @@ async fn a_decision_counts_for_its_time_from_the_question_on() {
         panic!("nothing was decided yet");
     };
     advance(Duration::from_secs(4)).await;
-    slow.settle(Ok(Authorization::allow())).unwrap();
+    settle(slow, Ok(Authorization::allow())).unwrap();
     advance(Duration::from_millis(5_999)).await;
     assert!(hit(&cache, &get("/a")).is_some());
     advance(Duration::from_millis(2)).await;
@@ -281,8 +291,8 @@ async fn the_answer_to_the_later_question_counts() {
     let LookUp::Ask(second) = look_up(&cache, &get("/a")) else {
         panic!("nothing was decided yet");
     };
-    second.settle(Ok(Authorization::deny())).unwrap();
-    first.settle(Ok(Authorization::allow())).unwrap();
+    settle(second, Ok(Authorization::deny())).unwrap();
+    settle(first, Ok(Authorization::allow())).unwrap();
     assert_eq!(
         hit(&cache, &get("/a")).as_ref().map(is_allowed),
         Some(false)

@@ -1,0 +1,42 @@
+//! What an admitted request holds until it ends.
+
+use http::StatusCode;
+
+use super::limiter::Permit;
+use crate::context::Peer;
+
+/// The permit of a request, and the connection that keeps it after an upgrade. Empty for a request
+/// that is not counted.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    permit: Option<Permit>,
+    peer: Option<Peer>,
+}
+
+impl Held {
+    /// `peer` is the one of the request's connection.
+    pub(crate) fn new(permit: Option<Permit>, peer: Option<&Peer>) -> Self {
+        Self {
+            peer: peer.filter(|_| permit.is_some()).cloned(),
+            permit,
+        }
+    }
+
+    /// The head of the response is there. After an upgrade the connection keeps the permit, so that
+    /// the request is under way as long as the connection is open.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        if let Some(permit) = &mut self.permit {
+            permit.answered(status.is_server_error());
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS
+            && let (Some(permit), Some(peer)) = (self.permit.take(), &self.peer)
+        {
+            peer.keep(permit);
+        }
+    }
+
+    /// The request has ended.
+    pub(crate) fn end(&mut self) {
+        self.permit = None;
+    }
+}

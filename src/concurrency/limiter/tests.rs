@@ -1,0 +1,90 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{ConcurrencyLimit, Limiter, Permit};
+use crate::concurrency::options::Adaptive;
+
+fn limiter(limit: &ConcurrencyLimit) -> Arc<Limiter> {
+    Arc::new(Limiter::new(limit))
+}
+
+#[test]
+fn so_many_are_admitted_and_no_more() {
+    let limiter = limiter(&ConcurrencyLimit::fixed(3));
+    let mut permits: Vec<Permit> = (0..3).filter_map(|_| limiter.admit()).collect();
+    assert_eq!((permits.len(), limiter.in_flight()), (3, 3));
+    assert!(limiter.admit().is_none() && limiter.admit().is_none());
+    permits.pop();
+    assert!(limiter.admit().is_some());
+    drop(permits);
+    assert_eq!((limiter.in_flight(), limiter.refused()), (0, 2));
+}
+
+#[test]
+fn threads_never_exceed_the_limit() {
+    let limiter = limiter(&ConcurrencyLimit::fixed(5));
+    let (inside, most) = (AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..10_000 {
+                    let Some(permit) = limiter.admit() else {
+                        continue;
+                    };
+                    most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(permit);
+                }
+            });
+        }
+    });
+    assert!(most.into_inner() <= 5);
+    assert_eq!(limiter.in_flight(), 0);
+}
+
+#[test]
+fn whole_paths_are_exempt() {
+    let limiter = limiter(&ConcurrencyLimit::fixed(1));
+    for path in ConcurrencyLimit::HEALTH_PATHS {
+        assert!(limiter.exempts(path));
+    }
+    for path in ["/", "/healthz/", "/healthz2", "/app/healthz", ""] {
+        assert!(!limiter.exempts(path), "{path}");
+    }
+    assert!(!Limiter::new(&ConcurrencyLimit::fixed(1).exempt([])).exempts("/healthz"));
+}
+
+/// Requests that take long because they wait lower the limit; short ones raise it again.
+#[test]
+fn an_adaptive_limit_follows_the_latency() {
+    const MILLI: u64 = 1_000_000;
+    let limiter = limiter(&ConcurrencyLimit::adaptive(Adaptive::new()));
+    let mut now = 0;
+    // Each window as many requests as are admitted, at once.
+    let mut run = |windows: u64, millis: u64| {
+        for _ in 0..windows {
+            let mut permits: Vec<_> = (0..2_000).map_while(|_| limiter.admit_at(now)).collect();
+            for permit in &mut permits {
+                permit.answered_at(false, now + millis * MILLI);
+            }
+            now += 100 * MILLI;
+        }
+        limiter.limit()
+    };
+    let quick = run(100, 10);
+    assert!(quick > 200, "{quick}");
+    let slow = run(50, 99);
+    assert!(slow < quick / 4, "{slow}");
+    assert!(run(100, 10) > slow);
+}
+
+#[test]
+fn errors_of_the_server_are_no_samples() {
+    let limiter = limiter(&ConcurrencyLimit::adaptive(Adaptive::new()));
+    for now in 0..1_000_u64 {
+        let mut permit = limiter.admit_at(now).unwrap();
+        permit.answered_at(true, now + 1_000_000_000);
+    }
+    let adapting = limiter.adaptive.as_ref().unwrap();
+    assert_eq!(adapting.latencies.snapshot().count(), 0);
+}

@@ -1,0 +1,65 @@
+//! Concurrency limits: how many requests may be under way at once.
+//!
+//! A [`ConcurrencyLimit`] protects an application from more work than it can do. It is
+//! [fixed](ConcurrencyLimit::fixed), or [adapts](ConcurrencyLimit::adaptive) to the latency of the
+//! application. A request over the limit is refused at once; none waits.
+//!
+//! A request is under way until the body of its response has ended, so a stream counts as long as
+//! it lasts, and an upgraded connection until it is closed. Health checks are not counted.
+//!
+//! A refused request gets 503 with the text `reached concurrency limit`, the details
+//! `reached_concurrency_limit` and the flag `UO`; a gRPC caller gets UNAVAILABLE.
+//!
+//! [`MeshBuilder::concurrency`](crate::MeshBuilder::concurrency) limits a mesh, and a
+//! [`ConcurrencyLimitLayer`] a service of your own.
+//!
+//! # Differences from Envoy
+//!
+//! The adaptive limit is that of Envoy's `adaptive_concurrency`, except:
+//!
+//! - While the least latency is measured, half of the limit applies. Envoy admits three requests
+//!   then, and refuses the rest.
+//! - The limit grows only while at least half of it is used.
+//! - The latency is that of the response's head, and server errors are no samples.
+//! - A refusal has the flag `UO`; Envoy sets none.
+//!
+//! # Example
+//! ```
+//! use http::{Request, Response};
+//! use http_body_util::Empty;
+//! use tower::{Layer, ServiceExt};
+//! use tower_mesh::concurrency::{ConcurrencyLimit, ConcurrencyLimitLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limits = ConcurrencyLimitLayer::new(&ConcurrencyLimit::fixed(1));
+//! let app = limits.layer(tower::service_fn(|_: Request<()>| async {
+//!     Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
+//! }));
+//! let first = app.clone().oneshot(Request::new(())).await?;
+//! assert_eq!(app.clone().oneshot(Request::new(())).await?.status(), 503);
+//! drop(first);
+//! assert_eq!(app.oneshot(Request::new(())).await?.status(), 200);
+//! assert_eq!(limits.stats().refused(), 1);
+//! # Ok(()) }
+//! ```
+
+mod gradient;
+mod held;
+mod latencies;
+mod layer;
+mod limiter;
+mod options;
+mod refusal;
+mod stats;
+
+pub use layer::{ConcurrencyLimitLayer, ConcurrencyLimited, ResponseBody, ResponseFuture};
+pub use options::{Adaptive, ConcurrencyLimit};
+pub use stats::ConcurrencyStats;
+
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use held::Held;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use limiter::Limiter;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use refusal::overflow;

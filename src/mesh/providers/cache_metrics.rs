@@ -1,0 +1,85 @@
+//! The metrics of decision caches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use crate::external::{CacheCounters, CacheCounts, Decisions};
+use crate::metrics::Registry;
+
+/// Shows the caches of one configuration after the other. Counts go on when a cache is replaced.
+#[derive(Debug)]
+pub(super) struct CacheMetrics {
+    registry: Registry,
+    shown: BTreeMap<Box<str>, Shown>,
+}
+
+/// The caches of one provider's name.
+#[derive(Debug, Default)]
+struct Shown {
+    counters: Arc<CacheCounters>,
+    current: Arc<ArcSwapOption<Decisions>>,
+}
+
+/// Each result of a look-up, and its count.
+type CountOf = fn(&CacheCounts) -> u64;
+const RESULTS: [(&str, CountOf); 4] = [
+    ("hit", |counts| counts.hits),
+    ("miss", |counts| counts.misses),
+    ("stale", |counts| counts.stale),
+    ("unkeyed", |counts| counts.unkeyed),
+];
+
+impl CacheMetrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            registry: registry.clone(),
+            shown: BTreeMap::new(),
+        }
+    }
+
+    /// The counters of a provider. A name that is new gets its metrics.
+    pub(super) fn counters(&mut self, name: &str) -> Arc<CacheCounters> {
+        if let Some(shown) = self.shown.get(name) {
+            return Arc::clone(&shown.counters);
+        }
+        let shown = Shown::default();
+        for (result, count) in RESULTS {
+            let counters = Arc::clone(&shown.counters);
+            self.registry.counter_of(
+                "mesh_decision_cache_total",
+                "Requests that a cache of a provider's decisions was asked about, by result: hit \
+                 (answered without the provider), miss (the provider was asked), stale (an older \
+                 decision, because the provider could not be asked), unkeyed (not cached).",
+                &[("provider", name), ("result", result)],
+                move || Some(count(&counters.read(0, 0))).filter(|count| *count > 0),
+            );
+        }
+        let current = Arc::clone(&shown.current);
+        self.registry.gauge_of(
+            "mesh_decision_cache_entries",
+            "Decisions that the cache of a provider keeps.",
+            &[("provider", name)],
+            move || Some(current.load().as_ref()?.counts().entries as f64),
+        );
+        let current = Arc::clone(&shown.current);
+        self.registry.gauge_of(
+            "mesh_decision_cache_bytes",
+            "Bytes that the decisions in the cache of a provider take.",
+            &[("provider", name)],
+            move || Some(current.load().as_ref()?.counts().bytes as f64),
+        );
+        let counters = Arc::clone(&shown.counters);
+        self.shown.insert(name.into(), shown);
+        counters
+    }
+
+    /// Shows these caches, by provider, and no others.
+    pub(super) fn show<'a>(&self, caches: impl Iterator<Item = (&'a str, Arc<Decisions>)>) {
+        let mut caches: BTreeMap<&str, Arc<Decisions>> = caches.collect();
+        for (name, shown) in &self.shown {
+            shown.current.store(caches.remove(&**name));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Calls a rate limit service.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Uri;
+use http::uri::PathAndQuery;
+use http_body::Body;
+use tonic::Request;
+use tonic::client::{Grpc, GrpcService};
+use tonic_prost::ProstCodec;
+
+use super::messages::{RateLimitRequest, RateLimitResponse};
+use crate::error_chain::ErrorChain;
+use crate::peer_text::PeerText;
+
+/// A rate limit service, or all that a transport can reach.
+pub(crate) trait CountingService: fmt::Debug + Send + Sync {
+    /// Calls `ShouldRateLimit` at this origin. `timeout` is what the service is told; the caller
+    /// bounds the wait.
+    fn ask(&self, origin: &Uri, message: RateLimitRequest, timeout: Option<Duration>) -> Asking;
+}
+
+/// A call that is under way. Dropping it cancels the call.
+pub(crate) type Asking =
+    Pin<Box<dyn Future<Output = Result<RateLimitResponse, Unanswered>> + Send>>;
+
+/// Why there is no answer; for the log.
+#[derive(Debug)]
+pub(crate) struct Unanswered(String);
+
+impl Unanswered {
+    pub(crate) fn new(why: impl fmt::Display) -> Self {
+        Self(why.to_string())
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Asks over gRPC, by any client that tonic can use.
+pub(crate) struct OverGrpc<T>(T);
+
+impl<T> OverGrpc<T> {
+    pub(crate) fn new(transport: T) -> Self {
+        Self(transport)
+    }
+}
+
+impl<T> CountingService for OverGrpc<T>
+where
+    T: GrpcService<tonic::body::Body> + Clone + Send + Sync + 'static,
+    T::Future: Send,
+    T::Error: Send,
+    T::ResponseBody: Body<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as Body>::Error: Into<Box<dyn Error + Send + Sync>> + Send,
+{
+    fn ask(&self, origin: &Uri, message: RateLimitRequest, timeout: Option<Duration>) -> Asking {
+        let mut grpc = Grpc::with_origin(self.0.clone(), origin.clone())
+            .max_decoding_message_size(LARGEST_ANSWER);
+        let mut call = Request::new(message);
+        if let Some(timeout) = timeout {
+            call.set_timeout(timeout);
+        }
+        Box::pin(async move {
+            if let Err(error) = grpc.ready().await {
+                return Err(Unanswered::new(ErrorChain(&*error.into())));
+            }
+            let codec = ProstCodec::<RateLimitRequest, RateLimitResponse>::default();
+            let path = PathAndQuery::from_static(SHOULD_RATE_LIMIT);
+            let answer = grpc.unary(call, path, codec).await;
+            answer.map(tonic::Response::into_inner).map_err(|status| {
+                // Only what went wrong on our side has a source.
+                if let Some(error) = status.source() {
+                    return Unanswered::new(ErrorChain(error));
+                }
+                let (code, message) = (status.code(), PeerText(status.message()));
+                Unanswered(format!(
+                    "it answered with the gRPC status {code:?}: {message}"
+                ))
+            })
+        })
+    }
+}
+
+impl<T> fmt::Debug for OverGrpc<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OverGrpc").finish_non_exhaustive()
+    }
+}
+
+const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+
+/// The most bytes of an answer.
+const LARGEST_ANSWER: usize = 64 * 1024;

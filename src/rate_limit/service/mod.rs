@@ -1,0 +1,25 @@
+//! Limits that a rate limit service counts: `envoy.service.ratelimit.v3`.
+//!
+//! ```text
+//! messages     the messages of the protocol
+//! request      the descriptors of a request, as a message
+//! client       sends it, over any client that tonic can use
+//! breaker      leaves a service alone that does not answer
+//! counter      one limit of a service: asks, and says what becomes of the request
+//! answer       what an answer changes about request and response
+//! windows      x-ratelimit-*
+//! asked        the question of all limits of a stage
+//! ```
+
+mod answer;
+mod asked;
+mod breaker;
+mod client;
+mod counter;
+mod messages;
+mod request;
+mod windows;
+
+pub(super) use asked::question;
+pub(crate) use client::{CountingService, OverGrpc};
+pub(super) use counter::ServiceCounter;

@@ -1,0 +1,122 @@
+//! The descriptors of a request, as a message. Its size is bounded, whatever a request says.
+
+use super::messages::{Entry, RateLimitDescriptor, RateLimitRequest};
+use crate::rate_limit::actions::{Actions, LimitRequest, Made, Sink};
+
+/// The message about a request: all descriptors that the actions make of it. `None` if they make
+/// none; then the service is not asked.
+pub(super) fn message(
+    domain: &str,
+    actions: &[Actions],
+    request: LimitRequest<'_>,
+) -> Option<RateLimitRequest> {
+    let mut bytes = 0;
+    let descriptors = actions.iter().filter_map(|actions| {
+        let mut writer = Writer {
+            entries: Vec::new(),
+            bytes: &mut bytes,
+        };
+        match actions.write(request, &mut writer) {
+            Made::Entries => Some(RateLimitDescriptor {
+                entries: writer.entries,
+            }),
+            Made::Dropped => None,
+        }
+    });
+    let descriptors: Vec<_> = descriptors.collect();
+    (!descriptors.is_empty()).then(|| RateLimitRequest {
+        domain: domain.to_owned(),
+        descriptors,
+        hits_addend: 0,
+    })
+}
+
+struct Writer<'b> {
+    entries: Vec<Entry>,
+    /// The bytes of all values so far.
+    bytes: &'b mut usize,
+}
+
+impl Sink for Writer<'_> {
+    /// Keeps the beginning of a long value: values that begin alike are counted together. What is
+    /// not UTF-8 is replaced, because the message holds text.
+    fn entry(&mut self, key: &str, value: &[u8]) {
+        let most = match *self.bytes < MOST_BYTES {
+            true => MOST_OF_VALUE,
+            false => LEAST_OF_VALUE,
+        };
+        let value = value.get(..most).unwrap_or(value);
+        *self.bytes += value.len();
+        self.entries.push(Entry {
+            key: key.to_owned(),
+            value: String::from_utf8_lossy(value).into_owned(),
+        });
+    }
+}
+
+/// How much of a value is sent.
+const MOST_OF_VALUE: usize = 1024;
+/// How much of a value is sent in a message that is large already.
+const LEAST_OF_VALUE: usize = 64;
+/// The bytes of values that make a message large.
+const MOST_BYTES: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Workload;
+    use crate::policy::Request;
+    use crate::policy::limit::{Action, Descriptor};
+
+    fn actions(list: impl IntoIterator<Item = Action>) -> Actions {
+        let mut descriptor = Descriptor::default();
+        descriptor.actions.extend(list);
+        Actions::new(&descriptor, &Workload::new("clinic", "patients"))
+    }
+
+    #[test]
+    fn all_descriptors_that_can_be_made_are_in_one_message() {
+        let all = [
+            actions([Action::Method, Action::generic("reads")]),
+            actions([Action::header("x-tenant", "tenant")]),
+            actions([Action::generic("all")]),
+        ];
+        let request = Request::new().get("/");
+        let message = message("clinic", &all, LimitRequest::new(&request)).unwrap();
+        assert_eq!(
+            (message.domain.as_str(), message.hits_addend),
+            ("clinic", 0)
+        );
+        let entries = message.descriptors.iter().map(|descriptor| {
+            let entries = descriptor.entries.iter();
+            let entries = entries.map(|entry| format!("{}={}", entry.key, entry.value));
+            entries.collect::<Vec<_>>().join(" ")
+        });
+        let entries: Vec<_> = entries.collect();
+        assert_eq!(entries, ["method=GET generic_key=reads", "generic_key=all"]);
+    }
+
+    #[test]
+    fn a_request_without_descriptors_asks_nothing() {
+        let all = [actions([Action::header("x-tenant", "tenant")])];
+        let request = Request::new().get("/");
+        assert_eq!(message("clinic", &all, LimitRequest::new(&request)), None);
+    }
+
+    /// A caller chooses the values of headers.
+    #[test]
+    fn hostile_values_make_no_large_message() {
+        let header = || Action::header("x-tenant", "tenant");
+        let descriptor = || actions((0..16).map(|_| header()));
+        let all: Vec<_> = (0..32).map(|_| descriptor()).collect();
+        let mut value = vec![b'a'; 100_000];
+        value.push(0xff);
+        let request = Request::new().get("/").header("x-tenant", value);
+        let message = message("clinic", &all, LimitRequest::new(&request)).unwrap();
+        let size = prost::Message::encoded_len(&message);
+        assert!(size < 96 * 1024, "{size}");
+        let request = Request::new().get("/").header("x-tenant", b"a\xff");
+        let message = super::message("clinic", &all, LimitRequest::new(&request)).unwrap();
+        assert_eq!(message.descriptors[0].entries[0].value, "a\u{fffd}");
+    }
+}

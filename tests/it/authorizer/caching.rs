@@ -1,0 +1,244 @@
+//! Decisions that count for more than one request.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http_body_util::Full;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use tokio::time::advance;
+use tower_mesh::external::{
+    Authorization, AuthorizerOptions, BodyBound, CacheKey, Changes, DecisionCache, Denial, Stage,
+};
+use tower_mesh::source::{Fixed, channel};
+
+use super::{ALLOWED, REFUSED, Says, Stub, asks, build, builder, get, request, send, status};
+use crate::support::mesh::{lines, proven};
+
+fn by_caller() -> DecisionCache {
+    DecisionCache::keyed_by([CacheKey::Principal, CacheKey::Path]).ttl(Duration::from_secs(10))
+}
+
+/// The count of a result in the metrics.
+fn counted(mesh: &tower_mesh::Mesh, result: &str) -> u64 {
+    let label = format!("result=\"{result}\"");
+    let lines = lines(
+        mesh,
+        "mesh_decision_cache_total",
+        &["provider=\"own\"", &label],
+    );
+    let number = lines.first().and_then(|line| line.rsplit(' ').next());
+    number.map_or(0, |number| number.parse().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_counts_until_its_time_is_over() {
+    let stub = Stub::allowing();
+    let mesh = builder(asks("own")).authorizer("own", stub.clone());
+    let mesh = build(mesh.decision_cache("own", by_caller())).await;
+    for (caller, seconds, asked) in [
+        ("desk", 0, 1),
+        ("desk", 9, 1),
+        ("web", 0, 2),
+        ("desk", 1, 3),
+        ("web", 0, 3),
+    ] {
+        advance(Duration::from_secs(seconds)).await;
+        assert_eq!(status(&mesh, "/own", caller).await, ALLOWED);
+        assert_eq!(stub.count(), asked, "{caller} {seconds}");
+    }
+    assert_eq!((counted(&mesh, "hit"), counted(&mesh, "miss")), (2, 3));
+    let entries = lines(&mesh, "mesh_decision_cache_entries", &["provider=\"own\""]);
+    assert!(entries[0].ends_with(" 2"), "{entries:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_decided_is_the_same_from_the_cache() {
+    let name = HeaderName::from_static("x-ward");
+    let value = HeaderValue::from_static("7");
+    let told = HeaderName::from_static("x-told");
+    let changes = Changes::new()
+        .set_header(name, value.clone())
+        .add_response_header(told, value);
+    let denial = Denial::new(http::StatusCode::UNAUTHORIZED).body("who are you?");
+    for decision in [Authorization::from(changes), Authorization::from(denial)] {
+        let stub = Stub::new(Says::This(decision));
+        let mesh = builder(asks("own")).authorizer("own", stub.clone());
+        let mesh = build(mesh.decision_cache("own", by_caller())).await;
+        let mut got = Vec::new();
+        for _ in 0..3 {
+            let got_now = get(&mesh, "/own", "desk").await;
+            let told = got_now.headers.get("x-told").cloned();
+            got.push((got_now.status, got_now.body, told));
+        }
+        assert_eq!(stub.count(), 1);
+        assert!(got.iter().all(|one| *one == got[0]), "{got:?}");
+    }
+}
+
+/// The authorizer dies while many ask. Callers with a decision notice nothing, for as long as it
+/// counts; the others are refused.
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_bridged_for_callers_with_a_decision() {
+    let stub = Stub::allowing();
+    let cache = by_caller().stale_if_error(Duration::from_secs(600));
+    let mesh = builder(asks("own")).authorizer("own", stub.clone());
+    let mesh = build(mesh.decision_cache("own", cache)).await;
+    assert_eq!(status(&mesh, "/own", "desk").await, ALLOWED);
+    stub.say(Says::This(Authorization::deny()));
+    assert_eq!(status(&mesh, "/own", "banned").await, REFUSED);
+    for says in [Says::Error, Says::Panics, Says::Nothing] {
+        stub.say(says);
+        advance(Duration::from_secs(60)).await;
+        for _ in 0..5 {
+            assert_eq!(status(&mesh, "/own", "desk").await, ALLOWED);
+            assert_eq!(status(&mesh, "/own", "banned").await, REFUSED);
+            assert_eq!(status(&mesh, "/own", "stranger").await, REFUSED);
+        }
+    }
+    assert_eq!(counted(&mesh, "stale"), 30);
+    advance(Duration::from_secs(601)).await;
+    assert_eq!(status(&mesh, "/own", "desk").await, REFUSED);
+    // It is back.
+    stub.say(Says::This(Authorization::allow()));
+    assert_eq!(status(&mesh, "/own", "desk").await, ALLOWED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_authorizer_that_is_killed_under_load_fails_no_cached_request() {
+    const CALLERS: usize = 8;
+    const EACH: usize = 200;
+    let stub = Stub::allowing();
+    let cache = by_caller().ttl(Duration::from_secs(3_600));
+    let mesh = builder(asks("own")).authorizer("own", stub.clone());
+    let mesh = build(mesh.decision_cache("own", cache)).await;
+    for caller in 0..CALLERS {
+        assert_eq!(status(&mesh, "/own", &format!("c{caller}")).await, ALLOWED);
+    }
+    let is_down = std::sync::Arc::new(AtomicBool::new(false));
+    let begin = std::sync::Arc::new(Barrier::new(CALLERS + 1));
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let (mesh, stub) = (mesh.clone(), stub.clone());
+        let (is_down, begin) = (is_down.clone(), begin.clone());
+        callers.spawn(async move {
+            begin.wait().await;
+            let name = format!("c{caller}");
+            for number in 0..EACH {
+                if caller == 0 && number == EACH / 2 {
+                    stub.say(Says::Error);
+                    is_down.store(true, Ordering::SeqCst);
+                }
+                assert_eq!(
+                    status(&mesh, "/own", &name).await,
+                    ALLOWED,
+                    "{name} {number}"
+                );
+            }
+        });
+    }
+    let strangers = {
+        let mesh = mesh.clone();
+        tokio::spawn(async move {
+            begin.wait().await;
+            let mut refused = 0;
+            for number in 0..EACH {
+                let was_down = is_down.load(Ordering::SeqCst);
+                let got = status(&mesh, "/own", &format!("s{number}")).await;
+                assert!(
+                    got == REFUSED || (got == ALLOWED && !was_down),
+                    "{number}: {got}"
+                );
+                refused += usize::from(got == REFUSED);
+            }
+            refused
+        })
+    };
+    while let Some(ended) = callers.join_next().await {
+        ended.unwrap();
+    }
+    strangers.await.unwrap();
+    assert_eq!(status(&mesh, "/own", "late").await, REFUSED);
+    assert!(counted(&mesh, "hit") >= u64::try_from(CALLERS * EACH).unwrap());
+}
+
+/// A decision of earlier is better than failing open, and no decision is not.
+#[tokio::test(start_paused = true)]
+async fn failing_open_is_for_callers_without_a_decision() {
+    let open = AuthorizerOptions::new().danger().fail_open();
+    let stub = Stub::new(Says::This(Authorization::deny()));
+    let cache = by_caller().stale_if_error(Duration::from_secs(600));
+    let mesh = builder(asks("own")).authorizer_with("own", open, stub.clone());
+    let mesh = build(mesh.decision_cache("own", cache)).await;
+    assert_eq!(status(&mesh, "/own", "banned").await, REFUSED);
+    stub.say(Says::Error);
+    advance(Duration::from_secs(11)).await;
+    assert_eq!(status(&mesh, "/own", "banned").await, REFUSED);
+    assert_eq!(status(&mesh, "/own", "stranger").await, ALLOWED);
+}
+
+/// What cannot be part of the key is not shared.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_cached_where_the_key_would_lack_what_decides() {
+    let by_claim = DecisionCache::keyed_by([CacheKey::claim("role")]);
+    let early = Stub {
+        stage: Stage::BeforeTokens,
+        ..Stub::allowing()
+    };
+    let reading = Stub {
+        body: Some(BodyBound::beginning(10)),
+        ..Stub::allowing()
+    };
+    for (stub, cache) in [(early, by_claim), (reading, by_caller())] {
+        let mesh = builder(asks("own")).authorizer("own", stub.clone());
+        let mesh = build(mesh.decision_cache("own", cache)).await;
+        for asked in 1..=3 {
+            assert_eq!(status(&mesh, "/own", "desk").await, ALLOWED);
+            assert_eq!(stub.count(), asked);
+        }
+    }
+}
+
+/// A resource gives a provider of the application a cache.
+#[tokio::test(start_paused = true)]
+async fn a_resource_can_add_a_cache_to_a_provider() {
+    let cache = "apiVersion: mesh.tower/v1\nkind: Authorizer\nmetadata: {name: own}\nspec: {cache: {keys: ['request.headers[x-tenant]'], ttl: 10s}}\n---\n";
+    let stub = Stub::allowing();
+    let mesh = build(builder(asks("own") + cache).authorizer("own", stub.clone())).await;
+    for (tenant, asked) in [("a", 1), ("a", 1), ("b", 2), ("a", 2)] {
+        let request = request("/own", proven("desk")).header("x-tenant", tenant);
+        let request = request.body(Full::<Bytes>::default());
+        assert_eq!(send(&mesh, request.unwrap()).await.status, ALLOWED);
+        assert_eq!(stub.count(), asked, "{tenant}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_outlives_a_reload_that_does_not_change_it() {
+    let cache = |ttl: &str| {
+        format!(
+            "apiVersion: mesh.tower/v1\nkind: Authorizer\nmetadata: {{name: own}}\nspec: {{cache: {{keys: [source.principal], ttl: {ttl}}}}}\n---\n"
+        )
+    };
+    let configuration = |more: &str, ttl: &str| {
+        let yaml = format!("{more}{}{}", asks("own"), cache(ttl));
+        Fixed::yaml("p.yaml", yaml).load("default").unwrap()
+    };
+    let (sender, channel) = channel(configuration("", "10m"));
+    let stub = Stub::allowing();
+    let mesh = builder("").config(channel).authorizer("own", stub.clone());
+    let mesh = build(mesh).await;
+    assert_eq!(status(&mesh, "/own", "desk").await, ALLOWED);
+    for (more, ttl, asked) in [
+        ("# the lines move\n", "10m", 1),
+        ("", "11m", 2),
+        ("", "11m", 2),
+    ] {
+        sender.send(configuration(more, ttl)).await.unwrap();
+        assert_eq!(status(&mesh, "/own", "desk").await, ALLOWED);
+        assert_eq!(stub.count(), asked, "{ttl}");
+    }
+    assert_eq!(counted(&mesh, "hit"), 2, "counts go on");
+}

@@ -1,0 +1,115 @@
+//! How much of a request's body a provider sees, and what becomes of longer ones.
+
+use super::support::{Kind, Stub, Ward, answered};
+use crate::support::mesh::get2;
+
+/// The body that a provider has seen, and what it was told of it.
+#[derive(Debug, PartialEq)]
+struct Shown {
+    body: String,
+    is_partial: Option<String>,
+}
+
+#[tokio::test]
+async fn a_provider_sees_as_much_as_its_bound_allows() {
+    let whole = ", timeout: 5s, includeRequestBodyInCheck: {maxRequestBytes: 5}";
+    let partial =
+        ", timeout: 5s, includeRequestBodyInCheck: {maxRequestBytes: 5, allowPartialMessage: true}";
+    for kind in Kind::BOTH {
+        for (more, sent, expected) in [
+            (whole, "", Some(("", None))),
+            (whole, "123", Some(("123", Some("false")))),
+            (whole, "12345", Some(("12345", Some("false")))),
+            (whole, "123456", None),
+            (partial, "12345", Some(("12345", Some("false")))),
+            (partial, "123456", Some(("12345", Some("true")))),
+        ] {
+            for has_length in [true, false] {
+                let mut stub = Stub::new().await;
+                let ward = Ward::asking(&stub, kind, more).await;
+                let mut caller = ward.caller().await;
+                let mut request = get2("/a").method("POST");
+                if has_length {
+                    request = request.header("content-length", sent.len());
+                }
+                let waiting = caller.send(request, sent);
+                let Some((body, is_partial)) = expected else {
+                    let (status, _, text) = answered(waiting).await;
+                    assert_eq!((status, &*text), (413, "Payload Too Large"));
+                    assert!(stub.is_idle() && ward.is_uncalled());
+                    let seen = ward.seen(0).await;
+                    assert_eq!(seen.details.as_deref(), Some("request_payload_too_large"));
+                    assert_eq!(seen.flags, tower_mesh::message::ResponseFlags::none());
+                    continue;
+                };
+                let asked = stub.next().await;
+                let shown = match kind {
+                    Kind::Grpc => {
+                        let http = asked.http();
+                        let size = match (has_length, is_partial) {
+                            (true, Some("true")) => sent.len(),
+                            _ => body.len(),
+                        };
+                        assert_eq!(usize::try_from(http.size), Ok(size), "{sent}");
+                        Shown {
+                            is_partial: http.headers.get("x-envoy-auth-partial-body").cloned(),
+                            body: http.body,
+                        }
+                    }
+                    Kind::Http => {
+                        let headers = &asked.head.headers;
+                        let partial = headers.get("x-envoy-auth-partial-body");
+                        Shown {
+                            body: String::from_utf8(asked.body.to_vec()).unwrap(),
+                            is_partial: partial.map(|is| is.to_str().unwrap().to_owned()),
+                        }
+                    }
+                };
+                let expected = Shown {
+                    body: body.to_owned(),
+                    is_partial: is_partial.map(str::to_owned),
+                };
+                assert_eq!(shown, expected, "{sent}");
+                asked.answer(kind.yes());
+                assert_eq!(answered(waiting).await.0, 200);
+                // The application gets the whole body.
+                assert_eq!(ward.called().body, sent);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_longer_body_is_refused_also_where_the_provider_fails_open() {
+    let more = ", timeout: 5s, failOpen: true, includeRequestBodyInCheck: {maxRequestBytes: 5}";
+    for kind in Kind::BOTH {
+        let mut stub = Stub::new().await;
+        let ward = Ward::asking(&stub, kind, more).await;
+        let mut caller = ward.caller().await;
+        let waiting = caller.send(get2("/a").method("POST"), "123456");
+        assert_eq!(answered(waiting).await.0, 413);
+        assert!(stub.is_idle() && ward.is_uncalled());
+        // One without a body is asked about.
+        let waiting = caller.get("/a");
+        stub.next().await.answer(kind.yes());
+        assert_eq!(answered(waiting).await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_packed_as_text_or_as_bytes() {
+    let sent = "caf\u{e9}";
+    for (packs, body, raw) in [("false", sent, ""), ("true", "", sent)] {
+        let bound = format!("{{maxRequestBytes: 9, packAsBytes: {packs}}}");
+        let more = format!(", timeout: 5s, includeRequestBodyInCheck: {bound}");
+        let mut stub = Stub::new().await;
+        let ward = Ward::asking(&stub, Kind::Grpc, &more).await;
+        let mut caller = ward.caller().await;
+        let waiting = caller.send(get2("/a").method("POST"), sent);
+        let asked = stub.next().await;
+        let http = asked.http();
+        assert_eq!((&*http.body, &*http.raw_body), (body, raw.as_bytes()));
+        asked.answer(Kind::Grpc.yes());
+        assert_eq!(answered(waiting).await.0, 200);
+    }
+}
