@@ -34,10 +34,7 @@ use fixture::{Fixture, router, send};
 struct Counting(Arc<AtomicUsize>, Authorization);
 
 impl Authorizer for Counting {
-    async fn authorize(
-        &self,
-        _: AuthorizationRequest,
-    ) -> Result<Authorization, AuthorizerError> {
+    async fn authorize(&self, _: AuthorizationRequest) -> Result<Authorization, AuthorizerError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(self.1.clone())
     }
@@ -56,7 +53,10 @@ fn mesh(asks: bool, change: impl FnOnce(MeshBuilder) -> MeshBuilder) -> (Fixture
 }
 
 /// Sends so many requests of the fixture's caller, and says how long that took.
-fn requests(asks: bool, change: impl FnOnce(MeshBuilder) -> MeshBuilder) -> impl FnMut(usize) -> Duration {
+fn requests(
+    asks: bool,
+    change: impl FnOnce(MeshBuilder) -> MeshBuilder,
+) -> impl FnMut(usize) -> Duration {
     let (fixture, mesh) = mesh(asks, change);
     let mut service = mesh.protect(router()).of(fixture.peer.clone());
     move |count| {
@@ -102,7 +102,10 @@ fn main() {
     table.row(
         "asked",
         Target::None,
-        side("the request without the policy", requests(false, |builder| builder)),
+        side(
+            "the request without the policy",
+            requests(false, |builder| builder),
+        ),
         side("no cache: an authorizer that answers at once", uncached),
     );
 }

@@ -36,7 +36,7 @@ mod macros;
 mod bounded_cache;
 #[cfg(feature = "cel")]
 pub mod cel;
-#[cfg(feature = "rate-limit")]
+#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
 pub mod concurrency;
 pub mod context;
 #[cfg(feature = "convert")]

@@ -85,9 +85,11 @@ mod evaluate;
 mod expression;
 mod lower;
 mod pattern;
+mod provider_rules;
 mod syntax;
 #[cfg(test)]
 mod tests;
 
 pub use error::{CelError, EvaluationError};
 pub use expression::Expression;
+pub use provider_rules::ProviderRules;

@@ -8,14 +8,14 @@ use crate::context::Peer;
 /// The permit of a request, and the connection that keeps it after an upgrade. Empty for a request
 /// that is not counted.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(super) struct Held {
     permit: Option<Permit>,
     peer: Option<Peer>,
 }
 
 impl Held {
-    /// `peer` is the one of the request's connection.
-    pub(crate) fn new(permit: Option<Permit>, peer: Option<&Peer>) -> Self {
+    /// `peer` is the one of the request's connection, if the request may upgrade it.
+    pub(super) fn new(permit: Option<Permit>, peer: Option<&Peer>) -> Self {
         Self {
             peer: peer.filter(|_| permit.is_some()).cloned(),
             permit,
@@ -24,7 +24,7 @@ impl Held {
 
     /// The head of the response is there. After an upgrade the connection keeps the permit, so that
     /// the request is under way as long as the connection is open.
-    pub(crate) fn answered(&mut self, status: StatusCode) {
+    pub(super) fn answered(&mut self, status: StatusCode) {
         if let Some(permit) = &mut self.permit {
             permit.answered(status.is_server_error());
         }
@@ -36,7 +36,7 @@ impl Held {
     }
 
     /// The request has ended.
-    pub(crate) fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.permit = None;
     }
 }

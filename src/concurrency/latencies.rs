@@ -56,15 +56,10 @@ impl Snapshot {
 
 /// The bucket of a latency: its octave, and which eighth of it.
 fn bucket(nanos: u64) -> usize {
-    let units = nanos / UNIT;
-    let Some(octave) = units.checked_ilog2() else {
-        return 0;
-    };
-    let eighth = match octave.checked_sub(STEPS.ilog2()) {
-        Some(shift) => units >> shift,
-        None => units << (STEPS.ilog2() - octave),
-    };
-    let index = u64::from(octave) * STEPS + (eighth - STEPS);
+    let nanos = nanos.max(UNIT);
+    let octave = nanos.ilog2();
+    let eighth = nanos >> (octave - STEPS.ilog2());
+    let index = u64::from(octave - UNIT.ilog2()) * STEPS + (eighth - STEPS);
     usize::try_from(index).map_or(BUCKETS - 1, |index| index.min(BUCKETS - 1))
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tower_layer::Layer;
@@ -103,7 +103,9 @@ where
                 None => return ResponseFuture(State::Refused(refuse(&head, &exchange))),
             },
         };
-        let held = Held::new(permit, exchange.peer());
+        // Nothing else is an upgrade (RFC 9113 §8.6), whatever status an application answers with.
+        let peer = exchange.peer().filter(|_| head.version < Version::HTTP_2);
+        let held = Held::new(permit, peer);
         let future = self.inner.call(Request::from_parts(head, body));
         ResponseFuture(State::Inner { future, held })
     }

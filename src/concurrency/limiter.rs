@@ -89,8 +89,7 @@ impl Limiter {
         }
         Some(Permit {
             limiter: Arc::clone(self),
-            begun: now,
-            is_sampled: false,
+            begun: self.adaptive.is_some().then_some(now),
         })
     }
 
@@ -137,28 +136,26 @@ impl Limiter {
 #[must_use = "the request ends when this is dropped"]
 pub(crate) struct Permit {
     limiter: Arc<Limiter>,
-    /// When the request began; zero unless the limit is adaptive.
-    begun: u64,
-    is_sampled: bool,
+    /// When the request began; `None` if the limit is fixed or has the latency already.
+    begun: Option<u64>,
 }
 
 impl Permit {
     /// The head of the response is there. An error of the server says nothing about its latency.
     pub(crate) fn answered(&mut self, is_error: bool) {
-        if self.limiter.adaptive.is_some() {
+        if self.begun.is_some() {
             self.answered_at(is_error, self.limiter.now());
         }
     }
 
     fn answered_at(&mut self, is_error: bool, now: u64) {
-        if let Some(adapting) = &self.limiter.adaptive
-            && !self.is_sampled
-            && !is_error
-        {
+        let Some(begun) = self.begun.take() else {
+            return;
+        };
+        if let Some(adapting) = self.limiter.adaptive.as_ref().filter(|_| !is_error) {
             let limiter = &self.limiter;
-            limiter.sample(adapting, now.saturating_sub(self.begun), now);
+            limiter.sample(adapting, now.saturating_sub(begun), now);
         }
-        self.is_sampled = true;
     }
 }
 

@@ -58,8 +58,6 @@ pub use options::{Adaptive, ConcurrencyLimit};
 pub use stats::ConcurrencyStats;
 
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use held::Held;
-#[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use limiter::Limiter;
+pub(crate) use limiter::{Limiter, Permit};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use refusal::overflow;

@@ -207,7 +207,7 @@ impl Peer {
     /// Keeps a value until the last handle of this peer is dropped, which is when its connection is
     /// closed. Without a place for it the value is dropped now.
     #[cfg_attr(
-        not(feature = "rate-limit"),
+        not(any(feature = "rate-limit", feature = "server")),
         allow(dead_code, reason = "for requests that became tunnels")
     )]
     pub(crate) fn keep(&self, value: impl Any + Send + Sync) {

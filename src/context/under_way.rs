@@ -41,6 +41,15 @@ impl UnderWay {
     pub fn upgraded(&mut self) {
         self.ends = false;
     }
+
+    /// The peer of the request.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for requests that became tunnels")
+    )]
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
 }
 
 impl Drop for UnderWay {

@@ -36,7 +36,7 @@ fn asked(engine: &Engine) -> BTreeMap<&str, &ExtensionProvider> {
 
 fn changes(old: &ExtensionProvider, new: &ExtensionProvider) -> Vec<String> {
     let (Some(before), Some(after)) = (Settings::of(old), Settings::of(new)) else {
-        return Vec::new();
+        return kind_changes(&old.kind, &new.kind);
     };
     let mut changes = Vec::new();
     match (ProviderAnswer::Error.refusal(old), ProviderAnswer::Error.refusal(new)) {
@@ -90,6 +90,40 @@ fn changes(old: &ExtensionProvider, new: &ExtensionProvider) -> Vec<String> {
         changes.extend(http_changes(&old.kind, &new.kind));
     }
     changes
+}
+
+/// What differs where one of the two is in the process.
+fn kind_changes(old: &ProviderKind, new: &ProviderKind) -> Vec<String> {
+    let change = match (old, new) {
+        (ProviderKind::Expression(before), ProviderKind::Expression(after)) => {
+            if before.as_str() == after.as_str() {
+                return Vec::new();
+            }
+            otherwise(
+                "its expression is another one",
+                quoted(before),
+                quoted(after),
+            )
+        }
+        _ if kind(old) == kind(new) => return Vec::new(),
+        _ => otherwise("another thing answers", kind(old), kind(new)),
+    };
+    vec![change]
+}
+
+/// On one line, whatever it holds.
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+fn kind(kind: &ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::ExtAuthzGrpc { .. } => "a gRPC service",
+        ProviderKind::ExtAuthzHttp { .. } => "an HTTP service",
+        ProviderKind::Expression(_) => "an expression",
+        ProviderKind::Application => "the application",
+        ProviderKind::Other => "nothing that can authorize",
+    }
 }
 
 /// What differs in the fields that only an HTTP provider has. Values of headers may be secrets, so

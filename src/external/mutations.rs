@@ -7,6 +7,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::{AuthorizerError, Changes, HeaderChange, QueryChange};
+pub(super) use crate::matcher::mutation::{is_forbidden, is_framing};
 use crate::matcher::{header, query};
 
 /// Checks that a provider changes only what it may.
@@ -79,27 +80,6 @@ impl Size {
         }
         Ok(())
     }
-}
-
-/// Whether a provider may not change a header of this name (in lower case), in any spelling:
-/// many programs take `_` for `-`.
-pub(super) fn is_forbidden(name: &str) -> bool {
-    const ENVOY: &str = "x-envoy-";
-    let is_envoys = name
-        .get(..ENVOY.len())
-        .is_some_and(|start| header::is_same_name(start, ENVOY));
-    is_envoys
-        || is_framing(name)
-        || FORBIDDEN
-            .iter()
-            .any(|known| header::is_same_name(name, known))
-}
-
-/// Whether a header (in lower case) belongs to one message or one connection.
-pub(super) fn is_framing(name: &str) -> bool {
-    FRAMING
-        .iter()
-        .any(|known| header::is_same_name(name, known))
 }
 
 /// Applies changes that were [checked](check) to a request. The caller keeps the response headers
@@ -207,33 +187,6 @@ fn escaped(text: &str, is_key: bool) -> String {
 
 const MOST_CHANGES: usize = 128;
 const MOST_BYTES: usize = 64 * 1024;
-
-/// Who asks, and by which method or for which path.
-const FORBIDDEN: [&str; 8] = [
-    "host",
-    "x-forwarded-client-cert",
-    "x-forwarded-for",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-rewrite-url",
-];
-
-const FRAMING: [&str; 12] = [
-    "connection",
-    "content-length",
-    "expect",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 #[cfg(test)]
 mod tests {

@@ -74,8 +74,6 @@
 //! ```
 
 mod answer;
-#[cfg(feature = "rate-limit-service")]
-mod forbidden;
 mod layer;
 mod question;
 mod request;
@@ -89,8 +87,6 @@ pub use verdict::{Guard, Verdict};
 
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use answer::panicked;
-#[cfg(feature = "rate-limit-service")]
-pub(crate) use forbidden::is_forbidden;
 #[cfg(any(feature = "rate-limit", feature = "rbac"))]
 pub(crate) use request::judged_target;
 #[cfg(all(feature = "server", feature = "client"))]

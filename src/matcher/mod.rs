@@ -19,6 +19,8 @@ pub mod authority;
 mod cidr;
 pub mod forwarded;
 pub mod header;
+#[cfg(any(feature = "external", feature = "rate-limit-service"))]
+pub(crate) mod mutation;
 pub mod path;
 pub mod query;
 mod referer;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{StatusCode, Version, request, response};
 
+use crate::concurrency::Permit;
 use crate::context::{Peer, UnderWay};
 use crate::message::{Report, Watch, contained};
 
@@ -19,6 +20,8 @@ pub(in crate::mesh) struct Watches<S, M> {
     pub(in crate::mesh) observers: Observers,
     /// Set for inbound requests, which are under way on their connection.
     pub(in crate::mesh) under_way: Option<OnConnection>,
+    /// The place of an inbound request within the concurrency limit.
+    pub(in crate::mesh) permit: Option<Permit>,
 }
 
 impl<S: Watch, M: Watch> Watch for Watches<S, M> {
@@ -31,8 +34,11 @@ impl<S: Watch, M: Watch> Watch for Watches<S, M> {
     }
 
     fn answered(&mut self, head: &mut response::Parts) {
+        if let Some(permit) = &mut self.permit {
+            permit.answered(head.status.is_server_error());
+        }
         if let Some(under_way) = &mut self.under_way {
-            under_way.answered(head.status);
+            under_way.answered(head.status, &mut self.permit);
         }
         self.metrics.answered(head);
         self.span.answered(head);
@@ -47,6 +53,7 @@ impl<S: Watch, M: Watch> Watch for Watches<S, M> {
         contained(|| self.metrics.ended(report));
         self.observers.ended(report);
         self.under_way = None;
+        self.permit = None;
     }
 }
 
@@ -98,11 +105,14 @@ impl OnConnection {
         }
     }
 
-    fn answered(&mut self, status: StatusCode) {
+    fn answered(&mut self, status: StatusCode, permit: &mut Option<Permit>) {
         // RFC 9110 §7.8; CONNECT is refused. HTTP/2 has neither (RFC 9113 §8.6), whatever status an
         // application answers with.
         if self.may_upgrade && status == StatusCode::SWITCHING_PROTOCOLS {
             self.under_way.upgraded();
+            if let Some(permit) = permit.take() {
+                self.under_way.peer().keep(permit);
+            }
         }
     }
 }

@@ -13,13 +13,13 @@ use crate::policy::limit::{Local, LocalDescriptor, TokenBucket};
 
 /// What one limit lets through, counted in this process; Envoy's `local_ratelimit`.
 ///
-/// A request takes a token from the bucket of each of its descriptors that the limit knows, the
-/// slowest bucket first, and then from the default bucket. The first bucket without a token refuses
-/// it, and the buckets behind keep theirs.
+/// A request takes a token from the bucket of each of its descriptors that the limit knows, and then
+/// from the default bucket. Slower buckets come first, and equally fast ones in the order of the
+/// request's descriptors. The first bucket without a token refuses the request, and the buckets
+/// behind keep theirs; those before it do not get theirs back.
 #[derive(Debug)]
 pub(crate) struct LocalLimit {
     default: Option<Counted>,
-    /// The slowest first.
     descriptors: Box<[Described]>,
     always_consume_default: bool,
     per_connection: bool,
@@ -70,11 +70,9 @@ impl LocalLimit {
             }
         };
         let descriptors = spec.descriptors.iter().enumerate().map(described);
-        let mut descriptors: Box<[_]> = descriptors.collect();
-        descriptors.sort_by_key(|described| Reverse(described.counted.rate.per_token()));
         Self {
             default: spec.bucket.as_ref().map(|bucket| counted(bucket, false)),
-            descriptors,
+            descriptors: descriptors.collect(),
             always_consume_default: spec.always_consume_default,
             per_connection: spec.per_connection,
             keys: Keys::default(),
@@ -149,9 +147,13 @@ impl Matches<'_> {
 
     /// Takes the tokens. What is left is worked out only if it is wanted.
     pub(crate) fn judge(mut self, now: Tick, wants_level: bool) -> Judged {
-        // The slowest bucket first, as in Envoy.
-        self.found.sort_unstable_by_key(|(index, _)| *index);
         let limit = self.limit;
+        if self.found.len() > 1 {
+            self.found.sort_by_key(|(index, _)| {
+                let described = limit.descriptors.get(*index);
+                Reverse(described.map(|described| described.counted.rate.per_token()))
+            });
+        }
         let mut judged = Judged::default();
         let mut take = |counted: &Counted, key: &dyn Fn() -> u64| {
             let answer = counted.take(key, now);
@@ -222,8 +224,8 @@ pub(crate) struct Judged {
     pub(crate) is_refused: bool,
     /// Whether a value found no bucket of its own.
     pub(crate) is_overflow: bool,
-    /// What is left in the bucket that refuses, or else in the one with the least tokens; `None` if
-    /// no bucket was asked.
+    /// What is left in the bucket that refuses, or else in the one that was asked first, as Envoy
+    /// shows it; `None` if no bucket was asked.
     pub(crate) level: Option<Level>,
 }
 
@@ -232,9 +234,8 @@ impl Judged {
         let is_taken = answer.taken.is_taken;
         self.is_overflow |= answer.is_overflow;
         self.is_refused |= !is_taken;
-        let is_less = |level: &Level| self.level.is_none_or(|least| level.left < least.left);
-        if let Some(level) = level.filter(|level| !is_taken || is_less(level)) {
-            self.level = Some(level);
+        if !is_taken || self.level.is_none() {
+            self.level = level;
         }
     }
 }

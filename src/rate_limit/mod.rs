@@ -86,6 +86,11 @@
 mod actions;
 mod bucket;
 mod candidates;
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "only a mesh is reconfigured")
+)]
+mod changes;
 mod counts;
 mod headers;
 mod key;

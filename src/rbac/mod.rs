@@ -66,8 +66,8 @@
 //!   Envoy joins are joined. So the application sees the headers that policy saw.
 //!   `x-forwarded-client-cert` never reaches the application, but rules see what was sent. Cookies
 //!   that HTTP/2 sends in pieces become one header for both (RFC 9113 §8.2.3).
-//! - Requests that a CUSTOM policy sends to a provider are refused: external authorization is not
-//!   implemented yet.
+//! - Requests that a CUSTOM policy sends to a provider are refused, because a layer has no client
+//!   that could ask it. A [`Mesh`](crate::Mesh) asks.
 
 mod check;
 mod layer;

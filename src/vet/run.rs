@@ -1,6 +1,8 @@
 //! Runs all checks over a set of resources.
 
-use super::check::{callers, legacy, mesh, ports, redundancy, tokens, values, workloads};
+use super::check::{
+    callers, legacy, mesh, ports, providers, redundancy, tokens, values, workloads,
+};
 use super::report::notes::Notes;
 use super::report::silence::Silences;
 use super::world::known::{World, known};
@@ -121,6 +123,7 @@ impl Vet {
         callers::check(world, &mut notes);
         tokens::check(world, &mut notes);
         workloads::check(world, &mut notes);
+        providers::check(world, &mut notes);
         ports::check(world, &mut notes);
         legacy::check(world, &mut notes);
         // Last: it notes only what no other check has noted.

@@ -17,6 +17,7 @@ mod jwt;
 mod mesh;
 mod mistakes;
 mod policy;
+mod rate_limit;
 mod request;
 mod server;
 mod support;

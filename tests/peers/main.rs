@@ -18,12 +18,14 @@
 mod certificates;
 mod curl;
 mod envoy;
+mod guarded;
 mod h2spec;
 #[path = "../it/support/log.rs"]
 mod log;
 mod oidc;
 mod opa;
 mod openssl;
+mod ratelimit;
 mod site;
 #[cfg(all(unix, feature = "workload-api"))]
 mod spire;

@@ -6,21 +6,15 @@ use std::process::Stdio;
 
 use axum::Router;
 use axum::routing::any;
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::BodyExt;
+use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tower_mesh::mesh::{ClientBody, ExternalHost};
-use tower_mesh::source::Fixed;
-use tower_mesh::testing::Pki;
-use tower_mesh::{Mesh, Workload};
 
-use crate::site::{OURS, THEIRS};
+use crate::guarded::World;
+use crate::site::THEIRS;
 use crate::tool::{self, PATIENCE};
 
 const POLICY: &str = r#"
@@ -90,110 +84,40 @@ impl Opa {
     }
 }
 
-/// A mesh that asks, and a caller with an identity.
-struct World {
-    caller: Mesh,
-    running: Vec<JoinHandle<()>>,
+/// A mesh that asks about all but one path. `provider` is MeshConfig's, but for the service and the port.
+async fn asking(opa: SocketAddr, mut provider: Value) -> World {
+    let fields = provider.as_object_mut().unwrap().values_mut().next();
+    let fields = fields.unwrap();
+    fields["service"] = HOST.into();
+    fields["port"] = opa.port().into();
+    provider["name"] = "opa".into();
+    let mesh = json!({"extensionProviders": [provider]});
+    let map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": "istio-system"},
+        "data": {"mesh": mesh.to_string()},
+    });
+    let policy = json!({
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "ask", "namespace": "default"},
+        "spec": {
+            "action": "CUSTOM",
+            "provider": {"name": "opa"},
+            "rules": [{"to": [{"operation": {"notPaths": ["/unasked"]}}]}],
+        },
+    });
+    World::start(
+        &[map, policy],
+        HOST,
+        opa,
+        Router::new().fallback(any(shown)),
+    )
+    .await
 }
 
-impl World {
-    /// `provider` is MeshConfig's, but for the service and the port.
-    async fn start(opa: SocketAddr, mut provider: Value) -> Self {
-        let fields = provider.as_object_mut().unwrap().values_mut().next();
-        let fields = fields.unwrap();
-        fields["service"] = "opa.example".into();
-        fields["port"] = opa.port().into();
-        provider["name"] = "opa".into();
-        let mesh = json!({"extensionProviders": [provider]});
-        let map = json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "istio", "namespace": "istio-system"},
-            "data": {"mesh": mesh.to_string()},
-        });
-        let policy = json!({
-            "apiVersion": "security.istio.io/v1",
-            "kind": "AuthorizationPolicy",
-            "metadata": {"name": "ask", "namespace": "default"},
-            "spec": {
-                "action": "CUSTOM",
-                "provider": {"name": "opa"},
-                "rules": [{"to": [{"operation": {"notPaths": ["/unasked"]}}]}],
-            },
-        });
-        let pki = Pki::new("cluster.local").unwrap();
-        let identity = pki.identity("default", "ours").unwrap();
-        let (ours, driver) = Mesh::builder(Workload::new("default", "ours"), identity)
-            .config(Fixed::yaml("mesh.yaml", &format!("{map}\n---\n{policy}\n")))
-            .outside(
-                &format!("opa.example:{}", opa.port()),
-                ExternalHost::plaintext().at([opa]),
-            )
-            .build()
-            .await
-            .unwrap();
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
-        let app = Router::new().fallback(any(shown));
-        let mut running = vec![
-            tokio::spawn(driver.run()),
-            tokio::spawn(async move { drop(ours.serve_on(socket, app).await) }),
-        ];
-        let identity = pki.identity("default", "theirs").unwrap();
-        let expected = tower_mesh::identity::SpiffeId::new(OURS).unwrap();
-        let (caller, driver) = Mesh::builder(Workload::new("default", "theirs"), identity)
-            .upstream("ours.default", [address], [expected])
-            .build()
-            .await
-            .unwrap();
-        running.push(tokio::spawn(driver.run()));
-        Self { caller, running }
-    }
-
-    async fn ask(&self, method: Method, path: &str, header: Option<(&str, &str)>) -> Said {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("http://ours.default{path}"));
-        if let Some((name, value)) = header {
-            request = request.header(name, value);
-        }
-        let request = request.body(ClientBody::empty()).unwrap();
-        let answer = timeout(PATIENCE, self.caller.client().request(request)).await;
-        let (head, body) = answer.unwrap().unwrap().into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Said {
-            status: head.status,
-            headers: head.headers,
-            body: String::from_utf8(body.to_vec()).unwrap(),
-        }
-    }
-
-    async fn get(&self, path: &str) -> Said {
-        self.ask(Method::GET, path, None).await
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        for task in &self.running {
-            task.abort();
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Said {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: String,
-}
-
-impl Said {
-    fn header(&self, name: &str) -> &str {
-        let value = self.headers.get(name);
-        value.map_or("", |value| value.to_str().unwrap())
-    }
-}
+const HOST: &str = "opa.example";
 
 /// The application says whom it takes the caller for, and which secret it got.
 async fn shown(headers: HeaderMap) -> String {
@@ -257,9 +181,9 @@ async fn opa_allows_and_denies_by_method_path_and_header() {
     };
     let opa = Opa::start(&program).await;
     for (address, provider) in [(opa.grpc, grpc()), (opa.http, http())] {
-        let world = World::start(address, provider.clone()).await;
+        let world = asking(address, provider.clone()).await;
         for (method, path, header, status, body) in CASES {
-            let said = world.ask(method.clone(), path, header).await;
+            let said = world.ask(method.clone(), path, header.as_slice()).await;
             let case = format!("{provider} {method} {path}: {said:?}");
             assert_eq!(said.status, status, "{case}");
             assert_eq!(said.body, body, "{case}");
@@ -278,14 +202,14 @@ async fn opa_sees_both_principals() {
         return;
     };
     let opa = Opa::start(&program).await;
-    let world = World::start(opa.grpc, grpc()).await;
+    let world = asking(opa.grpc, grpc()).await;
     let said = world.get("/principal").await;
     assert_eq!(
         (said.status.as_u16(), &*said.body),
         (200, &*format!("{THEIRS} -"))
     );
     // Over HTTP nobody says them.
-    let world = World::start(opa.http, http()).await;
+    let world = asking(opa.http, http()).await;
     assert_eq!(world.get("/principal").await.status, 401);
 }
 
@@ -304,7 +228,7 @@ async fn without_opa_the_settings_decide() {
             (json!({"timeout": "10s", "statusOnError": "503"}), 503),
             (json!({"timeout": "10s", "failOpen": true}), 200),
         ] {
-            let world = World::start(at, json!({kind: fields})).await;
+            let world = asking(at, json!({kind: fields})).await;
             assert_eq!(world.get("/open").await.status, 200, "{name} {fields}");
             assert_eq!(world.get("/closed").await.status, 401, "{name} {fields}");
             worlds.push((world, fields, gone));

@@ -492,3 +492,84 @@ fn diff(old: &str, new: &str, words: &[&str]) -> std::process::Output {
     let fixed = ["diff", &old, &new, "--workload", "foo/web"];
     run(&[&fixed[..], words].concat(), "")
 }
+
+/// A provider that is a rule (kind Authorizer) and a policy that asks it.
+const WARD: &str = "
+apiVersion: mesh.tower/v1
+kind: Authorizer
+metadata: {name: own-ward, namespace: foo}
+spec: {expression: \"auth.claims.ward == request.headers['x-ward']\"}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: foo}
+spec: {action: CUSTOM, provider: {name: own-ward}, rules: [{to: [{operation: {paths: [/a]}}]}]}
+";
+
+/// What an expression answers is computed; without what it reads it refuses. A stub counts more.
+#[test]
+fn an_expression_answers_for_itself() {
+    let policies = Policies::parse(&Workload::new("foo", "web"), WARD).demand_provider_answers();
+    let user = request()
+        .get("/a")
+        .user("https://idp", "ann")
+        .claim("ward", "3");
+    let right = user.clone().header("x-ward", "3");
+    policies
+        .expect(right.clone())
+        .to_be_sent_to("own-ward")
+        .to_be_allowed();
+    let wrong = user.clone().header("x-ward", "4");
+    policies.expect(wrong).to_be_answered(403).by("ask/0");
+    policies.expect(user).to_be_answered(403).by("ask/0");
+    policies.expect(request().get("/b")).to_be_allowed();
+    let stub = policies.provider("own-ward", ProviderAnswer::Deny { status: 401 });
+    stub.expect(right).to_be_answered(401);
+
+    let files = Files::new(&[("policies.yaml", WARD)]);
+    let config = files.path("policies.yaml");
+    for (ward, code, line) in [
+        (
+            "3",
+            0,
+            "allowed: no ALLOW policy applies; own-ward answers allow",
+        ),
+        (
+            "4",
+            1,
+            "denied 403: CUSTOM istio-ext-authz-own-ward-ns[foo]-policy[ask]-rule[0]; own-ward answers deny",
+        ),
+    ] {
+        let header = format!("x-ward={ward}");
+        let words = [
+            "check",
+            "GET",
+            "/a",
+            "--config",
+            &config,
+            "--workload",
+            "foo/web",
+            "--gate",
+            "istio",
+        ];
+        let words = [
+            &words[..],
+            &[
+                "--claim",
+                "iss=i",
+                "--claim",
+                "sub=s",
+                "--claim",
+                "ward=\"3\"",
+            ],
+        ]
+        .concat();
+        let output = run(&[&words[..], &["--header", &header]].concat(), "");
+        let out = text(&output.stdout);
+        assert!(out.starts_with(line), "{out} {}", text(&output.stderr));
+        assert_eq!(
+            (output.status.code(), text(&output.stderr).as_str()),
+            (Some(code), "")
+        );
+    }
+}

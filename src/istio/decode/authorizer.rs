@@ -35,7 +35,7 @@ pub(in crate::istio) fn authorizer(meta: Meta, spec: &Cursor<'_, '_>) -> Option<
     let fields = spec.fields(SPEC)?;
     let expression = fields.filled("expression");
     let written = fields.get("cache");
-    if fields.get("expression").is_none() && written.is_none() {
+    if fields.is_empty() {
         spec.wrong("says nothing; write an expression, a cache, or both");
     }
     Some(Authorizer {

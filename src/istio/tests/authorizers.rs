@@ -43,7 +43,7 @@ fn authorizers_are_held_to_their_rules() {
     #[rustfmt::skip] // one row a line
     let rows = [
         ("^{}", "spec", "says nothing"),
-        ("{^expresion: a}", "spec.expresion", "did you mean `expression`"),
+        ("{expression: a, ^expresion: a}", "spec.expresion", "did you mean `expression`"),
         ("{expression: ^''}", "spec.expression", "empty"),
         ("{expression: ^1}", "spec.expression", "quotes"),
         ("{cache: ^x}", "spec.cache", "write a map"),
@@ -88,7 +88,7 @@ fn the_head_of_an_authorizer_is_held_to_its_rules() {
         ("apiVersion: security.istio.io/v1\nkind: Authorizer\nmetadata: {name: a}", "2:7: kind: ", "write mesh.tower/v1"),
         ("apiVersion: mesh.tower/v1\nkind: AuthorizationPolicy\nmetadata: {name: a}", "2:7: kind: ", "write security.istio.io/v1"),
         ("apiVersion: mesh.tower/v1\nkind: Authoriser\nmetadata: {name: a}", "2:7: kind: ", "did you mean Authorizer?"),
-        ("apiVersion: mesh.tower/v1\nkind: Authorizer\nmetadata: {name: a, annotations: {istio.io/dry-run: 'true'}}", "3:52: metadata.annotations[istio.io/dry-run]: ", "run dry"),
+        ("apiVersion: mesh.tower/v1\nkind: Authorizer\nmetadata: {name: a, annotations: {istio.io/dry-run: 'true'}}", "3:53: metadata.annotations[istio.io/dry-run]: ", "run dry"),
     ];
     for (head, place, piece) in rows {
         let problem = only_problem(&format!("{head}\n{spec}\n"));
@@ -144,7 +144,12 @@ fn the_schema_for_kubernetes_has_the_fields_that_are_read() {
         let name = name.replace("NAME", "x-tenant");
         assert!(pattern.is_match(&name), "{name}");
     }
-    for wrong in ["path", "request.headers[a b]", "request.headers[]", "source-ip"] {
+    for wrong in [
+        "path",
+        "request.headers[a b]",
+        "request.headers[]",
+        "source-ip",
+    ] {
         assert!(!pattern.is_match(wrong), "{wrong}");
     }
 }

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::builder::MeshBuilder;
+use crate::concurrency::Limiter;
 use crate::context::Via;
 use crate::gate::{ForwardClientCert, Gate, Refusals};
+#[cfg(any(feature = "external", feature = "rate-limit-service"))]
+use crate::mesh::client::LateClient;
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::client::{Client, Outbound};
 use crate::mesh::config::driver::Driver;
 use crate::mesh::config::identity_source::Origin;
+#[cfg(feature = "rate-limit")]
+use crate::mesh::config::limits::LimitCompiler;
 use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::dangers::Dangers;
 use crate::mesh::error::{BuildError, Faults};
@@ -20,11 +25,14 @@ use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
 #[cfg(feature = "external")]
-use crate::mesh::providers::{LateClient, ProviderCompiler};
+use crate::mesh::providers::ProviderCompiler;
+use crate::mesh::server::limit_metrics;
 use crate::mesh::server::{Inbound, ServerLayer, Trusted, TrustedProxies};
 use crate::mesh::shutdown::Shutdown;
 use crate::mesh::tls_metrics;
 use crate::mesh::trust_domain;
+#[cfg(feature = "rate-limit-service")]
+use crate::rate_limit::OverGrpc;
 use crate::rbac::PolicyCheck;
 use crate::tls::{Connector, Mode, Rotation};
 
@@ -94,14 +102,23 @@ impl MeshBuilder {
             None => None,
         };
         let registry = &self.telemetry.registry;
+        #[cfg(any(feature = "external", feature = "rate-limit-service"))]
+        let late_client = LateClient::default();
         #[cfg(feature = "external")]
-        let (rules, late_client) = {
-            let client = LateClient::default();
+        let rules = {
             let own = identity.as_ref().map(ToString::to_string);
             let own = own.unwrap_or_default();
             let registered = self.providers;
-            let providers = ProviderCompiler::new(client.clone(), own, registry, registered);
-            (rules.providers(providers), client)
+            let late_client = late_client.clone();
+            let providers = ProviderCompiler::new(late_client, own, registry, registered);
+            rules.providers(providers)
+        };
+        #[cfg(feature = "rate-limit")]
+        let rules = {
+            let limits = LimitCompiler::new(self.limits, registry);
+            #[cfg(feature = "rate-limit-service")]
+            let limits = limits.client(late_client.clone());
+            rules.limits(limits)
         };
         let rules = rules.compile(&self.workload, outbound, registry, &mut faults);
         let (Some(identity), Some(rules), true) = (identity, rules, faults.is_empty()) else {
@@ -131,7 +148,14 @@ impl MeshBuilder {
             metrics: registry.server_as(&self.workload, &identity),
             tokens: rules.terms.clone(),
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
+            #[cfg(feature = "rate-limit-service")]
+            counting: Arc::new(OverGrpc::new(late_client.clone())),
             guards: self.guards,
+            concurrency: self.concurrency.map(|limit| {
+                let limiter = Arc::new(Limiter::new(&limit));
+                limit_metrics::register_concurrency(registry, &limiter);
+                limiter
+            }),
             quiet: self.listener.quiet.clone(),
             observers: self.telemetry.request_observers,
             trusted_proxies: Arc::clone(&trusted_proxies),
@@ -171,7 +195,7 @@ impl MeshBuilder {
             )),
             response_timeout: self.client.response_timeout,
         });
-        #[cfg(feature = "external")]
+        #[cfg(any(feature = "external", feature = "rate-limit-service"))]
         {
             late_client.set(client.clone());
             rules.warn_of_unknown_hosts();

@@ -1,5 +1,6 @@
 //! The builder of a mesh: its own options, and the groups of options.
 
+use crate::concurrency::ConcurrencyLimit;
 use crate::gate::Gate;
 use crate::identity::{SpiffeId, Workload};
 use crate::mesh::client::Upstreams;
@@ -10,6 +11,8 @@ use crate::mesh::options::{ClientOptions, ListenerOptions, TelemetryOptions, Tok
 #[cfg(feature = "external")]
 use crate::mesh::providers::Registered;
 use crate::mesh::server::{AppGuards, Trusted};
+#[cfg(feature = "rate-limit")]
+use crate::policy::limit::Limit;
 use crate::source::ConfigSource;
 use crate::tls::{Lifetimes, Mode, Settings};
 
@@ -49,6 +52,9 @@ pub struct MeshBuilder {
     /// `None` unless the application has chosen.
     pub(super) gate: Option<Gate>,
     pub(super) guards: AppGuards,
+    #[cfg(feature = "rate-limit")]
+    pub(super) limits: Vec<Limit>,
+    pub(super) concurrency: Option<ConcurrencyLimit>,
     pub(super) listener: ListenerOptions,
     pub(super) client: ClientOptions,
     pub(super) tokens: TokenOptions,
@@ -89,6 +95,9 @@ impl MeshBuilder {
             allowed: Vec::new(),
             gate: None,
             guards: AppGuards::default(),
+            #[cfg(feature = "rate-limit")]
+            limits: Vec::new(),
+            concurrency: None,
             listener: ListenerOptions::default(),
             client: ClientOptions::default(),
             tokens: TokenOptions::default(),

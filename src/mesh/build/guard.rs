@@ -1,9 +1,21 @@
-//! The option that adds a guard of the application.
+//! The options that add guards: one of the application, and a limit.
 
 use super::builder::MeshBuilder;
+use crate::concurrency::ConcurrencyLimit;
 use crate::guard::Guard;
 
 impl MeshBuilder {
+    /// Limits how many inbound requests may be under way at once, before anything but the gate has
+    /// judged them. See [`concurrency`](crate::concurrency). Without this there is no limit but
+    /// those of the [listener](Self::listener).
+    ///
+    /// The metrics `mesh_concurrency_limit`, `mesh_concurrency_in_flight` and
+    /// `mesh_concurrency_refused_total` show it.
+    pub fn concurrency(mut self, limit: ConcurrencyLimit) -> Self {
+        self.concurrency = Some(limit);
+        self
+    }
+
     /// Adds a guard, which judges every inbound request that tokens and policies let pass, before
     /// the application gets it. Several guards judge in the order in which they were added, each
     /// when the one before it has let the request pass.

@@ -8,6 +8,8 @@ mod builder;
 mod danger;
 mod gate;
 mod guard;
+#[cfg(feature = "rate-limit")]
+mod rate_limit;
 mod upstreams;
 
 pub use builder::MeshBuilder;

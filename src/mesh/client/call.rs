@@ -71,6 +71,7 @@ impl Outbound {
             Some(Reach::Mesh(_)) | None => self.metrics.begin(&mut head, sent.clone(), now),
         };
         let watches = Watches {
+            permit: None,
             span,
             metrics: measured,
             observers: self.observers.clone(),

@@ -9,6 +9,8 @@ mod call;
 mod error;
 mod head_timeout;
 mod into_uri;
+#[cfg(any(feature = "external", feature = "rate-limit-service"))]
+mod late_client;
 pub(super) mod pool;
 mod read_body;
 mod record;
@@ -22,6 +24,8 @@ pub(super) use call::Outbound;
 pub use call::ResponseFuture;
 pub use error::ClientError;
 pub use into_uri::IntoUri;
+#[cfg(any(feature = "external", feature = "rate-limit-service"))]
+pub(super) use late_client::LateClient;
 pub use read_body::BodyError;
 pub use request::RequestBuilder;
 pub use response_body::ResponseBody;

@@ -172,6 +172,7 @@ impl Driver {
                 // New rules are published once their keys are there or have had their time.
                 self.fetch_first().await;
                 let modes = self.cells.modes.snapshot();
+                self.compiler.serves(&config);
                 self.cells.publish(config);
                 self.judge.published();
                 serving_log::replaced(&self.cells, &modes);

@@ -19,6 +19,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "rate-limit")]
+use super::limits::{LimitCompiler, warn_of_unapplied};
 use super::policy_names::applying;
 use super::reading_log;
 use crate::context::Exchange;
@@ -31,6 +33,8 @@ use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::providers::{ProviderCompiler, Providers};
 use crate::mesh::trust_domain;
 use crate::policy::{Engine, PerPort, Program, compile};
+#[cfg(feature = "rate-limit")]
+use crate::rate_limit::Limits;
 use crate::rbac::PolicyCheck;
 use crate::source::{Configuration, Holdings};
 use crate::tls::{Mode, Modes};
@@ -43,6 +47,9 @@ pub(in crate::mesh) struct CompiledInbound {
     /// The providers of CUSTOM policies that can be asked.
     #[cfg(feature = "external")]
     pub(in crate::mesh) providers: Providers,
+    /// How many requests the workload takes.
+    #[cfg(feature = "rate-limit")]
+    pub(in crate::mesh) limits: Limits,
     /// The files that it was read from, and which of them hold documents.
     pub(in crate::mesh) holdings: Holdings,
     /// How many policies were read, for any workload.
@@ -102,6 +109,9 @@ pub(in crate::mesh) struct Compiler {
     /// `None` where no provider can be asked.
     #[cfg(feature = "external")]
     pub(in crate::mesh) providers: Option<ProviderCompiler>,
+    /// `None` where nothing applies limits.
+    #[cfg(feature = "rate-limit")]
+    pub(in crate::mesh) limits: Option<LimitCompiler>,
 }
 
 impl Compiler {
@@ -129,6 +139,10 @@ impl Compiler {
             Some(compiler) => compiler.compile(&program),
             None => Providers::default(),
         };
+        #[cfg(feature = "rate-limit")]
+        let limits = self.limits(&program)?;
+        #[cfg(not(feature = "rate-limit"))]
+        self.limits(&program)?;
         let engine = Engine::new(program);
         #[cfg(feature = "external")]
         PolicyCheck::warn_of_unasked_providers(&engine, |name| providers.get(name).is_some());
@@ -140,9 +154,21 @@ impl Compiler {
             authenticators: Arc::new(authenticators),
             #[cfg(feature = "external")]
             providers,
+            #[cfg(feature = "rate-limit")]
+            limits,
             holdings: configuration.holdings.clone(),
             policies: resources.authorization_policies.len() + resources.service_roles.len(),
         })
+    }
+
+    /// Notes that this configuration is in use.
+    pub(in crate::mesh) fn serves(&mut self, config: &CompiledInbound) {
+        #[cfg(feature = "rate-limit")]
+        if let Some(limits) = &mut self.limits {
+            limits.serves(&config.limits);
+        }
+        #[cfg(not(feature = "rate-limit"))]
+        let _ = config;
     }
 
     fn program(
@@ -158,6 +184,25 @@ impl Compiler {
         #[cfg(feature = "external")]
         let mesh_config = with_registered.as_ref().unwrap_or(mesh_config);
         compile(resources, mesh_config, &self.workload)
+    }
+
+    #[cfg(feature = "rate-limit")]
+    fn limits(&self, program: &Program) -> Result<Limits, Problems> {
+        let Some(compiler) = &self.limits else {
+            warn_of_unapplied(program);
+            return Ok(Limits::default());
+        };
+        compiler.compile(program, &self.workload)
+    }
+
+    /// A limit that nothing applies would open the workload in silence.
+    #[cfg(not(feature = "rate-limit"))]
+    fn limits(&self, program: &Program) -> Result<(), Problems> {
+        let unable = program.limits.iter().map(|limit| {
+            let message = "a RateLimit is applied with the feature `rate-limit`";
+            Problem::new(limit.at.clone(), "kind", message)
+        });
+        Problems::from_list(unable.collect()).map_or(Ok(()), Err)
     }
 
     fn authenticators(&mut self, program: &Program) -> Result<PerPort<Authenticator>, Problems> {

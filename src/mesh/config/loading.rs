@@ -7,6 +7,8 @@ use tokio::time::timeout;
 use super::driver::Driver;
 use super::first_answer::{BESIDE_FAULTS, first_answer};
 use super::keys::{self, Keys};
+#[cfg(feature = "rate-limit")]
+use super::limits::LimitCompiler;
 use super::live::{CompiledConfig, Compiler, LiveConfig, ModeChoice};
 use super::reload::{
     Judge, PortProtections, Reloads, refuse_strict, require_allow, warn_of_foreign,
@@ -51,6 +53,8 @@ pub(in crate::mesh) struct ReadConfig {
     svid_keys: Option<SvidKeys>,
     #[cfg(feature = "external")]
     providers: Option<ProviderCompiler>,
+    #[cfg(feature = "rate-limit")]
+    limits: Option<LimitCompiler>,
 }
 
 /// What was compiled without problems. Nothing runs yet.
@@ -97,6 +101,8 @@ impl ConfigLoader<'_> {
             source: source.as_source().may_change().then_some(source),
             #[cfg(feature = "external")]
             providers: None,
+            #[cfg(feature = "rate-limit")]
+            limits: None,
         }
     }
 }
@@ -120,6 +126,15 @@ impl ReadConfig {
     pub(in crate::mesh) fn providers(self, providers: ProviderCompiler) -> Self {
         Self {
             providers: Some(providers),
+            ..self
+        }
+    }
+
+    /// Applies the limits of the configuration.
+    #[cfg(feature = "rate-limit")]
+    pub(in crate::mesh) fn limits(self, limits: LimitCompiler) -> Self {
+        Self {
+            limits: Some(limits),
             ..self
         }
     }
@@ -148,6 +163,8 @@ impl ReadConfig {
             is_plaintext: self.is_plaintext,
             #[cfg(feature = "external")]
             providers: self.providers,
+            #[cfg(feature = "rate-limit")]
+            limits: self.limits,
             keyring: match self.loopback_http {
                 true => keyring.loopback_http(),
                 false => keyring,
@@ -155,6 +172,7 @@ impl ReadConfig {
         };
         let configuration = self.configuration?;
         let inbound = faults.configuration(compiler.compile(&configuration))?;
+        compiler.serves(&inbound);
         let cells = LiveConfig::new(CompiledConfig { inbound, outbound }, self.modes);
         let kept = match self.is_plaintext {
             true => {
@@ -226,8 +244,13 @@ impl ValidConfig {
 
 impl LoadedConfig {
     /// Warns of what can be known once the client of the mesh is there.
-    #[cfg(feature = "external")]
+    #[cfg(any(feature = "external", feature = "rate-limit-service"))]
     pub(in crate::mesh) fn warn_of_unknown_hosts(&self) {
+        #[cfg(feature = "rate-limit-service")]
+        if let Some(limits) = &self.compiler.limits {
+            limits.warn_of_unknown_hosts();
+        }
+        #[cfg(feature = "external")]
         if let Some(providers) = &self.compiler.providers {
             providers.warn_of_unknown_hosts();
         }

@@ -10,6 +10,7 @@
 //!         keys           keeps the key sets of token issuers fresh
 //!          ├ fetch       the HTTP client for them
 //!          └ svid_keys   the keys of JWT-SVIDs
+//!         limits         the limits of the workload, from one configuration to the next
 //! log     reading_log    notes on what was read
 //!         serving_log    where a mesh serves, and by which policies
 //!          └ policy_names  the names of the policies that apply
@@ -22,6 +23,8 @@ pub(super) mod fetch;
 pub(super) mod first_answer;
 pub(super) mod identity_source;
 pub(super) mod keys;
+#[cfg(feature = "rate-limit")]
+pub(super) mod limits;
 pub(super) mod live;
 pub(super) mod loading;
 pub(super) mod policy_names;

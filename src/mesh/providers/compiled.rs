@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cache_metrics::CacheMetrics;
-use super::late_client::LateClient;
 use super::registered::Registered;
 use crate::external::{
     Counts, DecisionCache, Decisions, Definition, Kind as CountKind, Provider, Stage,
 };
 use crate::istio::{AuthorizerCache, ExtensionProvider, MeshConfig, ProviderKind};
+use crate::mesh::client::LateClient;
 use crate::metrics::Registry;
 use crate::policy::Program;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
 use super::trusted_proxies::TrustedProxies;
+use crate::concurrency::Limiter;
 use crate::gate::{Gate, Refusals};
 use crate::identity::SpiffeId;
 use crate::jwt::Terms;
@@ -14,6 +15,8 @@ use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
 use crate::metrics::ServerMetrics;
 use crate::propagation::Propagation;
+#[cfg(feature = "rate-limit-service")]
+use crate::rate_limit::CountingService;
 use crate::rbac::PolicyCheck;
 
 /// What every inbound request passes, shared by all services of a
@@ -33,7 +36,12 @@ pub(in crate::mesh) struct Inbound {
     /// How the guard treats end-user tokens.
     pub(in crate::mesh) tokens: Terms,
     pub(in crate::mesh) rbac: PolicyCheck,
+    /// Calls the services that count for limits.
+    #[cfg(feature = "rate-limit-service")]
+    pub(in crate::mesh) counting: Arc<dyn CountingService>,
     pub(in crate::mesh) guards: AppGuards,
+    /// `None` if any number of requests may be under way.
+    pub(in crate::mesh) concurrency: Option<Arc<Limiter>>,
     pub(in crate::mesh) quiet: QuietStreams,
     pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) trusted_proxies: Arc<TrustedProxies>,

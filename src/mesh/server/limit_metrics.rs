@@ -1,27 +1,34 @@
-//! The metrics of rate limits.
+//! The metrics of limits.
 
+use std::sync::Arc;
+
+use crate::concurrency::{ConcurrencyStats, Limiter};
 use crate::metrics::Registry;
+#[cfg(feature = "rate-limit")]
 use crate::rate_limit::{LimitStats, Limits};
 
 /// Registers the counts of each limit. Call it for each generation: a limit that is there again is
 /// the same series. A count that is zero has no line.
-pub(super) fn register(registry: &Registry, limits: &Limits) {
+#[cfg(feature = "rate-limit")]
+pub(in crate::mesh) fn register(registry: &Registry, limits: &Limits) {
     for limit in limits.iter() {
         each(registry, &LimitStats::new(limit));
     }
 }
 
+#[cfg(feature = "rate-limit")]
 fn each(registry: &Registry, limit: &LimitStats) {
-    let outcomes: [(_, fn(&LimitStats) -> u64); 3] = [
+    let outcomes: [(_, fn(&LimitStats) -> u64); 4] = [
         ("ok", LimitStats::passed),
         ("limited", LimitStats::refused),
         ("report_only", LimitStats::reported),
+        ("error", LimitStats::unanswered),
     ];
     for (outcome, count) in outcomes {
         let stats = limit.clone();
         registry.counter_of(
             "mesh_rate_limit_total",
-            "Requests that a local rate limit judged, by what became of them.",
+            "Requests that a rate limit judged, by what became of them.",
             &[("limit", limit.name()), ("outcome", outcome)],
             move || Some(count(&stats)).filter(|count| *count > 0),
         );
@@ -39,5 +46,30 @@ fn each(registry: &Registry, limit: &LimitStats) {
         "Values that have a bucket of their own.",
         &[("limit", limit.name())],
         move || Some(stats.keys() as f64).filter(|keys| *keys > 0.0),
+    );
+}
+
+/// Registers the metrics of the concurrency limit.
+pub(in crate::mesh) fn register_concurrency(registry: &Registry, limiter: &Arc<Limiter>) {
+    let gauge = |name, help, read: fn(&ConcurrencyStats) -> u32| {
+        let stats = ConcurrencyStats::new(limiter);
+        registry.gauge_of(name, help, &[], move || Some(read(&stats).into()));
+    };
+    gauge(
+        "mesh_concurrency_limit",
+        "Requests that may be under way at once.",
+        ConcurrencyStats::limit,
+    );
+    gauge(
+        "mesh_concurrency_in_flight",
+        "Requests that are under way, without health checks.",
+        ConcurrencyStats::in_flight,
+    );
+    let stats = ConcurrencyStats::new(limiter);
+    registry.counter_of(
+        "mesh_concurrency_refused_total",
+        "Requests that were refused because too many were under way.",
+        &[],
+        move || Some(stats.refused()),
     );
 }

@@ -9,6 +9,7 @@ mod custom;
 mod future;
 mod header_trust;
 mod inbound;
+pub(super) mod limit_metrics;
 mod record;
 mod service;
 mod steps;

@@ -224,6 +224,7 @@ impl Inbound {
             metrics: self.metrics.begin(head, peer, received.clone(), started),
             observers: self.observers.clone(),
             under_way: peer.map(|peer| OnConnection::begin(peer, head)),
+            permit: None,
         };
         let kept = Some(exchange.clone());
         let record = Record::new(Direction::Inbound, head, kept, received, started, watches);

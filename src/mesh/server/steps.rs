@@ -14,13 +14,18 @@ use http_body::Body;
 use super::custom::Asked;
 use super::inbound::Inbound;
 use super::record::Record;
+use crate::concurrency::{Permit, overflow};
 use crate::context::Exchange;
 use crate::guard::{self, Answer, BodyPrefix, Question, Verdict};
 use crate::jwt::Patience;
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
 use crate::message::{CountingBody, LocalReply, OnEnd as _};
+#[cfg(feature = "rate-limit-service")]
+use crate::message::{grpc_timeout, is_grpc};
 use crate::policy::CustomMatch;
+#[cfg(feature = "rate-limit")]
+use crate::policy::limit::Stage;
 use crate::rbac::PolicyCheck;
 use crate::refusal_log;
 
@@ -32,16 +37,19 @@ use crate::refusal_log;
 /// order in which the builder got them; then the application is called. A new guard of this crate
 /// adds one line here, and the function that the line names; what the function needs is in
 /// [`Inbound`], or in [`CompiledInbound`] if a reload replaces it.
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 8] = [
     gate,
-    // Limits by address go here: they read no path, and refuse cheaply.
+    concurrency,
+    // Limits by what the request itself says refuse cheaply.
+    early_limits,
     // A sidecar asks external providers before it looks at tokens.
     custom_policies,
     tokens,
     // Providers in the process are asked about verified claims.
     custom_policies_with_claims,
     policies,
-    // Quotas go here: they know the caller and its claims.
+    // Limits by the caller and its claims.
+    late_limits,
 ];
 
 type Step = fn(&mut Judged<'_>) -> Result<(), Halt>;
@@ -64,6 +72,21 @@ fn gate(judged: &mut Judged<'_>) -> Result<(), Halt> {
     match judged.way.refusal.take() {
         None => Ok(()),
         Some(reply) => Err(reply.into()),
+    }
+}
+
+/// Takes a place within the concurrency limit, which the request holds until it has ended.
+fn concurrency(judged: &mut Judged<'_>) -> Result<(), Halt> {
+    match &judged.inbound.concurrency {
+        None => Ok(()),
+        Some(limiter) => {
+            let sent = judged.head.uri.path();
+            let path = judged.way.path.as_deref().unwrap_or(sent);
+            if !limiter.exempts(path) {
+                judged.way.permit = Some(limiter.admit().ok_or_else(overflow)?);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -119,6 +142,20 @@ fn policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
+fn early_limits(judged: &mut Judged<'_>) -> Result<(), Halt> {
+    #[cfg(feature = "rate-limit")]
+    judged.limits(Stage::Early)?;
+    let _ = judged;
+    Ok(())
+}
+
+fn late_limits(judged: &mut Judged<'_>) -> Result<(), Halt> {
+    #[cfg(feature = "rate-limit")]
+    judged.limits(Stage::Late)?;
+    let _ = judged;
+    Ok(())
+}
+
 /// How far a request has come, and what steps left for those behind them.
 #[derive(Debug)]
 pub(super) struct Way {
@@ -131,6 +168,8 @@ pub(super) struct Way {
     has_waited_for_keys: bool,
     /// The path to judge, where it differs from the request's.
     path: Option<String>,
+    /// The place that a step has taken within the concurrency limit, on its way to the record.
+    permit: Option<Permit>,
     /// The CUSTOM policies whose providers were not asked yet.
     customs: Option<Vec<CustomMatch>>,
 }
@@ -148,6 +187,7 @@ impl Way {
             now,
             has_waited_for_keys: false,
             path,
+            permit: None,
             customs: None,
         }
     }
@@ -166,6 +206,11 @@ impl Judged<'_> {
     /// Runs the steps that have not run. A refusal is logged.
     fn run(mut self, record: &mut Record) -> Result<(), Halt> {
         let mut run = self.crate_steps();
+        if let Some(permit) = self.way.permit.take()
+            && let Some(watches) = record.watch()
+        {
+            watches.permit = Some(permit);
+        }
         if run.is_ok() && !self.inbound.guards.is_empty() {
             run = record.within(|| self.application_guards());
         }
@@ -204,6 +249,28 @@ impl Judged<'_> {
         while let Some(guard) = self.inbound.guards.get(self.way.next - STEPS.len()) {
             self.way.next += 1;
             halt(guard::judge(guard, self.head, self.exchange))?;
+        }
+        Ok(())
+    }
+
+    /// Runs the limits of a stage. A request of a workload without such limits pays one comparison.
+    #[cfg(feature = "rate-limit")]
+    fn limits(&mut self, stage: Stage) -> Result<(), Halt> {
+        let limits = &self.config.limits;
+        if limits.of(stage).is_empty() {
+            return Ok(());
+        }
+        let path = self.way.path.as_deref();
+        limits.judge(stage, self.head, path, self.exchange)?;
+        #[cfg(feature = "rate-limit-service")]
+        {
+            let headers = &self.head.headers;
+            let deadline = || grpc_timeout(headers).filter(|_| is_grpc(headers));
+            let service = &self.inbound.counting;
+            let question = limits.ask(stage, self.head, path, self.exchange, service, deadline);
+            if let Some(question) = question {
+                return Err(Halt::Ask(question));
+            }
         }
         Ok(())
     }

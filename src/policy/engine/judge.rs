@@ -85,9 +85,10 @@ impl Engine {
         self.judge_with(request, &|_, _| None)
     }
 
-    /// As [`judge`](Self::judge), with the answers of the external providers. They are asked before
-    /// tokens and other rules: a refusal of theirs ends it, and what they allow may still be
-    /// refused by the rules.
+    /// As [`judge`](Self::judge), with the answers of the providers. Those of MeshConfig are asked
+    /// before a token is demanded, those in the process (expressions, the application's) after it,
+    /// and all of them before other rules: a refusal of theirs ends it, and what they allow may
+    /// still be refused by the rules.
     ///
     /// # Example
     /// ```
@@ -131,9 +132,13 @@ impl Engine {
         };
         if request.target().is_none() {
             let (stages, view) = (self.0.tcp.get(port(request)), View::new(request));
-            let (custom, refusal) = stages.ask(&view, request, answers);
-            let unusable = stages.refused_by_custom(&view);
-            let refusal = unusable.or(refusal.map(|(_, decision)| decision));
+            let mut custom = Vec::new();
+            let mut ask = |after_tokens| {
+                let refusal = stages.ask(&view, request, (answers, after_tokens), &mut custom);
+                refusal.map(|(_, decision)| decision)
+            };
+            let refusal = stages.refused_by_custom(&view);
+            let refusal = refusal.or_else(|| ask(false)).or_else(|| ask(true));
             return Judgement {
                 status: None,
                 decision: refusal.unwrap_or_else(|| stages.decide(&view)),
@@ -165,17 +170,19 @@ impl Engine {
 
     fn judge_prepared(&self, request: &Request, answers: &ProviderAnswers<'_>) -> Judgement {
         let (stages, view) = (self.0.http.get(port(request)), View::new(request));
-        let (custom, refusal) = stages.ask(&view, request, answers);
+        let mut custom = Vec::new();
+        let mut ask =
+            |after_tokens| stages.ask(&view, request, (answers, after_tokens), &mut custom);
         let unusable = stages.refused_by_custom(&view);
-        let refusal = unusable.map(|decision| (403, decision)).or(refusal);
-        let (status, decision) = match refusal {
-            Some(refusal) => refusal,
-            None if self.lacks_token(request) => (401, Decision::new(false, None, None)),
-            None => {
-                let decision = stages.decide(&view);
-                (if decision.allowed { 200 } else { 403 }, decision)
-            }
-        };
+        let refusal = unusable.map(|decision| (403, decision));
+        let refusal = refusal.or_else(|| ask(false)).or_else(|| {
+            let lacks_token = self.lacks_token(request);
+            lacks_token.then(|| (401, Decision::new(false, None, None)))
+        });
+        let (status, decision) = refusal.or_else(|| ask(true)).unwrap_or_else(|| {
+            let decision = stages.decide(&view);
+            (if decision.allowed { 200 } else { 403 }, decision)
+        });
         Judgement {
             status: Some(status),
             decision,

@@ -21,8 +21,8 @@ pub struct Judgement {
     pub status: Option<u16>,
     /// What the rules decided; a refusal without action when the request never reached them.
     pub decision: Decision,
-    /// The external providers that are asked, in byte order of their names; where one refuses, it
-    /// is the last. Those without an answer are taken as allowing.
+    /// The providers that are asked, in that order: those of MeshConfig by name, then those in the
+    /// process; where one refuses, it is the last. Those without an answer are taken as allowing.
     pub custom: Vec<CustomMatch>,
 }
 
@@ -59,9 +59,11 @@ pub enum Access {
     Allowed,
 }
 
-/// Answers in place of the external providers: `None` where the answer is not known. It is given
-/// the request in the form that the rules see, and may be asked several times about one request.
+/// Answers in place of the providers of CUSTOM policies: `None` where the answer is not known. It is
+/// given the request in the form that the rules see, and may be asked several times about one
+/// request.
 ///
 /// Only what is in the request before tokens are verified is known to a provider over the network,
-/// though a [`Request`] may have claims.
+/// though a [`Request`] may have claims. What a provider that is an expression answers can be
+/// computed: with the feature `cel`, `cel::ProviderRules` does it.
 pub type ProviderAnswers<'a> = dyn Fn(&CustomMatch, &Request) -> Option<ProviderAnswer> + 'a;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::judgement::{CustomMatch, ProviderAnswers};
 use super::request::Request;
-use crate::istio::{Action, ExtensionProvider};
+use crate::istio::{Action, ExtensionProvider, ProviderKind};
 use crate::policy::index::{Index, View};
 use crate::policy::ir::Rbac;
 use crate::policy::{Chain, Decision, DryRun, Marks, PolicyId};
@@ -56,6 +56,7 @@ impl Stages {
         self.asked(view).map(|(asked, _)| asked).collect()
     }
 
+    /// With the providers themselves.
     fn asked<'s>(
         &'s self,
         view: &View<'_>,
@@ -71,26 +72,29 @@ impl Stages {
         })
     }
 
-    /// The providers that are asked, with their answers, up to the first that refuses; then its
-    /// status, too.
+    /// Asks the providers that come before tokens are verified, or those behind; adds them with
+    /// their answers, up to the first that refuses. Returns its status and the refusal.
     pub(super) fn ask(
         &self,
         view: &View<'_>,
         request: &Request,
-        answers: &ProviderAnswers<'_>,
-    ) -> (Vec<CustomMatch>, Option<(u16, Decision)>) {
-        let mut all = Vec::new();
-        for (mut asked, provider) in self.asked(view) {
+        (answers, after_tokens): (&ProviderAnswers<'_>, bool),
+        all: &mut Vec<CustomMatch>,
+    ) -> Option<(u16, Decision)> {
+        let asked = self.asked(view);
+        for (mut asked, provider) in
+            asked.filter(|(_, provider)| is_in_process(provider) == after_tokens)
+        {
             asked.answer = answers(&asked, request);
             let refusal = asked.answer.and_then(|answer| answer.refusal(provider));
             let name = asked.policy.clone();
             all.push(asked);
             if let Some(status) = refusal {
                 let decision = Decision::new(false, Some(Action::Custom), Some(name));
-                return (all, Some((status, decision)));
+                return Some((status, decision));
             }
         }
-        (all, None)
+        None
     }
 
     /// Refuses what an external provider that cannot be asked would have to judge.
@@ -131,6 +135,16 @@ impl Stages {
         };
         let name = rules.first(view).cloned();
         Decision::new(name.is_some(), Some(Action::Allow), name)
+    }
+}
+
+/// Whether a provider is in the process, where tokens are verified before it is asked.
+fn is_in_process(provider: &ExtensionProvider) -> bool {
+    match provider.kind {
+        ProviderKind::Expression(_) | ProviderKind::Application => true,
+        ProviderKind::ExtAuthzGrpc { .. }
+        | ProviderKind::ExtAuthzHttp { .. }
+        | ProviderKind::Other => false,
     }
 }
 

@@ -17,7 +17,7 @@ pub enum Action {
     SourceCluster,
     /// `destination_cluster`: `inbound|PORT||`, as Istio names the cluster of the application.
     DestinationCluster,
-    /// `request_headers`: the value of a header. Several values are joined with `,`.
+    /// `request_headers`: the value of a header; of several, the first.
     RequestHeader {
         /// The header's name in lower case, or a pseudo-header (`:path`, `:method`, `:authority`).
         name: String,

@@ -33,15 +33,12 @@ pub(super) fn destination_cluster(request: &dyn Attributes, visit: Visit<'_>) ->
     port.is_some_and(|port| give_buffer(&Buffer::of(format_args!("inbound|{port}||")), visit))
 }
 
-/// All values of a header, as Envoy joins them.
+/// The first value of a header, as a real Envoy takes it.
 pub(super) fn header(request: &dyn Attributes, name: &str, visit: Visit<'_>) -> bool {
-    let (mut joined, mut count) = (Buffer::default(), 0_usize);
     eval::any_value(request, name, &mut |value| {
-        joined.push_element(value, count == 0);
-        count += 1;
-        false
-    });
-    count > 0 && give_buffer(&joined, visit)
+        visit(value);
+        true
+    })
 }
 
 pub(super) fn query_parameter(request: &dyn Attributes, name: &str, visit: Visit<'_>) -> bool {

@@ -124,6 +124,27 @@ fn several_descriptors_all_count() {
     assert_eq!(passed(&limit, &[]), 3);
 }
 
+/// Envoy: what a bucket gave before another refused, it does not get back; a descriptor that comes
+/// twice takes two tokens.
+#[test]
+fn tokens_of_refused_requests_are_gone() {
+    let spec = Local::default()
+        .descriptor([("user", "")], hourly(3))
+        .descriptor([("place", "")], hourly(3));
+    let (user, place): (&Entries, &Entries) = (&[("user", "a")], &[("place", "x")]);
+    let limit = LocalLimit::new(&spec);
+    assert_eq!(passed(&limit, &[place]), 3);
+    assert_eq!(
+        passed(&limit, &[user, place]),
+        0,
+        "as fast: in the request's order"
+    );
+    assert_eq!(passed(&limit, &[user]), 0);
+    let limit = LocalLimit::new(&spec);
+    assert!(!ask(&limit, 1, &[user, user]).is_refused);
+    assert_eq!(passed(&limit, &[user]), 1);
+}
+
 #[test]
 fn a_value_without_a_place_is_told() {
     let mut spec = Local::default().descriptor([("user", "")], hourly(1));
@@ -152,9 +173,9 @@ fn a_connection_has_buckets_of_its_own() {
     }
 }
 
-/// The level is that of the bucket with the least left, or of the one that refuses.
+/// As Envoy: the level is that of the first bucket that was asked, or of the one that refuses.
 #[test]
-fn the_bucket_with_the_least_left_is_shown() {
+fn the_bucket_that_was_asked_first_is_shown() {
     let spec = Local::new(hourly(3)).descriptor([("method", "GET")], hourly(60));
     let limit = LocalLimit::new(&spec);
     let shown = |descriptor| {
@@ -162,9 +183,9 @@ fn the_bucket_with_the_least_left_is_shown() {
         (level.max_tokens, level.left, level.next_token.as_secs())
     };
     assert_eq!(shown(POST), (3, 2, 0));
-    assert_eq!(shown(GET), (3, 1, 0));
-    assert_eq!(shown(GET), (3, 0, 1_200));
-    assert_eq!(shown(GET), (3, 0, 1_200));
+    assert_eq!(shown(GET), (60, 59, 0));
+    assert_eq!(shown(GET), (60, 58, 0));
+    assert_eq!(shown(GET), (3, 0, 1_200), "the default refuses");
     let slow = Local::new(hourly(60)).descriptor([("method", "GET")], hourly(2));
     let limit = LocalLimit::new(&slow);
     let shown = || {

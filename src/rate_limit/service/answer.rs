@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::client::Unanswered;
 use super::messages::{self, Code, RateLimitResponse};
 use super::windows;
-use crate::guard::is_forbidden;
+use crate::matcher::mutation::is_forbidden;
 
 /// What a service has decided about a request.
 #[derive(Debug)]

@@ -107,7 +107,7 @@ impl Expectation {
         engine: &Engine,
         request: &Request,
     ) -> Result<(), String> {
-        self.check_with(gate, engine, request, &Stubs::default())
+        self.check_with(gate, engine, request, &Stubs::of(engine))
     }
 
     /// As [`check`](Self::check), behind this gate, where the providers answer like this.

@@ -171,9 +171,9 @@ impl Policies {
 impl From<Engine> for Policies {
     fn from(engine: Engine) -> Self {
         Self {
+            stubs: Stubs::of(&engine),
             engine,
             gate: Gate::istio(),
-            stubs: Stubs::default(),
         }
     }
 }

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::policy::{CustomMatch, Judgement, ProviderAnswer, Request};
+#[cfg(feature = "cel")]
+use crate::cel::ProviderRules;
+use crate::policy::{CustomMatch, Engine, Judgement, ProviderAnswer, Request};
 
 /// The answers of external providers, by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stubs {
     by_name: BTreeMap<String, Stub>,
     is_demanded: bool,
+    /// Those that are expressions answer for themselves.
+    #[cfg(feature = "cel")]
+    rules: ProviderRules,
 }
 
 #[derive(Clone)]
@@ -29,6 +34,19 @@ impl fmt::Debug for Stub {
 }
 
 impl Stubs {
+    /// No answers but those that can be computed.
+    #[cfg_attr(
+        not(feature = "cel"),
+        expect(unused_variables, reason = "for expressions")
+    )]
+    pub(super) fn of(engine: &Engine) -> Self {
+        Self {
+            #[cfg(feature = "cel")]
+            rules: ProviderRules::of(engine),
+            ..Self::default()
+        }
+    }
+
     /// Without answers, providers are taken as allowing, unless this demands answers.
     pub(super) fn demand(&mut self) {
         self.is_demanded = true;
@@ -60,10 +78,22 @@ impl Stubs {
 
     /// What a provider answers to a request.
     pub(super) fn answer(&self, asked: &CustomMatch, request: &Request) -> Option<ProviderAnswer> {
-        match self.by_name.get(&asked.provider)? {
-            Stub::Always(answer) => Some(*answer),
-            Stub::ByRequest(answer) => Some(answer(request)),
+        match self.by_name.get(&asked.provider) {
+            Some(Stub::Always(answer)) => Some(*answer),
+            Some(Stub::ByRequest(answer)) => Some(answer(request)),
+            None => self.computed(asked, request),
         }
+    }
+
+    #[cfg(feature = "cel")]
+    fn computed(&self, asked: &CustomMatch, request: &Request) -> Option<ProviderAnswer> {
+        self.rules.answer(asked, request)
+    }
+
+    #[cfg(not(feature = "cel"))]
+    #[expect(clippy::unused_self, reason = "expressions need the feature `cel`")]
+    fn computed(&self, _: &CustomMatch, _: &Request) -> Option<ProviderAnswer> {
+        None
     }
 
     /// The first provider that is asked and has no answer, though some have one or all must.

@@ -1,11 +1,7 @@
 //! Runs the mesh's own compiler for each known workload: what a mesh refuses becomes an error, and
 //! what it warns of becomes a note. A line that has a note already gets no second one.
 
-use std::collections::BTreeSet;
-
-use crate::istio::{
-    Action, DENIES_TCP, Meta, Position, Problem, ProblemKind, Resources, TargetRef,
-};
+use crate::istio::{DENIES_TCP, Meta, Position, Problem, ProblemKind, Resources, TargetRef};
 use crate::policy::{Program, compile};
 use crate::vet::Code;
 use crate::vet::report::notes::Notes;
@@ -30,10 +26,7 @@ pub(in crate::vet) fn check(world: World<'_>, readable: &[Problem], notes: &mut 
     };
     for known in world.workloads {
         match compile(resources, world.mesh, &known.workload) {
-            Ok(program) => {
-                warned(world, known, &program, notes);
-                unasked(world, known, &program, notes);
-            }
+            Ok(program) => warned(world, known, &program, notes),
             Err(problems) => {
                 // The services of a workload from a Deployment may be in other files.
                 let may_be_elsewhere = |problem: &&Problem| {
@@ -114,32 +107,6 @@ fn warned(world: World<'_>, known: &Known, program: &Program, notes: &mut Notes)
         };
         if !notes.tells(&note.at, false) {
             add(resources, code, note, help, notes);
-        }
-    }
-}
-
-/// Providers that a mesh would have to ask about requests, and does not.
-fn unasked(world: World<'_>, known: &Known, program: &Program, notes: &mut Notes) {
-    let chains = &program.http;
-    let chains = std::iter::once(&chains.default).chain(chains.by_port.values());
-    let usable: BTreeSet<&str> = chains
-        .flat_map(|chain| &chain.custom)
-        .filter(|filter| filter.usable.is_some())
-        .map(|filter| filter.provider.as_str())
-        .collect();
-    let policies = world.resources.authorization_policies.iter();
-    let asking = policies.filter(|policy| {
-        policy.action == Action::Custom && world.selects(policy.scope(), &known.workload)
-    });
-    for policy in asking {
-        let provider = policy.provider.as_ref();
-        if let Some(provider) = provider.filter(|name| usable.contains(name.as_str())) {
-            let meta = &policy.meta;
-            let message = format!(
-                "a mesh within the application asks no provider: every request that the rules match is refused, as if `{provider}` could not be reached"
-            );
-            let help = "refuse by DENY and allow by ALLOW what these can say, or leave this workload to a sidecar";
-            notes.add(Code::ProviderNotAsked, meta, provider.at(), message, help);
         }
     }
 }

@@ -5,6 +5,7 @@ pub(super) mod hosts;
 pub(super) mod legacy;
 pub(super) mod mesh;
 pub(super) mod ports;
+pub(super) mod providers;
 pub(super) mod redundancy;
 pub(super) mod tokens;
 pub(super) mod values;

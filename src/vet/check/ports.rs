@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::istio::{Action, AuthorizationPolicy, Rule, Text};
+use super::providers::named;
+use crate::istio::{Action, AuthorizationPolicy, ProviderKind, Rule, Text};
 use crate::vet::Code;
 use crate::vet::report::notes::Notes;
 use crate::vet::rules::lists::{self, Field, List};
@@ -62,11 +63,31 @@ fn tcp_ports(ports: &Ports<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes
     // One entry that asks for HTTP takes the whole of an ALLOW rule off raw TCP, its siblings with
     // it.
     let anywhere = asks_for_http(all).filter(|_| policy.action == Action::Allow);
+    if let Some(name) = policy.provider.as_ref()
+        && asks_http_provider(ports.world, policy)
+        && let Some((port, what)) = entries.iter().find_map(|lists| concerned(ports, lists))
+    {
+        let message = format!(
+            "port {port} speaks {what}, about which `{name}`, an HTTP provider, is not asked: connections pass without it"
+        );
+        let help =
+            "ask a provider by envoyExtAuthzGrpc, or refuse by DENY what need not come in there";
+        notes.add(
+            Code::ProviderNotAsked,
+            &policy.meta,
+            name.at(),
+            message,
+            help,
+        );
+    }
     for lists in &entries {
         let asked = asks_for_http(lists).or(anywhere);
         let Some(((list, value), (port, what))) = asked.zip(concerned(ports, lists)) else {
             continue;
         };
+        if asks_http_provider(ports.world, policy) {
+            continue;
+        }
         let effect = match policy.action {
             Action::Allow => "the whole rule does not count there, and allows nothing",
             Action::Deny => "it is left out there, and the rule refuses every connection",
@@ -80,6 +101,13 @@ fn tcp_ports(ports: &Ports<'_>, policy: &AuthorizationPolicy, rule: &Rule, notes
         let help = "write for this port a rule of its own, with sources and ports only";
         notes.add(Code::HttpOnTcpPort, meta, value.at(), message, help);
     }
+}
+
+/// Whether a policy has a provider asked that is left out of raw TCP.
+fn asks_http_provider(world: World<'_>, policy: &AuthorizationPolicy) -> bool {
+    let name = policy.provider.as_ref();
+    let provider = name.and_then(|name| named(world, name));
+    provider.is_some_and(|provider| matches!(provider.kind, ProviderKind::ExtAuthzHttp { .. }))
 }
 
 /// The first list that only HTTP has, and its first value.

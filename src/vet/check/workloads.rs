@@ -1,13 +1,13 @@
 //! Checks which workloads a resource selects.
 
-use crate::istio::{Action, AuthorizationPolicy, MeshConfig, Meta, ProviderKind, Selector};
+use crate::istio::{Action, Meta, Selector};
 use crate::vet::Code;
 use crate::vet::report::notes::Notes;
 use crate::vet::rules::names;
 use crate::vet::rules::written::Fault;
 use crate::vet::world::known::{Scope, Selects, World};
 
-/// Adds notes about selectors and providers.
+/// Adds notes about selectors.
 pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
     let resources = world.resources;
     for one in &resources.authorization_policies {
@@ -18,11 +18,6 @@ pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
     }
     for one in &resources.peer_authentications {
         selector(world, &one.meta, &one.selector, one.scope(), notes);
-    }
-    if world.mesh_is_known {
-        for policy in &resources.authorization_policies {
-            provider(world.mesh, policy, notes);
-        }
     }
     unguarded(world, notes);
 }
@@ -89,26 +84,4 @@ fn unguarded(world: World<'_>, notes: &mut Notes) {
         let help = "write an ALLOW policy for it; one without rules allows nothing";
         notes.add(Code::UnguardedWorkload, &meta, &meta.at, message, help);
     }
-}
-
-/// A provider that MeshConfig does not have, or that cannot authorize.
-fn provider(mesh: &MeshConfig, policy: &AuthorizationPolicy, notes: &mut Notes) {
-    let Some(name) = &policy.provider else { return };
-    let mut known = mesh.extension_providers.iter();
-    let found = known.find(|provider| *provider.name == **name);
-    let what = match found.map(|provider| &provider.kind) {
-        None => "MeshConfig has no provider of this name",
-        Some(ProviderKind::Other) => "this provider cannot authorize",
-        Some(
-            ProviderKind::ExtAuthzGrpc { .. }
-            | ProviderKind::ExtAuthzHttp { .. }
-            | ProviderKind::Expression(_)
-            | ProviderKind::Application,
-        ) => return,
-    };
-    let meta = &policy.meta;
-    let message = format!("{what}, so every request that the rules match is refused");
-    let help =
-        "name one of MeshConfig's extensionProviders with envoyExtAuthzHttp or envoyExtAuthzGrpc";
-    notes.add(Code::UnknownProvider, meta, name.at(), message, help);
 }

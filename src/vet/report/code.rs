@@ -150,8 +150,22 @@ codes! {
         "A DENY rule depends on what the caller sends, and lets a caller pass who leaves it out."
     PrivateKeyInJwks "private-key-in-jwks" Error
         "A key set holds a key that tokens can be forged with."
-    ProviderNotAsked "provider-not-asked" Warning
-        "A CUSTOM policy has a provider asked, and a mesh within the application asks none."
+    ProviderBodyLarge "provider-body-large" Warning
+        "A provider is sent so much of a request's body that waiting requests fill the memory."
+    ProviderErrorStatus "provider-error-status" Error
+        "A request that is refused because a provider cannot be asked looks as if it had succeeded."
+    ProviderFailsOpen "provider-fails-open" Warning
+        "Requests pass while a provider cannot be asked."
+    ProviderHeaderRefused "provider-header-refused" Error
+        "A provider is meant to set a header that no provider may set."
+    ProviderNotAsked "provider-not-asked" Error
+        "A CUSTOM policy is for a port where its provider is not asked, so that connections pass without it."
+    ProviderRouteCache "provider-route-cache" Warning
+        "A provider's clearRouteCache has no effect."
+    ProviderUnused "provider-unused" Warning
+        "No CUSTOM policy names a provider of MeshConfig."
+    ProviderWithoutTimeout "provider-without-timeout" Warning
+        "A provider has no timeout, and a request waits for it up to 600 s."
     RbacNotSwitchedOn "rbac-not-switched-on" Error
         "There are roles and bindings, and no ClusterRbacConfig that enforces them."
     RedundantValue "redundant-value" Warning
@@ -164,6 +178,8 @@ codes! {
         "A rule, or a part of one, can never match."
     SelectorMatchesNothing "selector-matches-nothing" Warning
         "A selector matches none of the known workloads."
+    SeveralProviders "several-providers" Error
+        "A workload has several of MeshConfig's providers, so that what their rules match is refused."
     ShadowedRule "shadowed-rule" Warning
         "A rule matches nothing that a broader one does not match, too."
     SilenceInvalid "silence-invalid" Error

@@ -109,6 +109,7 @@ impl Silences {
                     | Code::MeshWarns
                     | Code::ProviderNotAsked
                     | Code::SelectorMatchesNothing
+                    | Code::SeveralProviders
                     | Code::TargetRefsElsewhere
                     | Code::UnguardedWorkload
                     | Code::UnknownProvider

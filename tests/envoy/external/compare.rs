@@ -115,6 +115,10 @@ impl World {
                 reply.body = "the application's".to_owned();
                 reply.headers.remove("content-length");
             }
+            // Of a body that another application wrote.
+            if row.call.method == "HEAD" {
+                reply.headers.remove("content-length");
+            }
             forget(&mut reply.headers, OF_REPLIES);
         }
         let is_sent = |name: &str| {
@@ -124,6 +128,7 @@ impl World {
         let own: Vec<_> = OF_REQUESTS.iter().filter(|name| !is_sent(name)).collect();
         if let Some(seen) = &mut seen {
             forget(&mut seen.headers, own.iter().copied());
+            seen.headers.remove("transfer-encoding");
             if seen
                 .headers
                 .get("content-length")
@@ -135,7 +140,7 @@ impl World {
         let mut asked = self.authorizer.asked(number);
         for asked in &mut asked {
             let headers = asked["headers"].as_object_mut().unwrap();
-            for name in own.iter().copied().chain(OF_ENVOYS_CLIENT) {
+            for name in own.iter().copied().chain(OF_CLIENTS) {
                 headers.remove(*name);
             }
         }
@@ -232,5 +237,9 @@ const OF_REQUESTS: &[&str] = &[
     "x-request-id",
 ];
 
-/// What Envoy's client adds to its call.
-const OF_ENVOYS_CLIENT: &[&str] = &["x-envoy-internal", "x-envoy-expected-rq-timeout-ms"];
+/// What the clients add to their calls.
+const OF_CLIENTS: &[&str] = &[
+    "x-b3-parentspanid",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-internal",
+];

@@ -2,7 +2,8 @@
 
 use super::authorizer::Answer;
 use super::row::{
-    FORBIDDEN, Row, action, append, check, header, ok, query, refusal, remove, reply, row, set,
+    FORBIDDEN, NONE, Row, action, append, check, header, ok, query, refusal, remove, reply, row,
+    set,
 };
 use crate::stub::Call;
 use crate::stub::messages::{Allowed, CheckResponse, HeaderOption, Http, Struct, Value};
@@ -108,7 +109,8 @@ fn allowed() -> Vec<Row> {
                 option.header.as_mut().unwrap().raw_value = b"raw\xe9".to_vec();
                 option
             }])),
-        ),
+        )
+        .passed(RAW),
         answer("removed", ok(remove(&["x-one"]))),
         answer("removed, in capitals", ok(remove(&["X-One"]))),
         answer("removed what is not there", ok(remove(&["x-none"]))),
@@ -164,11 +166,13 @@ fn allowed() -> Vec<Row> {
         answer(
             "a query parameter with signs",
             ok(query(&[("c", "x%20y&z")], &[])),
-        ),
+        )
+        .passed(QUERY),
         answer(
             "a query parameter with a space",
             ok(query(&[("c", "x y")], &[])),
-        ),
+        )
+        .passed(QUERY),
         answer(
             "a query parameter set and removed",
             ok(query(&[("c", "x")], &["c", "a"])),
@@ -178,13 +182,15 @@ fn allowed() -> Vec<Row> {
             "grpc",
             Call::get("/case/@?a=1&a=2&b"),
             ok(query(&[("a", "9")], &[])),
-        ),
+        )
+        .passed(QUERY),
         row(
             "a query parameter that is there twice, removed",
             "grpc",
             Call::get("/case/@?a=1&a=2&b"),
             ok(query(&[], &["a"])),
-        ),
+        )
+        .passed(QUERY),
         row(
             "a query parameter where there is none",
             "grpc",
@@ -196,7 +202,8 @@ fn allowed() -> Vec<Row> {
             "grpc",
             Call::get("/case/@/a%20b?x=%2F+&a=1"),
             ok(query(&[("b", "2")], &["a"])),
-        ),
+        )
+        .passed(QUERY),
         answer("a query parameter removed", ok(query(&[], &["a"]))),
         answer("every query parameter removed", ok(query(&[], &["a", "b"]))),
         answer("metadata", with_metadata(0)),
@@ -246,13 +253,17 @@ fn mutations() -> Vec<Row> {
             "x-forwarded-client-cert removed",
             remove(&["x-forwarded-client-cert"]),
         ),
-        answer("a bad value", set([header("x-new", "a\nb")])),
-        answer("a bad name", set([header("x new", "a")])),
-        answer("an empty name", set([header("", "a")])),
+        answer("a bad value", set([header("x-new", "a\nb")])).refused(403, NONE),
+        answer("a bad name", set([header("x new", "a")])).refused(403, NONE),
+        answer("an empty name", set([header("", "a")])).refused(403, NONE),
         answer(
             "a bad value to the reply",
             reply([header("x-new", "a\r\nx-evil: 1")]),
-        ),
-        answer(":status to the reply", reply([header(":status", "500")])),
+        )
+        .refused(403, NONE),
+        answer(":status to the reply", reply([header(":status", "500")])).refused(403, NONE),
     ]
 }
+
+const RAW: &str = "raw_value is used where value is empty; Envoy sets an empty header";
+const QUERY: &str = "parameters keep their places and forms, and values are escaped; Envoy sorts and writes them raw";

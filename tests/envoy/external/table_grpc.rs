@@ -1,7 +1,9 @@
 //! control-plane.md §7.1: the gRPC provider.
 
 use super::authorizer::Answer;
-use super::row::{FORBIDDEN, Row, action, append, check, denied, error, header, ok, row, set};
+use super::row::{
+    FORBIDDEN, GATE, NONE, Row, action, append, check, denied, error, header, ok, row, set,
+};
 use crate::stub::Call;
 use crate::stub::messages::Http;
 
@@ -50,14 +52,16 @@ fn questions() -> Vec<Row> {
         ask(
             "its own service",
             get().with("x-envoy-downstream-service-cluster", "web"),
-        ),
+        )
+        .passed(GATE),
         ask("a host with a port", get().host("app.example:8080")),
         ask("a method of one's own", get().method("PURGE")),
         ask("a HEAD", get().method("HEAD")),
         ask(
             "an id",
             get().with("x-request-id", "7f1e2c9a-0000-4000-8000-000000000001"),
-        ),
+        )
+        .passed(GATE),
         ask("escapes", Call::get("/case/@/a%20b?c=%2F")),
         ask("a gRPC call", get().grpc()),
         row("who calls", "grpc-mutual", get(), yes()),
@@ -102,7 +106,8 @@ fn bodies() -> Vec<Row> {
             "grpc-whole",
             post("123456789").http2(),
             yes(),
-        ),
+        )
+        .refused(413, TOO_LARGE),
         row(
             "a body over the bound over HTTP/2, without length",
             "grpc-whole",
@@ -118,7 +123,8 @@ fn bodies() -> Vec<Row> {
                 call
             },
             yes(),
-        ),
+        )
+        .refused(200, TOO_LARGE),
         row(
             "a body of the bound, without length",
             "grpc-whole",
@@ -190,7 +196,8 @@ fn bodies() -> Vec<Row> {
             "grpc-whole",
             post("hello").with("x-envoy-auth-partial-body", "true"),
             yes(),
-        ),
+        )
+        .passed(GATE),
     ]
 }
 
@@ -226,8 +233,8 @@ fn refused() -> Vec<Row> {
             denied(200, vec![header("x-why", "a")], "fine"),
         ),
         answer("a refusal of 503", denied(503, vec![], "busy")),
-        answer("a refusal of 99", denied(99, vec![], "no")),
-        answer("a refusal of 999", denied(999, vec![], "no")),
+        answer("a refusal of 99", denied(99, vec![], "no")).refused(403, NONE),
+        answer("a refusal of 999", denied(999, vec![], "no")).refused(403, NONE),
         answer(
             "two cookies",
             denied(
@@ -243,11 +250,13 @@ fn refused() -> Vec<Row> {
                 vec![header("x-why", "a"), append("x-why", "b", true)],
                 "no",
             ),
-        ),
+        )
+        .refused(403, APPENDED),
         answer(
             "append: true alone",
             denied(403, vec![append("x-why", "b", true)], "no"),
-        ),
+        )
+        .refused(403, APPENDED),
         answer(
             "append_action: overwrite",
             denied(
@@ -283,11 +292,13 @@ fn refused() -> Vec<Row> {
         answer(
             "a bad header",
             denied(403, vec![header("x-why", "a\nb")], "no"),
-        ),
+        )
+        .refused(403, NONE),
         answer(
             "a pseudo header",
             denied(403, vec![header(":status", "200")], "no"),
-        ),
+        )
+        .refused(403, NONE),
         answer(
             "connection",
             denied(403, vec![header("connection", "close")], "no"),
@@ -444,13 +455,15 @@ fn failed() -> Vec<Row> {
             "grpc-open",
             get(),
             ok(set([header("x-new", "a\nb")])),
-        ),
+        )
+        .passed(NONE),
         row(
             "a claimed failure",
             "grpc-open",
             get().with("x-envoy-auth-failure-mode-allowed", "true"),
             Answer::Grpc(14),
-        ),
+        )
+        .passed(GATE),
         row(
             "host set where it is open",
             "grpc-open",
@@ -461,3 +474,6 @@ fn failed() -> Vec<Row> {
     ]);
     rows
 }
+
+const TOO_LARGE: &str = "a body over the bound is refused, however it comes; Envoy asks about its beginning where it ends in the frame that exceeds";
+const APPENDED: &str = "a refusal has all its headers; Envoy drops those with append";

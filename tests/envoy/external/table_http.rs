@@ -1,7 +1,7 @@
 //! control-plane.md §7.2: the HTTP provider.
 
 use super::authorizer::Answer;
-use super::row::{FORBIDDEN, Row, http, row};
+use super::row::{FORBIDDEN, GATE, Row, http, row};
 use crate::stub::Call;
 
 fn get() -> Call {
@@ -51,7 +51,8 @@ fn questions() -> Vec<Row> {
             get()
                 .with("x-forwarded-for", "10.0.0.1")
                 .with("x-request-id", "7"),
-        ),
+        )
+        .passed(GATE),
         row("a prefix", "http-prefix", get(), yes()),
         row("a prefix with a slash", "http-slash", get(), yes()),
         row(
@@ -59,7 +60,8 @@ fn questions() -> Vec<Row> {
             "http-lists",
             many(),
             yes(),
-        ),
+        )
+        .passed(COOKIES),
         row("headers over HTTP/2", "http-lists", many().http2(), yes()),
         row(
             "headers that are not there",
@@ -72,7 +74,8 @@ fn questions() -> Vec<Row> {
             "http-lists",
             get().raw("x-pre-raw", b"a\xffb"),
             yes(),
-        ),
+        )
+        .passed(BYTES),
         row("no body", "http-whole", get(), yes()),
         row("a whole body", "http-whole", post("hello"), yes()),
         row(
@@ -158,7 +161,8 @@ fn answers() -> Vec<Row> {
                 &[("host", "h.example"), ("server", "s"), ("x-envoy-a", "b")],
                 "no",
             ),
-        ),
+        )
+        .refused(403, HOST),
         answer(
             "removed by the answer",
             http(
@@ -304,3 +308,7 @@ fn failed() -> Vec<Row> {
     ]);
     rows
 }
+
+const COOKIES: &str = "cookies are joined as RFC 6265 has it";
+const BYTES: &str = "header values are sent as they are; Envoy writes `!` for what is not UTF-8";
+const HOST: &str = "a refusal has no host";

@@ -88,7 +88,6 @@ fn actions() -> Vec<(&'static str, Value)> {
     let key = || json!({"generic_key": {"descriptor_value": "v"}});
     let exact = |name: &str, value: &str| json!({"name": name, "string_match": {"exact": value}});
     vec![
-        ("no actions", json!([])),
         ("source_cluster", one(json!({"source_cluster": {}}))),
         (
             "destination_cluster",

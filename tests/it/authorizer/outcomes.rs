@@ -269,7 +269,7 @@ async fn mistakes_of_options_are_reported_together() {
         .decision_cache("d", by_path())
         .build()
         .await;
-    let error = built.err().unwrap().to_string();
+    let error = built.err().unwrap().mistakes().join("\n");
     for piece in [
         "\"Own\" is no provider name",
         "\"own\" is registered twice",

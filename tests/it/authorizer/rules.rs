@@ -69,7 +69,10 @@ async fn a_rule_reads_claims_and_refuses_without_them() {
 fn a_rule_that_cannot_be_used_is_refused_with_its_place() {
     for (rule, piece) in [
         ("request.method = 'GET'", "line 1, column 16"),
-        ("request.methd == 'GET'", "methd"),
+        (
+            "request.methd == 'GET'",
+            "line 1, column 8: no such attribute",
+        ),
         ("request.path == 1", "column"),
         ("request.path", "column"),
     ] {

@@ -1,6 +1,7 @@
 //! Providers over gRPC: what they are asked, and what follows from each of their answers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use http::request::Parts;
 use tower_mesh::context::Exchange;
@@ -318,7 +319,7 @@ async fn facts_of_the_provider_reach_the_guards_behind() {
 /// The provider is a workload of the mesh: asked over mutual TLS, it knows who asks.
 #[tokio::test]
 async fn a_provider_of_the_mesh_is_asked_over_mutual_tls() {
-    let pki = Pki::new("cluster.local").unwrap();
+    let pki = Arc::new(Pki::new("cluster.local").unwrap());
     let workload = Workload::new("default", "authz");
     let identity = pki.identity("default", "authz").unwrap();
     let provider = build(Mesh::builder(workload, identity)).await;
@@ -331,7 +332,7 @@ async fn a_provider_of_the_mesh_is_asked_over_mutual_tls() {
             "mesh.yaml",
             super::support::mesh_config(kind, ", timeout: 5s"),
         );
-        let ward = Ward::with(pki.clone(), |builder| {
+        let ward = Ward::with(Arc::clone(&pki), |builder| {
             let address = served.address;
             builder
                 .upstream("authz.default", [address], [expected])

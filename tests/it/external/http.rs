@@ -9,13 +9,17 @@ const TIMEOUT: &str = ", timeout: 5s";
 
 /// The headers of a question, but those of the call that carries it.
 fn shown(asked: &Asked) -> Vec<String> {
-    const OF_CALLS: [&str; 6] = [
+    const OF_CALLS: [&str; 10] = [
         "traceparent",
         "tracestate",
         "x-request-id",
         "x-envoy-peer-metadata",
         "x-envoy-peer-metadata-id",
         "x-envoy-attempt-count",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-sampled",
+        "x-b3-parentspanid",
     ];
     let lines = asked.head.headers.iter();
     let lines = lines.filter(|(name, _)| !OF_CALLS.contains(&name.as_str()));

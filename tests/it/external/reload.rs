@@ -1,5 +1,7 @@
 //! Configuration that is replaced while questions are out.
 
+use std::sync::Arc;
+
 use tower_mesh::mesh::ExternalHost;
 use tower_mesh::source::{Directory, Watch};
 use tower_mesh::testing::Pki;
@@ -27,7 +29,7 @@ async fn one_generation_judges_a_request_and_a_provider_that_stays_keeps_its_cou
     write(directory.path(), &asked_about);
     let address = stub.address;
     let config = Directory::new(directory.path());
-    let ward = Ward::with(Pki::new("cluster.local").unwrap(), |builder| {
+    let ward = Ward::with(Arc::new(Pki::new("cluster.local").unwrap()), |builder| {
         builder
             .outside("authz.default", ExternalHost::plaintext().at([address]))
             .config(Watch::new(config))

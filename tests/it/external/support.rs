@@ -178,7 +178,7 @@ pub(crate) fn framed(message: &[u8], status: Option<&'static str>) -> Reply {
 /// A body of these frames.
 pub(crate) struct Frames<E>(pub(crate) std::vec::IntoIter<Result<Frame<Bytes>, E>>);
 
-impl<E> http_body::Body for Frames<E> {
+impl<E: Unpin> http_body::Body for Frames<E> {
     type Data = Bytes;
     type Error = E;
 
@@ -278,7 +278,7 @@ impl Called {
 
 /// A workload whose requests a provider judges.
 pub(crate) struct Ward {
-    pub(crate) pki: Pki,
+    pub(crate) pki: Arc<Pki>,
     pub(crate) mesh: Mesh,
     pub(crate) served: Served,
     pub(crate) log: Log,
@@ -302,13 +302,13 @@ impl Ward {
     ) -> Self {
         let config = Fixed::yaml("p.yaml", ask_all() + &denied_path());
         let config = config.mesh_config("mesh.yaml", mesh_config(kind, more));
-        Self::with(Pki::new("cluster.local").unwrap(), |builder| {
+        Self::with(Arc::new(Pki::new("cluster.local").unwrap()), |builder| {
             with(builder.config(config))
         })
         .await
     }
 
-    pub(crate) async fn with(pki: Pki, with: impl FnOnce(MeshBuilder) -> MeshBuilder) -> Self {
+    pub(crate) async fn with(pki: Arc<Pki>, with: impl FnOnce(MeshBuilder) -> MeshBuilder) -> Self {
         let calls: Arc<Mutex<Vec<Called>>> = Arc::default();
         let all = Arc::clone(&calls);
         let router = Router::new().fallback(any(move |request: AxumRequest| async move {

@@ -363,3 +363,60 @@ fn an_answer_by_request_sees_what_the_rules_see() {
         assert_eq!(judgement.status, Some(status), "{target}");
     }
 }
+
+/// Providers in the process are asked when the token is known: after a legacy Policy's 401, and after MeshConfig's, but before DENY and ALLOW.
+#[cfg(feature = "cel")]
+#[test]
+fn a_rule_is_asked_after_the_token_and_before_the_rules() {
+    let own = "
+apiVersion: authentication.istio.io/v1alpha1
+kind: Policy
+metadata: {name: default, namespace: foo}
+spec: {origins: [{jwt: {issuer: https://idp, jwksUri: https://idp/keys}}]}
+---
+apiVersion: mesh.tower/v1
+kind: Authorizer
+metadata: {name: a-rule, namespace: foo}
+spec: {expression: \"auth.claims.sub == 'ann'\"}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: rule, namespace: foo}
+spec: {action: CUSTOM, provider: {name: a-rule}, rules: [{}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: foo}
+spec: {action: CUSTOM, provider: {name: opa}, rules: [{}]}
+";
+    let engine = Engine::builder(&Workload::new("foo", "httpbin").service("httpbin", 80))
+        .mesh_config(parse_mesh_config("mesh.yaml", PROVIDERS).unwrap())
+        .yaml(own)
+        .build()
+        .unwrap();
+    let rules = tower_mesh::cel::ProviderRules::of(&engine);
+    let judge = |request: &Request, opa: ProviderAnswer| {
+        let judgement = engine.judge_with(request, &|asked, form| {
+            let computed = rules.answer(asked, form);
+            computed.or_else(|| (asked.provider == "opa").then_some(opa))
+        });
+        let names = judgement.custom.iter().map(|asked| asked.provider.clone());
+        (
+            judgement.status.unwrap(),
+            names.collect::<Vec<_>>().join(" "),
+        )
+    };
+    let stranger = Request::new();
+    let ann = Request::new().user("https://idp", "ann");
+    let bob = Request::new().user("https://idp", "bob");
+    let deny = ProviderAnswer::Deny { status: 418 };
+    for (request, opa, expected) in [
+        (&stranger, deny, (418, "opa")),
+        (&stranger, ProviderAnswer::Allow, (401, "opa")),
+        (&ann, ProviderAnswer::Allow, (200, "opa a-rule")),
+        (&bob, ProviderAnswer::Allow, (403, "opa a-rule")),
+        (&bob, deny, (418, "opa")),
+    ] {
+        assert_eq!(judge(request, opa), (expected.0, expected.1.to_owned()));
+    }
+}

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use tower_mesh::coverage::{Coverage as Covered, Report};
+use tower_mesh::policy::{CustomMatch, Request};
 
 use crate::failure::Failure;
 use crate::input::lines::Lines;
 use crate::input::options::{Format, NoPolicy, Options, ServiceName};
-use crate::input::providers::{Providers, answer};
+use crate::input::providers::{ProviderRules, Providers, answer};
 use crate::input::question::Question;
 use crate::input::world::World;
 use crate::output::json::json_line;
@@ -104,8 +105,10 @@ impl Coverage {
             let request = question.into_request(port).map_err(bad)?;
             world.meet(&request);
             let engine = world.engine_for(services.clone(), port)?;
+            let rules = ProviderRules::of(engine);
+            let said = |asked: &CustomMatch, form: &Request| answer(&answers, &rules, asked, form);
             if std::ptr::eq(engine.program(), own.program()) {
-                whole.observe_with(&request, &|asked, _| answer(&answers, asked));
+                whole.observe_with(&request, &said);
                 continue;
             }
             if elsewhere.len() >= MAX_PLACES {
@@ -113,7 +116,7 @@ impl Coverage {
             }
             let place = elsewhere.entry((services, port));
             let covered = place.or_insert_with(|| Covered::new(engine));
-            covered.observe_with(&request, &|asked, _| answer(&answers, asked));
+            covered.observe_with(&request, &said);
         }
         if world.has_rules() {
             lines.warn_if_empty();

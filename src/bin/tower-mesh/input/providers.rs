@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use tower_mesh::policy::{CustomMatch, Engine, ProviderAnswer};
+#[cfg(feature = "cel")]
+pub(crate) use tower_mesh::cel::ProviderRules;
+use tower_mesh::policy::{CustomMatch, Engine, ProviderAnswer, Request};
 
 use super::options::key_and_value;
 use crate::printable::printable;
@@ -49,9 +51,31 @@ impl Providers {
     }
 }
 
-/// What a provider answers, if that is given.
-pub(crate) fn answer(answers: &Answers, asked: &CustomMatch) -> Option<ProviderAnswer> {
-    answers.get(&asked.provider).copied()
+/// What a provider answers, if that is given or can be computed.
+pub(crate) fn answer(
+    answers: &Answers,
+    rules: &ProviderRules,
+    asked: &CustomMatch,
+    request: &Request,
+) -> Option<ProviderAnswer> {
+    let given = answers.get(&asked.provider).copied();
+    given.or_else(|| rules.answer(asked, request))
+}
+
+/// Without the feature `cel` no configuration with an expression is read.
+#[cfg(not(feature = "cel"))]
+pub(crate) struct ProviderRules;
+
+#[cfg(not(feature = "cel"))]
+impl ProviderRules {
+    pub(crate) fn of(_: &Engine) -> Self {
+        Self
+    }
+
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    fn answer(&self, _: &CustomMatch, _: &Request) -> Option<ProviderAnswer> {
+        None
+    }
 }
 
 /// Reads `NAME=ANSWER`.

@@ -10,7 +10,7 @@ use tower_mesh::policy::{
     Access, CustomMatch, DryRun, Engine, Explanation, Judgement, PolicyId, ProviderAnswer, Request,
 };
 
-use crate::input::providers::{Answers, Providers, answer};
+use crate::input::providers::{Answers, ProviderRules, Providers, answer};
 use crate::input::question::Question;
 use crate::input::world::World;
 
@@ -78,12 +78,14 @@ impl Answer {
             Ok(admitted) => admitted.as_ref().unwrap_or(request),
             Err(refusal) => return Self::of_the_gate(id, *refusal, explain),
         };
+        let rules = ProviderRules::of(engine);
+        let said = &|asked: &CustomMatch, form: &Request| answer(answers, &rules, asked, form);
         let Judgement {
             status,
             decision,
             custom,
             ..
-        } = engine.judge_with(request, &|asked, _| answer(answers, asked));
+        } = engine.judge_with(request, said);
         let marks = decision.marks.as_deref();
         let asked = |asked: CustomMatch| Asked {
             provider: asked.provider,
@@ -105,9 +107,7 @@ impl Answer {
             },
             gate: gate.map(|_| None),
             error: None,
-            explain: explain.then(|| {
-                engine.explain_judgement_with(request, &|asked, _| answer(answers, asked))
-            }),
+            explain: explain.then(|| engine.explain_judgement_with(request, said)),
         }
     }
 

@@ -1,6 +1,6 @@
-//! The headers that no answer of a service may change.
+//! The headers that no answer of an external service may change.
 
-use crate::matcher::header;
+use super::header;
 
 /// Whether the answer of an external service may not set a header of this name (in lower case), in
 /// any spelling: many programs take `_` for `-`.
@@ -12,8 +12,18 @@ pub(crate) fn is_forbidden(name: &str) -> bool {
     let is_envoys = name
         .get(..ENVOY.len())
         .is_some_and(|start| header::is_same_name(start, ENVOY));
-    let mut others = FORBIDDEN.iter().chain(&FRAMING);
-    is_envoys || name.starts_with(':') || others.any(|known| header::is_same_name(name, known))
+    is_envoys
+        || is_framing(name)
+        || FORBIDDEN
+            .iter()
+            .any(|known| header::is_same_name(name, known))
+}
+
+/// Whether a header (in lower case) belongs to one message or one connection.
+pub(crate) fn is_framing(name: &str) -> bool {
+    FRAMING
+        .iter()
+        .any(|known| header::is_same_name(name, known))
 }
 
 /// Who asks, and by which method or for which path.

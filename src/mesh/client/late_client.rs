@@ -1,4 +1,4 @@
-//! The mesh's client as providers use it.
+//! The mesh's client, as the guards use it that ask providers and rate limit services.
 
 use std::error::Error;
 use std::future::Future;
@@ -11,13 +11,15 @@ use http::{Request, Response, Uri};
 use http_body::Body;
 use tower_service::Service;
 
+use super::response_body::ResponseBody;
+use super::service::Client;
+#[cfg(feature = "external")]
 use crate::external::UnknownProvider;
-use crate::mesh::client::{Client, ResponseBody};
 
 /// The mesh's client, which is made after the configuration was compiled. No request can come
 /// before it is there. Clones share it.
 ///
-/// A call waits for as long as the provider's timeout lets it.
+/// A call waits for as long as its caller lets it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::mesh) struct LateClient(Arc<OnceLock<Client>>);
 
@@ -29,7 +31,7 @@ impl LateClient {
     }
 
     /// Whether the client has a server for this URI; `None` as long as there is no client.
-    pub(super) fn knows(&self, uri: &Uri) -> Option<bool> {
+    pub(in crate::mesh) fn knows(&self, uri: &Uri) -> Option<bool> {
         self.0.get().map(|client| client.knows(uri))
     }
 }
@@ -60,3 +62,18 @@ where
         })
     }
 }
+
+/// The error of a host that the client does not know.
+#[cfg(not(feature = "external"))]
+#[derive(Debug)]
+struct UnknownProvider;
+
+#[cfg(not(feature = "external"))]
+impl std::fmt::Display for UnknownProvider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the mesh's client knows no server for the host")
+    }
+}
+
+#[cfg(not(feature = "external"))]
+impl Error for UnknownProvider {}

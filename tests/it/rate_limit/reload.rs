@@ -1,0 +1,113 @@
+//! Limits when the configuration is replaced.
+
+use axum::Router;
+use axum::body::Body;
+use tower::ServiceExt;
+use tower_mesh::Mesh;
+use tower_mesh::source::{self, Fixed, Sender};
+use tower_mesh::testing::Pki;
+use tracing::Level;
+
+use super::stub::get;
+use crate::support::log::Log;
+use crate::support::mesh::{app, build, proven};
+
+/// A limit of so many requests in an hour for each tenant, and one more document.
+fn limit(tokens: u32, more: &str) -> Fixed {
+    let text = format!(
+        "
+apiVersion: mesh.tower/v1
+kind: RateLimit
+metadata: {{name: tenants}}
+spec:
+  local:
+    descriptors:
+    - entries: [{{key: tenant}}]
+      tokenBucket: {{maxTokens: {tokens}, fillInterval: 3600s}}
+  rateLimits:
+  - actions: [{{requestHeaders: {{headerName: x-tenant, descriptorKey: tenant}}}}]
+{more}"
+    );
+    Fixed::yaml("limits.yaml", text)
+}
+
+const OTHER: &str = "---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: all}
+spec: {rules: [{}]}
+";
+
+async fn started(first: Fixed) -> (Mesh, Sender) {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (sender, channel) = source::channel(first.load("default").unwrap());
+    (build(app(&pki).config(channel)).await, sender)
+}
+
+async fn replace(sender: &Sender, next: &Fixed) {
+    sender.send(next.load("default").unwrap()).await.unwrap();
+}
+
+async fn status(mesh: &Mesh, tenant: &str) -> u16 {
+    let request = get("/")
+        .header("x-tenant", tenant)
+        .extension(proven("desk"));
+    let request = request.body(Body::empty()).unwrap();
+    let app = Router::new().fallback(|| async { "ok" });
+    mesh.protect(app)
+        .oneshot(request)
+        .await
+        .unwrap()
+        .status()
+        .as_u16()
+}
+
+#[tokio::test]
+async fn a_limit_that_stays_keeps_what_it_has_counted() {
+    let (mesh, sender) = started(limit(2, "")).await;
+    assert_eq!(status(&mesh, "north").await, 200);
+    replace(&sender, &limit(2, OTHER)).await;
+    assert_eq!(status(&mesh, "north").await, 200);
+    assert_eq!(status(&mesh, "north").await, 429);
+    // A refused configuration in between changes nothing.
+    let twice = limit(2, "").and("again.yaml", "kind: RateLimit");
+    assert!(twice.load("default").is_err());
+    replace(&sender, &limit(2, "")).await;
+    assert_eq!(status(&mesh, "north").await, 429);
+    assert_eq!(status(&mesh, "south").await, 200);
+}
+
+#[tokio::test]
+async fn a_limit_that_changes_begins_anew_and_the_log_says_so() {
+    let (log, _guard) = Log::listen(Level::INFO);
+    let (mesh, sender) = started(limit(1, "")).await;
+    assert_eq!(status(&mesh, "north").await, 200);
+    assert_eq!(status(&mesh, "north").await, 429);
+    replace(&sender, &limit(2, "")).await;
+    assert_eq!(
+        log.with(&["begins to count anew", "default/tenants"]).len(),
+        1
+    );
+    assert_eq!(status(&mesh, "north").await, 200);
+    assert_eq!(status(&mesh, "north").await, 200);
+    assert_eq!(status(&mesh, "north").await, 429);
+}
+
+/// Nothing opens in silence.
+#[tokio::test]
+async fn a_limit_that_goes_is_a_warning() {
+    let (log, _guard) = Log::listen(Level::WARN);
+    let (mesh, sender) = started(limit(1, OTHER)).await;
+    assert_eq!(status(&mesh, "north").await, 200);
+    replace(&sender, &limit(1, &format!("  reportOnly: true\n{OTHER}"))).await;
+    assert_eq!(log.with(&["only reports now", "default/tenants"]).len(), 1);
+    assert_eq!(status(&mesh, "north").await, 200);
+    replace(&sender, &Fixed::yaml("none.yaml", OTHER)).await;
+    assert_eq!(
+        log.with(&["fewer limits apply", "default/tenants"]).len(),
+        1
+    );
+    for _ in 0..5 {
+        assert_eq!(status(&mesh, "north").await, 200);
+    }
+}
