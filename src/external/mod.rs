@@ -6,8 +6,8 @@
 //! # Over the network
 //!
 //! MeshConfig's `extensionProviders` define these providers: `envoyExtAuthzGrpc`
-//! ([`GrpcAuthorizer`]) and `envoyExtAuthzHttp` ([`HttpAuthorizer`]). The mesh asks them through its
-//! own client, over one HTTP/2 connection or a pool of HTTP/1.1 connections. A host of
+//! ([`GrpcAuthorizer`]) and `envoyExtAuthzHttp` ([`HttpAuthorizer`]). The mesh asks them through
+//! its own client, over one HTTP/2 connection or a pool of HTTP/1.1 connections. A host of
 //! [`MeshBuilder::upstream`](crate::MeshBuilder::upstream) is asked over mutual TLS, and one of
 //! [`MeshBuilder::outside`](crate::MeshBuilder::outside) as that says. A provider whose host the
 //! client does not know refuses the requests that it should judge, also if it fails open.
@@ -26,9 +26,9 @@
 //!
 //! # Differences from Envoy/Istio
 //!
-//! An answer of a provider counts as an error if it tries to change the host, the method or a pseudo
-//! header, a header that names the caller (`x-forwarded-client-cert`, `x-forwarded-for`), a header
-//! of one message or connection (`content-length`, `connection`, `te`), a header that a
+//! An answer of a provider counts as an error if it tries to change the host, the method or a
+//! pseudo header, a header that names the caller (`x-forwarded-client-cert`, `x-forwarded-for`), a
+//! header of one message or connection (`content-length`, `connection`, `te`), a header that a
 //! RequestAuthentication sets, or an `x-envoy-*` header. Envoy obeys, so that the service chooses
 //! what the policies behind it see. Answers are bounded: 256 KiB over gRPC; over HTTP 64 KiB of
 //! headers and of body.
