@@ -223,12 +223,23 @@ impl Provider {
         let deadline = request.deadline();
         let patience = self.patience(deadline);
         let request = request.with_deadline(patience);
-        let asked = Contained::new(authorizer, request);
         // A timeout of centuries is none.
         let far = Duration::from_secs(60 * 60 * 24 * 365);
+        let mut ticket = ticket;
+        let asked = async {
+            if let Some(ticket) = &mut ticket
+                && let Some(known) = ticket.wait(patience.min(far) / 2).await
+            {
+                return Ok(Answered::Shared(known));
+            }
+            let asked = Contained::new(authorizer, request).await;
+            asked.map(Answered::Asked)
+        };
         let end = begun + patience.min(far);
         let answer = match timeout_at(end, asked).await {
-            Ok(answer) => answer,
+            Ok(Ok(Answered::Asked(answer))) => Ok(answer),
+            Ok(Ok(Answered::Shared(known))) => return self.known(known, written),
+            Ok(Err(error)) => Err(error),
             Err(_) => {
                 let message = format!("it has not answered within {patience:?}");
                 Err(AuthorizerError::new(message))
@@ -342,6 +353,13 @@ fn reply(status: StatusCode, denial: &Denial, details: &'static str) -> LocalRep
 
 fn flagged(reply: LocalReply) -> LocalReply {
     reply.flags(ResponseFlags::UNAUTHORIZED_EXTERNAL)
+}
+
+/// Where an answer comes from.
+enum Answered {
+    Asked(Authorization),
+    /// From the question of an equal request.
+    Shared(Known),
 }
 
 /// A question whose panic is an error of the provider.
