@@ -13,6 +13,7 @@
 //! [performance]: guide::performance
 //! [policy]: guide::policy
 //! [policy tests]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/policy_tests
+//! [rate limits]: guide::rate_limits
 //! [testing policies]: guide::testing_policies
 //! [tls]: guide::tls
 //! [troubleshooting]: guide::troubleshooting

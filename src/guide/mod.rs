@@ -104,6 +104,11 @@ pub mod tls {}
 #[doc = include_str!("../../docs/policy.md")]
 pub mod policy {}
 
+/// [policy]: policy#when-a-watched-configuration-changes
+///
+#[doc = include_str!("../../docs/rate-limits.md")]
+pub mod rate_limits {}
+
 #[doc = include_str!("../../docs/vet.md")]
 pub mod vet {}
 

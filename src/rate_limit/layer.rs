@@ -58,6 +58,13 @@ impl RateLimitLayer {
         })
     }
 
+    /// The guard of this layer, such as for [`MeshBuilder::guard`](crate::MeshBuilder::guard). It
+    /// shares the buckets of the layer.
+    #[must_use]
+    pub fn guard(&self) -> RateLimitGuard {
+        self.0.clone()
+    }
+
     /// What each limit has done so far.
     #[must_use]
     pub fn stats(&self) -> Vec<LimitStats> {

@@ -68,7 +68,10 @@ fn action(at: &Cursor<'_, '_>) -> Option<RateLimitAction> {
         Some((action, *known, *read))
     });
     let Some((first, known, read)) = written.next() else {
-        at.wrong("names no action; write one, for example `method: {}`");
+        // An unknown one was reported.
+        if fields.other_than(NAMES).is_empty() {
+            at.wrong("names no action; write one, for example `method: {}`");
+        }
         return None;
     };
     if let Some((second, ..)) = written.next() {

@@ -69,12 +69,18 @@ async fn a_limit_that_stays_keeps_what_it_has_counted() {
     replace(&sender, &limit(2, OTHER)).await;
     assert_eq!(status(&mesh, "north").await, 200);
     assert_eq!(status(&mesh, "north").await, 429);
-    // A refused configuration in between changes nothing.
-    let twice = limit(2, "").and("again.yaml", "kind: RateLimit");
-    assert!(twice.load("default").is_err());
-    replace(&sender, &limit(2, "")).await;
+    // A configuration that is refused in between changes nothing: this one opens the workload.
+    let opens = limit(9, "").load("default").unwrap();
+    assert!(sender.send(opens).await.is_err());
+    assert_eq!(status(&mesh, "north").await, 429);
+    replace(&sender, &limit(2, OTHER).and("more.yaml", more())).await;
     assert_eq!(status(&mesh, "north").await, 429);
     assert_eq!(status(&mesh, "south").await, 200);
+}
+
+/// One more policy, so that the configuration is another.
+fn more() -> String {
+    OTHER.replace("name: all", "name: also")
 }
 
 #[tokio::test]
