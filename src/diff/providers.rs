@@ -31,8 +31,8 @@ type Asked<'e> = (&'e ExtensionProvider, Option<&'e AuthorizerCache>);
 fn asked(engine: &Engine) -> BTreeMap<&str, Asked<'_>> {
     let program = engine.program();
     let chains = [&program.http, &program.tcp].into_iter();
-    let chains = chains
-        .flat_map(|chains| std::iter::once(&chains.default).chain(chains.by_port.values()));
+    let chains =
+        chains.flat_map(|chains| std::iter::once(&chains.default).chain(chains.by_port.values()));
     let filters = chains.flat_map(|chain| &chain.custom);
     let asked = filters.filter_map(|filter| {
         let asked = (filter.usable.as_ref()?, filter.cache.as_ref());
@@ -51,9 +51,7 @@ fn cache_change(old: Option<&AuthorizerCache>, new: Option<&AuthorizerCache>) ->
         let keys = keys.collect::<Vec<_>>().join(", ");
         let (ttl, stale, denials) = (cache.ttl, cache.stale_if_error, cache.denial_ttl);
         let denials = denials.unwrap_or(ttl);
-        format!(
-            "by [{keys}] for {ttl:?}, denials for {denials:?}, after an error {stale:?} longer"
-        )
+        format!("by [{keys}] for {ttl:?}, denials for {denials:?}, after an error {stale:?} longer")
     };
     let (before, after) = (said(old), said(new));
     (before != after).then(|| otherwise("cached decisions", before, after))
