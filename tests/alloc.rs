@@ -16,6 +16,8 @@ mod fixture;
 mod cel;
 #[path = "alloc/gate.rs"]
 mod gate;
+#[path = "alloc/limits.rs"]
+mod limits;
 #[path = "alloc/metrics.rs"]
 mod metrics;
 

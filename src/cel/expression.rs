@@ -74,7 +74,7 @@ impl Expression {
     ///
     /// A rule that is not [interpreted](Self::is_interpreted) allocates nothing, except for several
     /// lines of one header that are longer than 256 bytes together and for principals of more than
-    /// 160 bytes.
+    /// 128 bytes.
     ///
     /// # Errors
     /// When the rule has no answer, for instance because it reads a header that the request does

@@ -48,7 +48,7 @@ enum Decides {
 pub(crate) enum Beforehand {
     Decided(Outcome),
     /// The provider must be asked. The ticket takes its answer to the cache.
-    Ask(Option<Ticket>),
+    Ask(Option<Box<Ticket>>),
 }
 
 /// What follows for a request that a provider was asked about.
@@ -209,7 +209,7 @@ impl Provider {
         &self,
         request: AuthorizationRequest,
         written: &[HeaderName],
-        ticket: Option<Ticket>,
+        ticket: Option<Box<Ticket>>,
     ) -> Outcome {
         let authorizer = match &self.decides {
             Decides::Authorizer(authorizer) => authorizer,
@@ -220,19 +220,37 @@ impl Provider {
             }
         };
         let begun = Instant::now();
-        let patience = self.patience(request.deadline());
+        let deadline = request.deadline();
+        let patience = self.patience(deadline);
         let request = request.with_deadline(patience);
-        let asked = Contained::new(authorizer, request);
         // A timeout of centuries is none.
         let far = Duration::from_secs(60 * 60 * 24 * 365);
+        let mut ticket = ticket;
+        let asked = async {
+            if let Some(ticket) = &mut ticket
+                && let Some(known) = ticket.wait(patience.min(far) / 2).await
+            {
+                return Ok(Answered::Shared(known));
+            }
+            let asked = Contained::new(authorizer, request).await;
+            asked.map(Answered::Asked)
+        };
         let end = begun + patience.min(far);
         let answer = match timeout_at(end, asked).await {
-            Ok(answer) => answer,
+            Ok(Ok(Answered::Asked(answer))) => Ok(answer),
+            Ok(Ok(Answered::Shared(known))) => return self.known(known, written),
+            Ok(Err(error)) => Err(error),
             Err(_) => {
                 let message = format!("it has not answered within {patience:?}");
                 Err(AuthorizerError::new(message))
             }
         };
+        // A caller must not get past the provider by a deadline that no answer can keep.
+        let is_callers_fault = self.is_too_short(deadline, begun.elapsed());
+        let answer = answer.map_err(|error| match is_callers_fault {
+            true => error.never_passes(),
+            false => error,
+        });
         let answer = answer.and_then(|answer| match answer {
             Authorization::Allowed(changes) => {
                 check(&changes, written).map(|()| Authorization::Allowed(changes))
@@ -257,6 +275,13 @@ impl Provider {
             }
             Err(error) => self.failed(&error),
         }
+    }
+
+    /// Whether an error after this time may be due to the caller's own deadline. A provider that
+    /// knows the deadline may give up before it.
+    fn is_too_short(&self, deadline: Option<Duration>, elapsed: Duration) -> bool {
+        let shorter = deadline.filter(|deadline| *deadline < self.options.question_timeout());
+        shorter.is_some_and(|deadline| deadline < HURRY || elapsed >= deadline / 2)
     }
 
     /// What follows from an error of the provider.
@@ -328,6 +353,13 @@ fn reply(status: StatusCode, denial: &Denial, details: &'static str) -> LocalRep
 
 fn flagged(reply: LocalReply) -> LocalReply {
     reply.flags(ResponseFlags::UNAUTHORIZED_EXTERNAL)
+}
+
+/// Where an answer comes from.
+enum Answered {
+    Asked(Authorization),
+    /// From the question of an equal request.
+    Shared(Known),
 }
 
 /// A question whose panic is an error of the provider.
@@ -408,6 +440,9 @@ impl Counts {
 }
 
 const TARGET: &str = "tower_mesh::external";
+
+/// A provider may miss a deadline that is shorter than this, however well it is.
+const HURRY: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -540,6 +575,41 @@ mod tests {
                 (expected..expected + 2).contains(&took),
                 "{timeout} {deadline:?}: {took}"
             );
+        }
+    }
+
+    /// A caller that does not wait gets neither past a provider that fails open nor a decision of
+    /// earlier.
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_of_the_caller_opens_nothing() {
+        let down = || error(AuthorizerError::from_static("down"));
+        for (name, says, deadline, passes) in [
+            ("no answer", Says::Nothing, None, true),
+            (
+                "no answer, a long deadline",
+                Says::Nothing,
+                Some(5_000),
+                true,
+            ),
+            (
+                "no answer, a short deadline",
+                Says::Nothing,
+                Some(600),
+                false,
+            ),
+            ("no answer, none can come", Says::Nothing, Some(0), false),
+            ("down", down(), None, true),
+            ("down, a short deadline", down(), Some(600), true),
+            ("down, no answer can come", down(), Some(1), false),
+        ] {
+            let options = AuthorizerOptions::new().danger().fail_open();
+            let provider = Provider::new("opa", Arc::new(Stub(says)), options, Arc::default());
+            let mut request = request();
+            if let Some(deadline) = deadline {
+                request = request.with_deadline(Duration::from_millis(deadline));
+            }
+            let outcome = provider.ask(request, &[], None).await;
+            assert_eq!(matches!(outcome, Outcome::FailedOpen), passes, "{name}");
         }
     }
 

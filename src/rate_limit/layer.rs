@@ -1,5 +1,6 @@
 //! Local limits as a tower layer.
 
+use std::ptr;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -56,6 +57,13 @@ impl RateLimitLayer {
         Self(RateLimitGuard {
             limits: Arc::new(Limits::default().next(&limits, workload)),
         })
+    }
+
+    /// The guard of this layer, such as for [`MeshBuilder::guard`](crate::MeshBuilder::guard). It
+    /// shares the buckets of the layer.
+    #[must_use]
+    pub fn guard(&self) -> RateLimitGuard {
+        self.0.clone()
     }
 
     /// What each limit has done so far.

@@ -1,7 +1,7 @@
 //! Runs all checks over a set of resources.
 
 use super::check::{
-    callers, legacy, mesh, ports, providers, redundancy, tokens, values, workloads,
+    callers, legacy, limits, mesh, ports, providers, redundancy, tokens, values, workloads,
 };
 use super::report::notes::Notes;
 use super::report::silence::Silences;
@@ -22,6 +22,7 @@ pub struct Vet {
     mesh: Option<MeshConfig>,
     gate: Option<Gate>,
     trust_domain: Option<TrustDomain>,
+    authorizers: Vec<String>,
 }
 
 impl Vet {
@@ -33,6 +34,7 @@ impl Vet {
             mesh: None,
             gate: Some(Gate::istio()),
             trust_domain: None,
+            authorizers: Vec::new(),
         }
     }
 
@@ -40,6 +42,13 @@ impl Vet {
     /// all of that namespace are taken to be.
     pub fn workload(mut self, workload: Workload) -> Self {
         self.workloads.push(workload);
+        self
+    }
+
+    /// Adds the name of a provider that the application registers (`MeshBuilder::authorizer`), so
+    /// that policies may name it.
+    pub fn authorizer(mut self, name: impl Into<String>) -> Self {
+        self.authorizers.push(name.into());
         self
     }
 
@@ -107,6 +116,8 @@ impl Vet {
         if mesh.trust_domain.is_none() {
             mesh.trust_domain = self.own_trust_domain().map(ToString::to_string);
         }
+        let names = self.authorizers.iter();
+        let mesh = names.fold(mesh, |mesh, name| mesh.with_authorizer(name));
         let world = World {
             resources,
             mesh: &mesh,
@@ -124,6 +135,7 @@ impl Vet {
         tokens::check(world, &mut notes);
         workloads::check(world, &mut notes);
         providers::check(world, &mut notes);
+        limits::check(world, &mut notes);
         ports::check(world, &mut notes);
         legacy::check(world, &mut notes);
         // Last: it notes only what no other check has noted.

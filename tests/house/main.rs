@@ -126,6 +126,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "error_chain",
             "peer_text",
             "policy",
+            "cel",
             "bounded_cache",
         ],
     ),

@@ -573,3 +573,78 @@ fn an_expression_answers_for_itself() {
         );
     }
 }
+
+/// A provider that only the application knows: unknown to files, unless its name is stated.
+#[test]
+fn a_provider_of_the_application_is_stated_by_name() {
+    let ask = WARD.split_once("---").unwrap().1;
+    let policies = ask.replace("own-ward", "desk");
+    let files = Files::new(&[
+        ("policies.yaml", &policies),
+        ("mesh.yaml", &String::from("{}\n")),
+    ]);
+    let (config, mesh) = (files.path("policies.yaml"), files.path("mesh.yaml"));
+    let check = [
+        "check",
+        "GET",
+        "/a",
+        "--config",
+        &config,
+        "--workload",
+        "foo/web",
+    ];
+    let stated = ["--authorizer", "desk", "--provider", "desk=allow"];
+    for (more, code) in [(&stated[..], 0), (&stated[2..], 1), (&[], 1)] {
+        let output = run(&[&check[..], more].concat(), "");
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stdout));
+    }
+    let vet = [
+        "vet",
+        &config,
+        "--mesh-config",
+        &mesh,
+        "--workload",
+        "foo/web",
+    ];
+    let found = |more: &[&str]| {
+        let output = run(&[&vet[..], more].concat(), "");
+        text(&output.stdout).contains("[unknown-provider]")
+    };
+    assert!(found(&[]) && !found(&["--authorizer", "desk"]));
+
+    let table = |authorizers: &str| {
+        let rows = "- {request: GET /a, providers: {desk: 401}, expect: 401}";
+        let text =
+            format!("workload: foo/web\nconfig: [policies.yaml]\n{authorizers}tests:\n{rows}\n");
+        let file = TableFile::parse(&files.path("table.yaml"), &text).unwrap();
+        file.table().run(&file.policies().unwrap()).failures.len()
+    };
+    assert_eq!((table("authorizers: [desk]\n"), table("")), (0, 1));
+}
+
+/// Another expression, or another cache of decisions, shows in no answer.
+#[test]
+fn diff_tells_another_expression_and_another_cache() {
+    let cached = WARD.replace(
+        "spec: {expression: ",
+        "spec: {cache: {keys: [source.principal], ttl: 60s, staleIfError: 1h}, expression: ",
+    );
+    for (new, told) in [
+        (
+            WARD.replace("x-ward", "x-bed"),
+            "its expression is another one: \"auth.claims.ward == ",
+        ),
+        (
+            cached,
+            "cached decisions: none, now by [source.principal] for 60s",
+        ),
+    ] {
+        let files = Files::new(&[("old.yaml", WARD), ("new.yaml", new.as_str())]);
+        let (old, new) = (files.path("old.yaml"), files.path("new.yaml"));
+        let output = run(&["diff", &old, &new, "--workload", "foo/web"], "");
+        let stderr = text(&output.stderr);
+        let told = format!("note: external provider `own-ward`: {told}");
+        assert!(stderr.contains(&told), "{stderr}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}

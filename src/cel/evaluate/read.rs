@@ -228,7 +228,7 @@ fn audiences(request: &dyn Attributes) -> Option<&[Json]> {
 }
 
 /// A text on the stack, unless it is long.
-struct Buffer(SmallVec<[u8; 160]>);
+struct Buffer(SmallVec<[u8; 128]>);
 
 impl Write for Buffer {
     fn write_str(&mut self, text: &str) -> fmt::Result {

@@ -71,7 +71,12 @@ impl AuthorizationRequest {
     /// The question about a request with the path and query that policy judges. `None` if the
     /// exchange has no peer: then no guard can decide.
     pub(crate) fn from_exchange(head: &Parts, path: &str, exchange: &Exchange) -> Option<Self> {
-        Some(Self::of(head, path, exchange, exchange.peer()?))
+        let mut request = Self::of(head, path, exchange, exchange.peer()?);
+        // It is the caller's own word, which nothing has been appended to.
+        if !exchange.keeps_client_cert() {
+            request.headers.remove("x-forwarded-client-cert");
+        }
+        Some(request)
     }
 
     fn of(head: &Parts, path: &str, exchange: &Exchange, peer: &Peer) -> Self {

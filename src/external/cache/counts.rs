@@ -9,6 +9,7 @@ pub(crate) struct Counters {
     pub(super) misses: Line,
     pub(super) stale: AtomicU64,
     pub(super) unkeyed: AtomicU64,
+    pub(super) shared: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(crate) struct CacheCounts {
     /// Requests about which the provider was asked because their key is too long, or not known when
     /// the provider is asked.
     pub(crate) unkeyed: u64,
+    /// Requests that have waited for the answer to an equal one.
+    pub(crate) shared: u64,
     /// The decisions that are kept.
     pub(crate) entries: usize,
     /// The bytes that they take.
@@ -41,6 +44,7 @@ impl Counters {
             misses: of(&self.misses.0),
             stale: of(&self.stale),
             unkeyed: of(&self.unkeyed),
+            shared: of(&self.shared),
             entries,
             bytes,
         }

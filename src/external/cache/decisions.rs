@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::counts::{CacheCounts, Counters, count};
+use super::flights::{Flights, Place};
 use super::key::{Key, Reader};
 use super::options::DecisionCache;
 use super::weight::compact;
@@ -29,6 +30,7 @@ pub(crate) struct Decisions {
     settings: DecisionCache,
     reader: Reader,
     cache: BoundedCache<Entry>,
+    flights: Flights,
     counters: Arc<Counters>,
     /// The moment from which times are counted.
     birth: Instant,
@@ -75,7 +77,7 @@ impl From<Authorization> for Known {
 pub(crate) enum LookUp {
     Known(Known),
     /// The provider must be asked.
-    Ask(Ticket),
+    Ask(Box<Ticket>),
 }
 
 /// A question that is asked, and the place for its answer. Dropped without an answer, it leaves the
@@ -85,6 +87,7 @@ pub(crate) struct Ticket {
     decisions: Arc<Decisions>,
     /// `None`: the answer is not kept.
     key: Option<Key>,
+    place: Option<Place>,
     asked: Moment,
 }
 
@@ -97,6 +100,7 @@ impl Decisions {
             provider: provider.into(),
             reader: Reader::new(&bounds.keys),
             cache: BoundedCache::new(size(bounds.max_entries), size(bounds.max_bytes)),
+            flights: Flights::new(),
             counters,
             birth: Instant::now(),
             settings,
@@ -120,10 +124,29 @@ impl Decisions {
         let key = self.reader.read(head, request, stage);
         let Some(key) = key else {
             count(&self.counters.unkeyed);
-            return LookUp::Ask(self.ticket(None, now));
+            return LookUp::Ask(Box::new(Ticket {
+                decisions: Arc::clone(self),
+                key: None,
+                place: None,
+                asked: now,
+            }));
         };
+        if let Some(decision) = self.fresh(&key, now) {
+            count(&self.counters.hits.0);
+            return LookUp::Known(decision);
+        }
+        LookUp::Ask(Box::new(Ticket {
+            decisions: Arc::clone(self),
+            place: Some(self.flights.join(&key)),
+            key: Some(key),
+            asked: now,
+        }))
+    }
+
+    /// The decision that counts now. One whose time is quite over is dropped.
+    fn fresh(&self, key: &Key, now: Moment) -> Option<Known> {
         let spot = self.cache.spot(key.bytes());
-        let found = self.cache.get(spot, |entry| {
+        self.cache.get(spot, |entry| {
             if *entry.key != *key.bytes() {
                 Look::Other
             } else if now < entry.fresh_until {
@@ -133,21 +156,7 @@ impl Decisions {
             } else {
                 Look::Spent
             }
-        });
-        if let Some(decision) = found {
-            count(&self.counters.hits.0);
-            return LookUp::Known(decision);
-        }
-        count(&self.counters.misses.0);
-        LookUp::Ask(self.ticket(Some(key), now))
-    }
-
-    fn ticket(self: &Arc<Self>, key: Option<Key>, asked: Moment) -> Ticket {
-        Ticket {
-            decisions: Arc::clone(self),
-            key,
-            asked,
-        }
+        })
     }
 
     /// Keeps a decision for its time, in place of what was decided before.
@@ -240,9 +249,31 @@ pub(crate) enum Settled {
 }
 
 impl Ticket {
+    /// Waits for the answer to an equal request that is out, for a time at most. `None` if there is
+    /// none, or has come none: then the provider must be asked.
+    pub(crate) async fn wait(&mut self, at_most: Duration) -> Option<Known> {
+        let key = self.key.as_ref()?;
+        let decisions = &*self.decisions;
+        if let Some(Place::Behind(ended)) = &mut self.place {
+            // It never changes: it ends.
+            let _ = timeout(at_most, ended.changed()).await;
+            let now = decisions.now();
+            if let Some(known) = decisions.fresh(key, now) {
+                count(&decisions.counters.shared);
+                return Some(known);
+            }
+            self.asked = now;
+        }
+        count(&decisions.counters.misses.0);
+        None
+    }
+
     /// Takes the provider's answer, and keeps it if it is one. In place of an error it gives an
     /// older decision that still counts.
-    pub(crate) fn settle(self, answer: Result<Authorization, AuthorizerError>) -> Settled {
+    pub(crate) fn settle(
+        self: Box<Self>,
+        answer: Result<Authorization, AuthorizerError>,
+    ) -> Settled {
         let (decisions, Some(key)) = (&*self.decisions, &self.key) else {
             return Settled::Answer(answer);
         };
@@ -253,7 +284,8 @@ impl Ticket {
                 Settled::Answer(answer)
             }
             Err(error) => {
-                let Some(known) = decisions.stale(key) else {
+                let stale = || decisions.stale(key);
+                let Some(known) = (!error.fails_closed()).then(stale).flatten() else {
                     return Settled::Answer(answer);
                 };
                 count(&decisions.counters.stale);

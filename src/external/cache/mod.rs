@@ -2,6 +2,7 @@
 
 mod counts;
 mod decisions;
+mod flights;
 mod key;
 mod options;
 mod weight;

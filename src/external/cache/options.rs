@@ -21,6 +21,9 @@ use crate::istio::{AuthorizerCache, CacheKey, Position};
 /// and so is every request of a provider that is asked before tokens are verified, if the cache is
 /// keyed by the request principal or a claim. The body is never part of the key.
 ///
+/// Equal requests that come while the provider is asked wait for its answer, for half of its
+/// timeout at most.
+///
 /// # How long a decision counts
 ///
 /// For the [`ttl`](Self::ttl), counted from the moment when the provider was asked, by a clock that

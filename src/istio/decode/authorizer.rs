@@ -49,11 +49,8 @@ fn cache(at: &Cursor<'_, '_>) -> Option<AuthorizerCache> {
     let fields = at.fields(CACHE)?;
     let keys = fields.each("keys", key);
     let listed = fields.demand("keys", "is missing; list what the provider decides by");
-    if let Some(listed) = listed
-        && listed.node().entries().is_none()
-        && listed.items().len() == 0
-    {
-        listed.wrong("is empty, so that one decision would serve everybody; list what the provider decides by");
+    if let Some(empty) = listed.filter(|_| fields.listed("keys").is_none()) {
+        empty.wrong("is empty, so that one decision would serve everybody; list what the provider decides by");
     }
     let repeated = (1..keys.len()).find(|index| {
         let (before, key) = (keys.get(..*index), keys.get(*index));
@@ -62,7 +59,7 @@ fn cache(at: &Cursor<'_, '_>) -> Option<AuthorizerCache> {
             .is_some_and(|(before, key)| before.contains(key))
     });
     if let Some(key) = repeated.and_then(|index| keys.get(index)) {
-        at.missing("keys", &format!("names {key} twice; keep one"));
+        at.missing("keys", format!("names {key} twice; keep one"));
     }
     let mut cache = AuthorizerCache::keyed_by(keys);
     cache.at = at.at();

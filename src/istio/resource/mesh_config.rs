@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::istio::Text;
+use crate::istio::{Position, Text};
 
 /// The parts of Istio's MeshConfig that decide; the rest is accepted and listed in
 /// [`unused`](Self::unused).
@@ -62,6 +62,36 @@ impl MeshConfig {
             .as_deref()
             .or(own)
             .unwrap_or(DEFAULT_TRUST_DOMAIN)
+    }
+
+    /// The settings with a provider that the application registers in Rust
+    /// (`MeshBuilder::authorizer`), so that tools know its name. A name that is there already stays
+    /// what it is.
+    ///
+    /// ```
+    /// use tower_mesh::Workload;
+    /// use tower_mesh::istio::MeshConfig;
+    /// use tower_mesh::policy::{Engine, Request};
+    ///
+    /// let mesh = MeshConfig::default().with_authorizer("desk");
+    /// let engine = Engine::builder(&Workload::new("default", "patients")).mesh_config(mesh).yaml("
+    /// apiVersion: security.istio.io/v1
+    /// kind: AuthorizationPolicy
+    /// metadata: {name: ask}
+    /// spec: {action: CUSTOM, provider: {name: desk}, rules: [{}]}
+    /// ").build()?;
+    /// assert_eq!(engine.custom(&Request::new())[0].provider, "desk");
+    /// # Ok::<(), tower_mesh::istio::Problems>(())
+    /// ```
+    #[must_use]
+    pub fn with_authorizer(mut self, name: &str) -> Self {
+        let mut known = self.extension_providers.iter();
+        if !known.any(|provider| *provider.name == *name) {
+            let name = Text::new(name, Position::default());
+            let provider = ExtensionProvider::new(name, ProviderKind::Application);
+            self.extension_providers.push(provider);
+        }
+        self
     }
 }
 

@@ -24,11 +24,12 @@ struct Shown {
 
 /// Each result of a look-up, and its count.
 type CountOf = fn(&CacheCounts) -> u64;
-const RESULTS: [(&str, CountOf); 4] = [
+const RESULTS: [(&str, CountOf); 5] = [
     ("hit", |counts| counts.hits),
     ("miss", |counts| counts.misses),
     ("stale", |counts| counts.stale),
     ("unkeyed", |counts| counts.unkeyed),
+    ("shared", |counts| counts.shared),
 ];
 
 impl CacheMetrics {
@@ -51,7 +52,8 @@ impl CacheMetrics {
                 "mesh_decision_cache_total",
                 "Requests that a cache of a provider's decisions was asked about, by result: hit \
                  (answered without the provider), miss (the provider was asked), stale (an older \
-                 decision, because the provider could not be asked), unkeyed (not cached).",
+                 decision, because the provider could not be asked), unkeyed (not cached), shared (has \
+                 waited for the answer to an equal request).",
                 &[("provider", name), ("result", result)],
                 move || Some(count(&counters.read(0, 0))).filter(|count| *count > 0),
             );

@@ -105,7 +105,7 @@ fn the_first_limit_that_refuses_ends_the_judging() {
         .iter()
         .map(|limit| Outcome::ALL.map(|outcome| limit.counts().count(outcome)))
         .collect();
-    assert_eq!(counts, [[3, 7, 0], [2, 1, 0], [2, 0, 0]]);
+    assert_eq!(counts, [[3, 7, 0, 0], [2, 1, 0, 0], [2, 0, 0, 0]]);
 }
 
 #[test]
@@ -124,8 +124,8 @@ fn a_limit_that_only_reports_counts_and_refuses_nothing() {
             .unwrap();
         Outcome::ALL.map(|outcome| limit.counts().count(outcome))
     };
-    assert_eq!(counts("trial"), [4, 0, 6]);
-    assert_eq!(counts("real"), [8, 2, 0]);
+    assert_eq!(counts("trial"), [4, 0, 6, 0]);
+    assert_eq!(counts("real"), [8, 2, 0, 0]);
 }
 
 /// The headers are those of the bucket with the least left among the limits that want them.

@@ -65,9 +65,24 @@ impl Policies {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn load(workload: &Workload, directory: &Directory) -> Result<Self, Problems> {
+        Self::load_with(workload, directory, &[])
+    }
+
+    /// As [`load`](Self::load), for an application that registers these providers in Rust
+    /// (`MeshBuilder::authorizer`). [`provider`](Self::provider) says what they answer.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_with(
+        workload: &Workload,
+        directory: &Directory,
+        authorizers: &[&str],
+    ) -> Result<Self, Problems> {
         let configuration = directory.read(workload.namespace())?;
-        let mesh = &configuration.mesh_config;
-        let program = compile(&configuration.resources, mesh, workload)?;
+        let mesh = (*configuration.mesh_config).clone();
+        let names = authorizers.iter();
+        let mesh = names.fold(mesh, |mesh, name| mesh.with_authorizer(name));
+        let program = compile(&configuration.resources, &mesh, workload)?;
         Ok(Self::from(Engine::new(program)))
     }
 

@@ -41,6 +41,7 @@ pub struct TableFile {
     workload: Workload,
     config: Vec<PathBuf>,
     mesh_config: Option<PathBuf>,
+    authorizers: Vec<String>,
     providers: Option<Vec<(String, ProviderAnswer)>>,
     table: Table,
     coverage: Option<f64>,
@@ -98,7 +99,8 @@ impl TableFile {
         if let Some(file) = &self.mesh_config {
             directory = directory.mesh_config(file);
         }
-        let policies = Policies::load(&self.workload, &directory)?;
+        let authorizers: Vec<_> = self.authorizers.iter().map(String::as_str).collect();
+        let policies = Policies::load_with(&self.workload, &directory, &authorizers)?;
         let Some(providers) = &self.providers else {
             return Ok(policies);
         };
@@ -130,6 +132,7 @@ const FILE: &[&str] = &[
     "meshConfig",
     "callers",
     "users",
+    "authorizers",
     "providers",
     "coverage",
     "tests",
@@ -145,6 +148,7 @@ fn decode(root: &Cursor<'_, '_>, folder: &Path) -> Option<TableFile> {
         root.missing("config", message);
     }
     let mesh_config = fields.filled("meshConfig");
+    let authorizers = fields.texts("authorizers", |_, _| {});
     let providers = fields.get("providers").map(|at| answers(&at));
     let names = Names {
         callers: callers(fields),
@@ -164,6 +168,7 @@ fn decode(root: &Cursor<'_, '_>, folder: &Path) -> Option<TableFile> {
         workload,
         config,
         mesh_config: mesh_config.map(|path| folder.join(&*path)),
+        authorizers: authorizers.into_iter().map(String::from).collect(),
         providers,
         table,
         coverage: fields.get("coverage").and_then(|at| percent(&at)),

@@ -3,6 +3,7 @@
 pub(super) mod callers;
 pub(super) mod hosts;
 pub(super) mod legacy;
+pub(super) mod limits;
 pub(super) mod mesh;
 pub(super) mod ports;
 pub(super) mod providers;

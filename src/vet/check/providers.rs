@@ -1,6 +1,6 @@
 //! Checks external providers, and the CUSTOM policies that name them.
 
-use crate::istio::{AuthorizationPolicy, ExtensionProvider, Meta, ProviderKind};
+use crate::istio::{AuthorizationPolicy, Authorizer, ExtensionProvider, Meta, ProviderKind};
 use crate::vet::Code;
 use crate::vet::report::notes::Notes;
 use crate::vet::world::known::{Selects, World};
@@ -10,6 +10,9 @@ const LARGE_BODY: u32 = 1 << 20;
 
 /// Adds notes about providers. What MeshConfig is not known to have, nothing is said about.
 pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
+    for authorizer in &world.resources.authorizers {
+        own(world, authorizer, notes);
+    }
     if !world.mesh_is_known {
         return;
     }
@@ -26,8 +29,12 @@ pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
 /// A provider that MeshConfig does not have, or that cannot authorize.
 fn unknown(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
     let Some(name) = &policy.provider else { return };
+    let mut authorizers = world.resources.authorizers.iter();
+    if authorizers.any(|own| own.expression.is_some() && is_named(world, own, policy)) {
+        return;
+    }
     let what = match named(world, name).map(|provider| &provider.kind) {
-        None => "MeshConfig has no provider of this name",
+        None => "neither MeshConfig nor an Authorizer defines a provider of this name",
         Some(ProviderKind::Other) => "this provider cannot authorize",
         Some(
             ProviderKind::ExtAuthzGrpc { .. }
@@ -38,12 +45,59 @@ fn unknown(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
     };
     let meta = &policy.meta;
     let message = format!("{what}, so every request that the rules match is refused");
-    let help =
-        "name one of MeshConfig's extensionProviders with envoyExtAuthzHttp or envoyExtAuthzGrpc";
+    let help = "name one of MeshConfig's extensionProviders with envoyExtAuthzHttp or envoyExtAuthzGrpc, or an Authorizer of the namespace; state one that the application registers by --authorizer";
     notes.add(Code::UnknownProvider, meta, name.at(), message, help);
 }
 
-/// MeshConfig's provider of a name.
+/// Whether an Authorizer is the one that a policy names.
+fn is_named(world: World<'_>, authorizer: &Authorizer, policy: &AuthorizationPolicy) -> bool {
+    let (own, policy_meta) = (&authorizer.meta, &policy.meta);
+    let is_visible = own.namespace == policy_meta.namespace || world.is_root(&own.namespace);
+    let name = policy.provider.as_ref();
+    is_visible && name.is_some_and(|name| name.as_str() == own.name)
+}
+
+/// An Authorizer that another definition stands against, or that no policy names.
+fn own(world: World<'_>, authorizer: &Authorizer, notes: &mut Notes) {
+    let resources = world.resources;
+    let meta = &authorizer.meta;
+    if authorizer.expression.is_some() {
+        let mut others = resources.authorizers.iter();
+        let is_other = |other: &Authorizer| {
+            let is_in_reach = world.is_root(&other.meta.namespace)
+                || world.is_root(&meta.namespace)
+                || other.meta.namespace == meta.namespace;
+            is_in_reach
+                && other.expression.is_some()
+                && other.meta.name == meta.name
+                && other.meta.namespace != meta.namespace
+        };
+        let other = if named(world, &meta.name).is_some() {
+            Some("MeshConfig's extensionProviders, or the application,")
+        } else if others.any(|other| is_other(other)) {
+            Some("an Authorizer of the root namespace, or of one below it,")
+        } else {
+            None
+        };
+        if let Some(other) = other {
+            let message = format!(
+                "{other} defines a provider of this name, too, so that neither is asked and every request for it is refused"
+            );
+            let help = "rename one, or take it out";
+            notes.add(Code::ProviderDefinedTwice, meta, &meta.at, message, help);
+        }
+    }
+    let policies = &resources.authorization_policies;
+    let mut policies_of_it = policies.iter();
+    if !policies.is_empty() && !policies_of_it.any(|policy| is_named(world, authorizer, policy)) {
+        let message =
+            "no CUSTOM policy of its namespace names this Authorizer, so it decides nothing";
+        let help = "name it in a CUSTOM policy, or take it out";
+        notes.add(Code::ProviderUnused, meta, &meta.at, message, help);
+    }
+}
+
+/// MeshConfig's provider of a name, or the application's.
 pub(super) fn named<'r>(world: World<'r>, name: &str) -> Option<&'r ExtensionProvider> {
     let mut known = world.mesh.extension_providers.iter();
     known.find(|provider| *provider.name == *name)
@@ -53,7 +107,12 @@ pub(super) fn named<'r>(world: World<'r>, name: &str) -> Option<&'r ExtensionPro
 fn several(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
     let usable = |name: &str| {
         let provider = named(world, name);
-        provider.is_some_and(|provider| !matches!(provider.kind, ProviderKind::Other))
+        provider.is_some_and(|provider| {
+            matches!(
+                provider.kind,
+                ProviderKind::ExtAuthzGrpc { .. } | ProviderKind::ExtAuthzHttp { .. }
+            )
+        })
     };
     let Some(name) = policy.provider.as_ref().filter(|name| usable(name)) else {
         return;
@@ -90,8 +149,10 @@ fn unused(world: World<'_>, provider: &ExtensionProvider, notes: &mut Notes) {
     let mut names = policies
         .iter()
         .filter_map(|policy| policy.provider.as_ref());
-    if matches!(provider.kind, ProviderKind::Other)
-        || policies.is_empty()
+    if matches!(
+        provider.kind,
+        ProviderKind::Other | ProviderKind::Application
+    ) || policies.is_empty()
         || names.any(|name| **name == *provider.name)
     {
         return;

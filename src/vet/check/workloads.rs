@@ -19,6 +19,9 @@ pub(in crate::vet) fn check(world: World<'_>, notes: &mut Notes) {
     for one in &resources.peer_authentications {
         selector(world, &one.meta, &one.selector, one.scope(), notes);
     }
+    for one in &resources.rate_limits {
+        selector(world, &one.meta, &one.selector, one.scope(), notes);
+    }
     unguarded(world, notes);
 }
 

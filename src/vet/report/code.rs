@@ -128,6 +128,16 @@ codes! {
         "A JWT rule accepts tokens that were made for others."
     LegacyIgnored "legacy-ignored" Warning
         "A resource of 2018 is ignored, because one of today speaks of the same workload."
+    LimitFailsOpen "limit-fails-open" Warning
+        "Requests pass uncounted while a rate limit service cannot be asked."
+    LimitKeyFromCaller "limit-key-from-caller" Warning
+        "A limit counts by what the caller chooses, so that another value is another budget."
+    LimitLostAtRestart "limit-lost-at-restart" Warning
+        "A process counts over a day or longer, and forgets it when it ends."
+    LimitNeverApplies "limit-never-applies" Error
+        "No request reaches a bucket, since nothing makes its entries."
+    LimitReportOnly "limit-report-only" Warning
+        "A rate limit counts and refuses nothing."
     MeshRefuses "mesh-refuses" Error
         "A mesh does not start with this configuration."
     MeshWarns "mesh-warns" Warning
@@ -152,6 +162,8 @@ codes! {
         "A key set holds a key that tokens can be forged with."
     ProviderBodyLarge "provider-body-large" Warning
         "A provider is sent so much of a request's body that waiting requests fill the memory."
+    ProviderDefinedTwice "provider-defined-twice" Error
+        "Two sources define a provider of one name, and neither is asked."
     ProviderErrorStatus "provider-error-status" Error
         "A request that is refused because a provider cannot be asked looks as if it had succeeded."
     ProviderFailsOpen "provider-fails-open" Warning
@@ -163,7 +175,7 @@ codes! {
     ProviderRouteCache "provider-route-cache" Warning
         "A provider's clearRouteCache has no effect."
     ProviderUnused "provider-unused" Warning
-        "No CUSTOM policy names a provider of MeshConfig."
+        "No CUSTOM policy names a provider."
     ProviderWithoutTimeout "provider-without-timeout" Warning
         "A provider has no timeout, and a request waits for it up to 600 s."
     RbacNotSwitchedOn "rbac-not-switched-on" Error
@@ -199,7 +211,7 @@ codes! {
     UnguardedWorkload "unguarded-workload" Warning
         "No policy that allows selects a known workload, so that everything is allowed."
     UnknownProvider "unknown-provider" Error
-        "A CUSTOM policy names a provider that MeshConfig does not have."
+        "A CUSTOM policy names a provider that nothing defines."
     ValueNeverMatches "value-never-matches" Error
         "A value is written in a way that nothing ever has."
 }

@@ -109,6 +109,8 @@ impl Silences {
                     | Code::MeshWarns
                     | Code::ProviderNotAsked
                     | Code::SelectorMatchesNothing
+                    | Code::ProviderDefinedTwice
+                    | Code::ProviderUnused
                     | Code::SeveralProviders
                     | Code::TargetRefsElsewhere
                     | Code::UnguardedWorkload

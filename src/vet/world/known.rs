@@ -7,7 +7,7 @@ use crate::gate::Gate;
 use crate::identity::Workload;
 use crate::istio::{
     AuthorizationPolicy, Deployed, DeployedService, MeshConfig, Meta, PeerAuthentication, Position,
-    RequestAuthentication, Resources, Selector, Text,
+    RateLimit, RequestAuthentication, Resources, Selector, Text,
 };
 
 /// What is vetted: the resources, the mesh's settings, and the workloads that are known.
@@ -178,6 +178,12 @@ impl Selects for RequestAuthentication {
 }
 
 impl Selects for PeerAuthentication {
+    fn scope(&self) -> Scope<'_> {
+        Scope::new(&self.meta, &self.selector, false)
+    }
+}
+
+impl Selects for RateLimit {
     fn scope(&self) -> Scope<'_> {
         Scope::new(&self.meta, &self.selector, false)
     }

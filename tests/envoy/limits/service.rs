@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::stub::messages::{RateLimitRequest, RateLimitResponse};
+use crate::stub::messages::{Pair, RateLimitRequest, RateLimitResponse};
 use crate::stub::{Whole, decode, grpc, grpc_error, plain, serve};
 
 /// What the service does with a question.
@@ -67,7 +67,7 @@ fn told(whole: &Whole) -> Value {
     let descriptors = request.descriptors.iter().map(|descriptor| {
         let entries = descriptor.entries.iter();
         let entries: Vec<_> = entries
-            .map(|pair| format!("{}={}", pair.key, pair.value))
+            .map(|pair| format!("{}={}", pair.key, value(pair)))
             .collect();
         json!({
             "entries": entries,
@@ -82,4 +82,12 @@ fn told(whole: &Whole) -> Value {
         "hits_addend": request.hits_addend,
         "has_timeout": whole.headers().contains_key("grpc-timeout"),
     })
+}
+
+/// An entry's value. The application's cluster has the name that each gives it: Istio's, or that of the tests.
+fn value(pair: &Pair) -> &str {
+    match (pair.key.as_str(), pair.value.as_str()) {
+        ("destination_cluster", name) if name == "app" || name.starts_with("inbound|") => "app",
+        (_, value) => value,
+    }
 }

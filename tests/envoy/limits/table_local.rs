@@ -231,7 +231,9 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 as_user("b"),
                 as_user("c"),
             ],
-        ),
+        ).listed(
+"values beyond the bound share one bucket; Envoy forgets the oldest, which starts full again",
+[200, 429, 200, 429, 200, 429, 429, 429]),
         scenario(
             "any value, one of its own",
             &json!({
@@ -357,7 +359,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             }),
             json!([{"actions": [header_action("x-user", "user")]}, {"actions": [header_action("x-user", "user")]}]),
             [as_user("ann"), as_user("ann"), as_user("ann")],
-        ),
+        ).listed("the headers show what the first question left", [200, 429, 429]),
         scenario(
             "several lines",
             &json!({

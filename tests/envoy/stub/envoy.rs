@@ -112,7 +112,7 @@ fn print(listener: &Filter, address: SocketAddr) -> Value {
             "suppress_envoy_headers": true,
         },
     }));
-    let mut route = json!({"match": {"prefix": "/"}, "route": {"cluster": "app"}});
+    let mut route = json!({"match": {"prefix": "/"}, "route": {"cluster": "app", "timeout": "3s"}});
     if let (Some(route), Some(more)) = (route.as_object_mut(), listener.route.as_object()) {
         for (key, value) in more {
             match route.get_mut(key).and_then(Value::as_object_mut) {

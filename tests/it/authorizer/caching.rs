@@ -15,7 +15,7 @@ use tower_mesh::external::{
 use tower_mesh::source::{Fixed, channel};
 
 use super::{ALLOWED, REFUSED, Says, Stub, asks, build, builder, get, request, send, status};
-use crate::support::mesh::{lines, proven};
+use crate::support::mesh::{lines, proven, settle, until};
 
 fn by_caller() -> DecisionCache {
     DecisionCache::keyed_by([CacheKey::Principal, CacheKey::Path]).ttl(Duration::from_secs(10))
@@ -162,6 +162,46 @@ async fn an_authorizer_that_is_killed_under_load_fails_no_cached_request() {
     strangers.await.unwrap();
     assert_eq!(status(&mesh, "/own", "late").await, REFUSED);
     assert!(counted(&mesh, "hit") >= u64::try_from(CALLERS * EACH).unwrap());
+}
+
+/// Requests that are equal wait for one answer; those of others do not.
+#[tokio::test(start_paused = true)]
+async fn equal_requests_at_once_are_one_question() {
+    let stub = Stub::new(Says::Nothing);
+    let mesh = builder(asks("own")).authorizer("own", stub.clone());
+    let mesh = build(mesh.decision_cache("own", by_caller())).await;
+    let ask = |caller: &'static str| {
+        let mesh = mesh.clone();
+        tokio::spawn(async move { status(&mesh, "/own", caller).await })
+    };
+    // The first has no answer and goes away: the others ask for themselves.
+    let first = ask("desk");
+    until("a question", || stub.count() == 1).await;
+    let others: Vec<_> = (0..10).map(|_| ask("desk")).collect();
+    let web = ask("web");
+    until("another question", || stub.count() == 2).await;
+    settle().await;
+    assert_eq!(stub.count(), 2, "the others wait");
+    stub.say(Says::This(Authorization::allow()));
+    first.abort();
+    for other in others {
+        assert_eq!(other.await.unwrap(), ALLOWED);
+    }
+    assert_eq!(web.await.unwrap(), REFUSED);
+
+    // All get the answer of the first.
+    let (asked, gate) = (stub.count(), stub.gate());
+    let shared = counted(&mesh, "shared");
+    advance(Duration::from_secs(20)).await;
+    let all: Vec<_> = (0..10).map(|_| ask("desk")).collect();
+    until("a question", || stub.count() > asked).await;
+    settle().await;
+    drop(gate);
+    for one in all {
+        assert_eq!(one.await.unwrap(), ALLOWED);
+    }
+    assert_eq!(stub.count(), asked + 1);
+    assert_eq!(counted(&mesh, "shared"), shared + 9);
 }
 
 /// A decision of earlier is better than failing open, and no decision is not.

@@ -39,15 +39,23 @@ struct Stub {
     asked: Arc<Mutex<Vec<AuthorizationRequest>>>,
     stage: Stage,
     body: Option<BodyBound>,
+    /// Answers wait until this can be had.
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Stub {
+    /// Holds all answers back until this is dropped.
+    fn gate(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        Arc::clone(&self.gate).try_lock_owned().unwrap()
+    }
+
     fn new(says: Says) -> Self {
         Self {
             says: Arc::new(Mutex::new(says)),
             asked: Arc::default(),
             stage: Stage::AfterTokens,
             body: None,
+            gate: Arc::default(),
         }
     }
 
@@ -74,6 +82,7 @@ impl Authorizer for Stub {
         request: AuthorizationRequest,
     ) -> Result<Authorization, AuthorizerError> {
         self.asked.lock().unwrap().push(request);
+        drop(self.gate.lock().await);
         let says = self.says.lock().unwrap().clone();
         match says {
             Says::This(answer) => Ok(answer),

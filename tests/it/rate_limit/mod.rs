@@ -1,5 +1,6 @@
-//! Rate limits: their resources, and those that a service counts.
+//! Rate limits: their resources, those that this process counts, and those that a service counts.
 
+mod local;
 mod reload;
 mod resources;
 mod service;

@@ -1,6 +1,7 @@
 //! The serving side: connections, limits, shutdown and faults.
 
 mod asking;
+mod concurrency;
 mod faults;
 mod limits;
 mod own_servers;

@@ -43,6 +43,10 @@ pub(crate) struct Vet {
     /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
+    /// A provider that the application registers in Rust, for CUSTOM policies; may be given several
+    /// times
+    #[arg(long = "authorizer", value_name = "NAME")]
+    authorizers: Vec<String>,
     #[command(flatten)]
     gate: Gated,
     #[command(flatten)]
@@ -158,6 +162,7 @@ impl Vet {
         if mesh_is_known {
             vet = vet.mesh_config((*configuration.mesh_config).clone());
         }
+        let vet = self.authorizers.iter().fold(vet, vet::Vet::authorizer);
         let allowed = self.allow.iter().cloned();
         let vet = allowed.fold(vet, |vet, (code, reason)| vet.allow(code, reason));
         let workloads = self.workloads.0.iter().cloned();

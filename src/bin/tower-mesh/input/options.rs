@@ -27,6 +27,10 @@ pub(crate) struct Guarded {
     /// The mesh's settings: a MeshConfig, or the ConfigMap `istio` that holds one
     #[arg(long, value_name = "FILE")]
     pub(crate) mesh_config: Option<PathBuf>,
+    /// A provider that the application registers in Rust, for CUSTOM policies; may be given several
+    /// times
+    #[arg(long = "authorizer", value_name = "NAME")]
+    pub(crate) authorizers: Vec<String>,
     #[command(flatten)]
     pub(crate) domain: Domain,
     /// The workload that is guarded: its namespace and service account

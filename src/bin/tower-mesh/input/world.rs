@@ -253,5 +253,7 @@ fn engine(
 ) -> Result<Engine, Problems> {
     let workload = guarded.workload(services, port);
     let (resources, mesh) = (&configuration.resources, &configuration.mesh_config);
-    Ok(Engine::new(compile(resources, mesh, &workload)?))
+    let names = guarded.authorizers.iter();
+    let mesh = names.fold((**mesh).clone(), |mesh, name| mesh.with_authorizer(name));
+    Ok(Engine::new(compile(resources, &mesh, &workload)?))
 }

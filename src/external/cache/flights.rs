@@ -1,0 +1,72 @@
+//! Questions that are out: who asks the same waits for their answer.
+
+use tokio::sync::watch;
+
+use super::key::Key;
+use crate::bounded_cache::weight::{self, Weigh};
+use crate::bounded_cache::{BoundedCache, Look};
+
+/// How many questions can be waited for, and the bytes of their keys. Others are asked each.
+const MOST: usize = 1_024;
+const MOST_BYTES: usize = 1 << 20;
+
+/// The questions that are out. Requests that come before the answer wait for it, so that the end of
+/// a decision's time does not send all its requests to the provider at once.
+#[derive(Debug)]
+pub(super) struct Flights(BoundedCache<Flight>);
+
+struct Flight {
+    key: Box<[u8]>,
+    ended: watch::Receiver<()>,
+}
+
+/// The place of a request among those that ask the same.
+pub(super) enum Place {
+    /// It asks. When this is dropped, the others wait no longer.
+    First(#[expect(dead_code, reason = "its end is the message")] watch::Sender<()>),
+    /// It waits until the first has an answer, or has gone away.
+    Behind(watch::Receiver<()>),
+}
+
+impl Weigh for Flight {
+    fn weight(&self) -> usize {
+        // The channel's own share is a few words.
+        size_of::<Self>() + weight::bytes(self.key.len()) + weight::bytes(512)
+    }
+}
+
+impl Flight {
+    fn has_ended(&self) -> bool {
+        self.ended.has_changed().is_err()
+    }
+}
+
+impl Flights {
+    pub(super) fn new() -> Self {
+        Self(BoundedCache::new(MOST, MOST_BYTES))
+    }
+
+    /// The place of a request with this key.
+    pub(super) fn join(&self, key: &Key) -> Place {
+        let spot = self.0.spot(key.bytes());
+        let found = self.0.get(spot, |flight| {
+            if *flight.key != *key.bytes() {
+                Look::Other
+            } else if flight.has_ended() {
+                Look::Spent
+            } else {
+                Look::Found(flight.ended.clone())
+            }
+        });
+        if let Some(ended) = found {
+            return Place::Behind(ended);
+        }
+        let (sender, ended) = watch::channel(());
+        let flight = Flight {
+            key: key.bytes().into(),
+            ended,
+        };
+        self.0.put(spot, flight, Flight::has_ended);
+        Place::First(sender)
+    }
+}
