@@ -1,8 +1,7 @@
 //! Decodes the descriptors of a RateLimit: `rateLimits[]` and its actions, in Envoy's shape
 //! (`config.route.v3.RateLimit`).
 
-use super::rate_limit::{MAX_ENTRIES, bounded};
-use super::value::{self, anything, checked, required};
+use super::value::{self, MAX_ENTRIES, anything, bounded, checked, required};
 use crate::istio::yaml::cursor::Cursor;
 use crate::istio::yaml::fields::Fields;
 use crate::istio::{

@@ -49,7 +49,7 @@ impl ServiceCounter {
     /// # Errors
     ///
     /// There is no answer within the time, or none that makes sense, or the breaker is open.
-    pub(super) async fn ask(
+    pub(in crate::rate_limit) async fn ask(
         &self,
         service: &dyn CountingService,
         message: RateLimitRequest,
@@ -85,7 +85,7 @@ impl ServiceCounter {
 
     /// The refusal of a request over the limit, as Envoy's `ratelimit`. `added` are the headers
     /// that the limit itself adds.
-    pub(super) fn over_limit(&self, spec: &Spec, decided: Decided) -> LocalReply {
+    pub(in crate::rate_limit) fn over_limit(&self, spec: &Spec, decided: Decided) -> LocalReply {
         let mut reply = LocalReply::from_bytes(status(spec), decided.body, REQUEST_RATE_LIMITED)
             .flags(ResponseFlags::RATE_LIMITED)
             .grpc_status(grpc_status(spec))
@@ -98,7 +98,7 @@ impl ServiceCounter {
     }
 
     /// The refusal of a request that the service could not count; `None` if it passes.
-    pub(super) fn unanswered(&self) -> Option<LocalReply> {
+    pub(in crate::rate_limit) fn unanswered(&self) -> Option<LocalReply> {
         let status = StatusCode::from_u16(self.service.status_on_error);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let reply = LocalReply::new(status, "", RATE_LIMITER_ERROR)

@@ -9,11 +9,6 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-use super::answer::Decided;
-use super::client::{CountingService, Unanswered};
-use super::counter::ServiceCounter;
-use super::messages::RateLimitRequest;
-use super::request::message;
 use crate::context::Exchange;
 use crate::guard::{Answer, Question};
 use crate::log_limit::limited;
@@ -21,6 +16,9 @@ use crate::message::LocalReply;
 use crate::rate_limit::actions::LimitRequest;
 use crate::rate_limit::counts::Outcome;
 use crate::rate_limit::running::RunningLimit;
+use crate::rate_limit::service::{
+    CountingService, Decided, RateLimitRequest, ServiceCounter, Unanswered, message,
+};
 use crate::refusal_log;
 
 /// What asks a service about one request.
@@ -35,7 +33,7 @@ struct Asked {
 
 /// What these limits ask their services about a request; `None` if none of them has a descriptor
 /// for it. `deadline` is what the request itself has left.
-pub(in crate::rate_limit) fn question(
+pub(super) fn question(
     limits: &[Arc<RunningLimit>],
     request: LimitRequest<'_>,
     service: &Arc<dyn CountingService>,
