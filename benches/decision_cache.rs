@@ -11,6 +11,7 @@
     reason = "a bench may panic, and prints"
 )]
 
+#[allow(dead_code, reason = "other benches use the rest")]
 mod beside;
 #[allow(dead_code, reason = "other benches use the rest")]
 mod fixture;

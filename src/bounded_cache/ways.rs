@@ -133,8 +133,7 @@ impl<E: Weigh> BoundedCache<E> {
             let tag = tags.0.get(way);
             tag.is_some_and(|tag| tag.load(Ordering::Relaxed) != 0)
         };
-        let is_free =
-            |slot: &ArcSwapOption<E>| slot.load().as_deref().is_none_or(|entry| is_spent(entry));
+        let is_free = |slot: &ArcSwapOption<E>| slot.load().as_deref().is_none_or(&is_spent);
         let way = self
             .ways(spot)
             .find(|way| !was_used(*way) || slots.get(*way).is_some_and(is_free))

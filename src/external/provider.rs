@@ -48,7 +48,7 @@ enum Decides {
 pub(crate) enum Beforehand {
     Decided(Outcome),
     /// The provider must be asked. The ticket takes its answer to the cache.
-    Ask(Option<Ticket>),
+    Ask(Option<Box<Ticket>>),
 }
 
 /// What follows for a request that a provider was asked about.
@@ -209,7 +209,7 @@ impl Provider {
         &self,
         request: AuthorizationRequest,
         written: &[HeaderName],
-        ticket: Option<Ticket>,
+        ticket: Option<Box<Ticket>>,
     ) -> Outcome {
         let authorizer = match &self.decides {
             Decides::Authorizer(authorizer) => authorizer,

@@ -77,7 +77,7 @@ impl From<Authorization> for Known {
 pub(crate) enum LookUp {
     Known(Known),
     /// The provider must be asked.
-    Ask(Ticket),
+    Ask(Box<Ticket>),
 }
 
 /// A question that is asked, and the place for its answer. Dropped without an answer, it leaves the
@@ -124,23 +124,23 @@ impl Decisions {
         let key = self.reader.read(head, request, stage);
         let Some(key) = key else {
             count(&self.counters.unkeyed);
-            return LookUp::Ask(Ticket {
+            return LookUp::Ask(Box::new(Ticket {
                 decisions: Arc::clone(self),
                 key: None,
                 place: None,
                 asked: now,
-            });
+            }));
         };
         if let Some(decision) = self.fresh(&key, now) {
             count(&self.counters.hits.0);
             return LookUp::Known(decision);
         }
-        LookUp::Ask(Ticket {
+        LookUp::Ask(Box::new(Ticket {
             decisions: Arc::clone(self),
             place: Some(self.flights.join(&key)),
             key: Some(key),
             asked: now,
-        })
+        }))
     }
 
     /// The decision that counts now. One whose time is quite over is dropped.
@@ -270,7 +270,10 @@ impl Ticket {
 
     /// Takes the provider's answer, and keeps it if it is one. In place of an error it gives an
     /// older decision that still counts.
-    pub(crate) fn settle(self, answer: Result<Authorization, AuthorizerError>) -> Settled {
+    pub(crate) fn settle(
+        self: Box<Self>,
+        answer: Result<Authorization, AuthorizerError>,
+    ) -> Settled {
         let (decisions, Some(key)) = (&*self.decisions, &self.key) else {
             return Settled::Answer(answer);
         };

@@ -59,7 +59,7 @@ fn cache(at: &Cursor<'_, '_>) -> Option<AuthorizerCache> {
             .is_some_and(|(before, key)| before.contains(key))
     });
     if let Some(key) = repeated.and_then(|index| keys.get(index)) {
-        at.missing("keys", &format!("names {key} twice; keep one"));
+        at.missing("keys", format!("names {key} twice; keep one"));
     }
     let mut cache = AuthorizerCache::keyed_by(keys);
     cache.at = at.at();

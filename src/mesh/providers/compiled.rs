@@ -156,7 +156,7 @@ impl ProviderCompiler {
         };
         let provider = match &meaning.cache {
             Some(cache) if !provider.is_rule() => {
-                self.warn_of_useless_cache(&provider, name, cache);
+                warn_of_useless_cache(&provider, name, cache);
                 let counters = self.caches.counters(name);
                 provider.cached(Arc::new(Decisions::new(name, cache.clone(), counters)))
             }
@@ -206,23 +206,6 @@ impl ProviderCompiler {
         own.cloned().or_else(written)
     }
 
-    /// Warns of a cache that keeps nothing.
-    fn warn_of_useless_cache(&self, provider: &Provider, name: &str, cache: &DecisionCache) {
-        if provider.wants_body().is_some() {
-            tracing::warn!(
-                target: TARGET, provider = name,
-                "the provider sees the bodies of requests, by which no decision can be found again: \
-                 nothing is cached"
-            );
-        } else if cache.needs_token() && provider.stage() == Stage::BeforeTokens {
-            tracing::warn!(
-                target: TARGET, provider = name,
-                "the provider is asked before tokens are verified, and its cache is keyed by claims: \
-                 nothing is cached; key by the header authorization"
-            );
-        }
-    }
-
     /// Warns of providers whose hosts the client does not know, once there is a client.
     pub(in crate::mesh) fn warn_of_unknown_hosts(&self) {
         for (meaning, _) in &self.latest {
@@ -261,6 +244,23 @@ impl ProviderCompiler {
         }
         self.counts.insert(name.into(), Arc::clone(&counts));
         counts
+    }
+}
+
+/// Warns of a cache that keeps nothing.
+fn warn_of_useless_cache(provider: &Provider, name: &str, cache: &DecisionCache) {
+    if provider.wants_body().is_some() {
+        tracing::warn!(
+            target: TARGET, provider = name,
+            "the provider sees the bodies of requests, by which no decision can be found again: \
+             nothing is cached"
+        );
+    } else if cache.needs_token() && provider.stage() == Stage::BeforeTokens {
+        tracing::warn!(
+            target: TARGET, provider = name,
+            "the provider is asked before tokens are verified, and its cache is keyed by claims: \
+             nothing is cached; key by the header authorization"
+        );
     }
 }
 

@@ -163,7 +163,7 @@ struct Pending {
     /// The headers that the token guard sets.
     written: Arc<[HeaderName]>,
     /// Takes the answer to the cache.
-    ticket: Option<Ticket>,
+    ticket: Option<Box<Ticket>>,
 }
 
 impl Pending {

@@ -75,7 +75,7 @@ fn decide(
 }
 
 fn settle(
-    ticket: Ticket,
+    ticket: Box<Ticket>,
     answer: Result<Authorization, AuthorizerError>,
 ) -> Result<Known, AuthorizerError> {
     match ticket.settle(answer) {
