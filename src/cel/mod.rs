@@ -55,8 +55,8 @@
 //! - There are no messages, timestamps, durations or optional values.
 //!
 //! # Bounds
-//! A rule has at most 8 KiB, 32 levels of brackets and operators, 1,024 nodes of its syntax tree and
-//! 16 patterns of at most 1 MiB each. An interpreted part of a rule makes at most 50,000 steps for a
+//! A rule has at most 8 KiB, 32 levels and 1,024 nodes in its syntax tree, and 16
+//! patterns of at most 1 MiB each. An interpreted part of a rule makes at most 50,000 steps for a
 //! request: a read of an attribute costs one step, and one more for each value and for each 64 bytes
 //! in it, times the size of a macro's body if the macro runs over it. More is an error.
 //!

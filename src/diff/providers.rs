@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::istio::{ExtensionProvider, ProviderKind, RequestBodyInCheck};
+use crate::istio::{AuthorizerCache, ExtensionProvider, ProviderKind, RequestBodyInCheck};
 use crate::policy::{Engine, ProviderAnswer};
 
 /// What differs in the settings of the providers that both sides ask, a sentence for each; that
@@ -16,22 +16,45 @@ pub(super) fn provider_changes(old: &Engine, new: &Engine) -> Vec<String> {
         Some((name, old, new))
     });
     both.flat_map(|(name, old, new)| {
-        let changes = changes(old, new).into_iter();
+        let mut changes = changes(old.0, new.0);
+        changes.extend(cache_change(old.1, new.1));
+        let changes = changes.into_iter();
         changes.map(move |change| format!("external provider `{name}`: {change}"))
     })
     .collect()
 }
 
+/// A provider, and the cache of its decisions.
+type Asked<'e> = (&'e ExtensionProvider, Option<&'e AuthorizerCache>);
+
 /// The providers that policies of the workload ask.
-fn asked(engine: &Engine) -> BTreeMap<&str, &ExtensionProvider> {
+fn asked(engine: &Engine) -> BTreeMap<&str, Asked<'_>> {
     let program = engine.program();
     let chains = [&program.http, &program.tcp].into_iter();
     let chains =
         chains.flat_map(|chains| std::iter::once(&chains.default).chain(chains.by_port.values()));
-    chains
-        .flat_map(|chain| &chain.custom)
-        .filter_map(|filter| Some((filter.provider.as_str(), filter.usable.as_ref()?)))
-        .collect()
+    let filters = chains.flat_map(|chain| &chain.custom);
+    let asked = filters.filter_map(|filter| {
+        let asked = (filter.usable.as_ref()?, filter.cache.as_ref());
+        Some((filter.provider.as_str(), asked))
+    });
+    asked.collect()
+}
+
+/// What differs in how decisions are kept.
+fn cache_change(old: Option<&AuthorizerCache>, new: Option<&AuthorizerCache>) -> Option<String> {
+    let said = |cache: Option<&AuthorizerCache>| {
+        let Some(cache) = cache else {
+            return "none".to_owned();
+        };
+        let keys = cache.keys.iter().map(ToString::to_string);
+        let keys = keys.collect::<Vec<_>>().join(", ");
+        let (ttl, stale, denials) = (cache.ttl, cache.stale_if_error, cache.denial_ttl);
+        let denials = denials.unwrap_or(ttl);
+        format!("by [{keys}] for {ttl:?}, denials for {denials:?}, after an error {stale:?} longer")
+    };
+    let (before, after) = (said(old), said(new));
+    (before != after).then(|| otherwise("cached decisions", before, after))
 }
 
 fn changes(old: &ExtensionProvider, new: &ExtensionProvider) -> Vec<String> {

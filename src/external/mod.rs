@@ -3,6 +3,36 @@
 //! An `AuthorizationPolicy` with `action: CUSTOM` selects requests and names a provider. A provider
 //! can be a service over the network, or an [`Authorizer`] of the application, in its process.
 //!
+//! # Over the network
+//!
+//! MeshConfig's `extensionProviders` define these providers: `envoyExtAuthzGrpc`
+//! ([`GrpcAuthorizer`]) and `envoyExtAuthzHttp` ([`HttpAuthorizer`]). The mesh asks them through
+//! its own client, over one HTTP/2 connection or a pool of HTTP/1.1 connections. A host of
+//! [`MeshBuilder::upstream`](crate::MeshBuilder::upstream) is asked over mutual TLS, and one of
+//! [`MeshBuilder::outside`](crate::MeshBuilder::outside) as that says. A provider whose host the
+//! client does not know refuses the requests that it should judge, also if it fails open.
+//!
+//! | What happens | What the caller gets |
+//! |---|---|
+//! | The provider allows the request. | The answer of the rules and the application; DENY and ALLOW policies still apply. |
+//! | It denies the request. | Its status, headers and body, with the flag `UAEX`. |
+//! | It fails, lies, hangs until its `timeout`, or is not there. | 403 or `statusOnError`, with an empty body and the flag `UAEX`. With `failOpen` the request goes on. |
+//! | The body is longer than `maxRequestBytes`, and it may not be shown in part. | 413, also with `failOpen`. |
+//! | The caller disconnects. | The question is cancelled. |
+//!
+//! `mesh_external_authorization_total` counts the outcomes `allowed`, `denied`, `error` and
+//! `failed_open` of each provider. Without a `timeout` a provider has ten minutes, as in Istio, and
+//! a line in the log says so; a gRPC caller's `grpc-timeout` ends the question in any case.
+//!
+//! # Differences from Envoy/Istio
+//!
+//! An answer of a provider counts as an error if it tries to change the host, the method or a
+//! pseudo header, a header that names the caller (`x-forwarded-client-cert`, `x-forwarded-for`), a
+//! header of one message or connection (`content-length`, `connection`, `te`), a header that a
+//! RequestAuthentication sets, or an `x-envoy-*` header. Envoy obeys, so that the service chooses
+//! what the policies behind it see. Answers are bounded: 256 KiB over gRPC; over HTTP 64 KiB of
+//! headers and of body.
+//!
 //! # Example
 //!
 //! An authorizer that lets clinicians write only during their shift:

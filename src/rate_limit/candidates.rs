@@ -1,42 +1,61 @@
 //! A set of small numbers.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 /// Which descriptors of a limit may still be that of a request, by their indexes. Up to 256 need no
-/// allocation.
+/// allocation, and up to 64, as most limits have, are one number.
 #[derive(Clone, Debug)]
-pub(super) struct Candidates(SmallVec<[u64; 4]>);
+pub(super) struct Candidates {
+    first: u64,
+    more: SmallVec<[u64; 3]>,
+}
 
 impl Candidates {
     /// All numbers below `count`.
+    #[inline]
     pub(super) fn all(count: usize) -> Self {
-        let mut words: SmallVec<[u64; 4]> = smallvec![u64::MAX; count.div_ceil(BITS)];
-        let rest = count % BITS;
-        if let Some(last) = words.last_mut().filter(|_| rest > 0) {
-            *last = (1 << rest) - 1;
+        let mut more = SmallVec::new();
+        let mut left = count.saturating_sub(BITS);
+        while left > 0 {
+            more.push(below(left));
+            left = left.saturating_sub(BITS);
         }
-        Self(words)
+        let first = below(count);
+        Self { first, more }
     }
 
     /// Keeps those that `keep` accepts.
+    #[inline]
     pub(super) fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
-        for (index, word) in self.0.iter_mut().enumerate() {
+        let mut base = 0;
+        for word in std::iter::once(&mut self.first).chain(&mut self.more) {
             for bit in bits(*word) {
-                if !keep(index * BITS + bit) {
+                if !keep(base + bit) {
                     *word &= !(1 << bit);
                 }
             }
+            base += BITS;
         }
     }
 
     /// In rising order.
+    #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
-        let words = self.0.iter().enumerate();
+        let words = std::iter::once(&self.first).chain(&self.more).enumerate();
         words.flat_map(|(index, word)| bits(*word).map(move |bit| index * BITS + bit))
     }
 }
 
+/// The lowest `count` bits, or all.
+fn below(count: usize) -> u64 {
+    match count {
+        0..BITS => (1 << count) - 1,
+        _ => u64::MAX,
+    }
+}
+
 /// The positions of the bits that are set.
+#[inline]
 fn bits(mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = word.trailing_zeros();

@@ -1,5 +1,6 @@
 //! Local limits as a tower layer.
 
+use std::ptr;
 use std::sync::Arc;
 
 use http::request::Parts;

@@ -138,15 +138,19 @@ fn judge(
     now: Tick,
 ) -> Result<(), LocalReply> {
     let connection = exchange.peer().map_or(0, Peer::number);
+    let reads_request = limits.iter().any(|limit| limit.reads_request());
     let target = judged_target(path, &head.uri);
-    let attributes = RequestAttributes::with_path(head, &target, exchange);
-    if attributes.is_none() && limits.iter().any(|limit| limit.reads_request()) {
+    let attributes = match reads_request {
+        true => RequestAttributes::with_path(head, &target, exchange),
+        false => None,
+    };
+    if reads_request && attributes.is_none() {
         return Err(without_peer());
     }
     let request = attributes.as_ref().map(|facts| LimitRequest::new(facts));
     let mut least: Option<Level> = None;
     let mut refusal = None;
-    let mut reported = HeaderMap::new();
+    let mut reported: Option<HeaderMap> = None;
     for limit in limits {
         let Some(judged) = limit.judge(request, connection, now) else {
             continue;
@@ -162,6 +166,7 @@ fn judge(
                 break;
             }
             refusal_log::limit_reported(head, exchange, limit.counts().name());
+            let reported = reported.get_or_insert_default();
             reported.extend(limit.not_enforced_headers().clone());
         }
     }
@@ -169,7 +174,7 @@ fn judge(
         headers::show(exchange, level);
     }
     drop(target);
-    if !reported.is_empty() {
+    if let Some(reported) = reported {
         head.headers.extend(reported);
     }
     refusal.map_or(Ok(()), Err)

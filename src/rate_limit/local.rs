@@ -79,17 +79,60 @@ impl LocalLimit {
         }
     }
 
-    /// Begins to judge a request on the connection of this number.
-    pub(crate) fn matches(&self, connection: u64) -> Matches<'_> {
+    /// Takes the tokens of a request on the connection of this number. `write` writes the entries of
+    /// each of its descriptors. What is left is worked out only if it is wanted.
+    #[inline]
+    pub(crate) fn judge<D>(
+        &self,
+        connection: u64,
+        descriptors: impl IntoIterator<Item = D>,
+        write: impl Fn(D, &mut Matching<'_>) -> Made,
+        now: Tick,
+        wants_level: bool,
+    ) -> Judged {
         let mut key = self.keys.begin();
         if self.per_connection {
             key.add_number(connection);
         }
-        Matches {
-            limit: self,
-            key,
-            found: SmallVec::new(),
+        let mut found = Found::new();
+        for descriptor in descriptors
+            .into_iter()
+            .filter(|_| !self.descriptors.is_empty())
+        {
+            let mut matching = Matching {
+                descriptors: &self.descriptors,
+                candidates: Candidates::all(self.descriptors.len()),
+                position: 0,
+                key: key.clone(),
+            };
+            if write(descriptor, &mut matching) == Made::Entries
+                && let Some(described) = matching.best()
+            {
+                found.push((described, matching.key.finish()));
+            }
         }
+        if found.len() > 1 {
+            found.sort_by_key(|(described, _)| Reverse(described.counted.rate.per_token()));
+        }
+        self.take(&found, &key, now, wants_level)
+    }
+
+    fn take(&self, found: &Found<'_>, key: &Key, now: Tick, wants_level: bool) -> Judged {
+        let mut judged = Judged::default();
+        let mut take = |counted: &Counted, key: &dyn Fn() -> u64| {
+            let answer = counted.take(key, now);
+            let level = || counted.rate.level(answer.taken.full_at, now);
+            judged.add(answer, wants_level.then(level));
+            answer.taken.is_taken
+        };
+        let asks_default = self.always_consume_default || found.is_empty();
+        let mut found = found.iter();
+        if found.all(|(described, key)| take(&described.counted, &|| *key))
+            && let Some(default) = self.default.as_ref().filter(|_| asks_default)
+        {
+            take(default, &|| key.finish());
+        }
+        judged
     }
 
     /// How many keys have a bucket.
@@ -116,63 +159,8 @@ impl Counted {
     }
 }
 
-/// The buckets of a limit that a request takes tokens from.
-#[derive(Debug)]
-pub(crate) struct Matches<'a> {
-    limit: &'a LocalLimit,
-    /// What all keys of the request begin with.
-    key: Key,
-    /// The indexes of descriptors, and the keys of their buckets.
-    found: SmallVec<[(usize, u64); 4]>,
-}
-
-impl Matches<'_> {
-    /// Adds one descriptor of the request, whose entries `write` writes.
-    pub(crate) fn add(&mut self, write: impl FnOnce(&mut Matching<'_>) -> Made) {
-        if self.limit.descriptors.is_empty() {
-            return;
-        }
-        let mut matching = Matching {
-            descriptors: &self.limit.descriptors,
-            candidates: Candidates::all(self.limit.descriptors.len()),
-            position: 0,
-            key: self.key.clone(),
-        };
-        if write(&mut matching) == Made::Entries
-            && let Some(index) = matching.best()
-        {
-            self.found.push((index, matching.key.finish()));
-        }
-    }
-
-    /// Takes the tokens. What is left is worked out only if it is wanted.
-    pub(crate) fn judge(mut self, now: Tick, wants_level: bool) -> Judged {
-        let limit = self.limit;
-        if self.found.len() > 1 {
-            self.found.sort_by_key(|(index, _)| {
-                let described = limit.descriptors.get(*index);
-                Reverse(described.map(|described| described.counted.rate.per_token()))
-            });
-        }
-        let mut judged = Judged::default();
-        let mut take = |counted: &Counted, key: &dyn Fn() -> u64| {
-            let answer = counted.take(key, now);
-            let level = || counted.rate.level(answer.taken.full_at, now);
-            judged.add(answer, wants_level.then(level));
-            answer.taken.is_taken
-        };
-        let found = self.found.iter();
-        let mut found =
-            found.filter_map(|(index, key)| Some((limit.descriptors.get(*index)?, key)));
-        let asks_default = limit.always_consume_default || self.found.is_empty();
-        if found.all(|(described, key)| take(&described.counted, &|| *key))
-            && let Some(default) = limit.default.as_ref().filter(|_| asks_default)
-        {
-            take(default, &|| self.key.finish());
-        }
-        judged
-    }
-}
+/// The descriptors that a request matches, and the keys of their buckets.
+type Found<'a> = SmallVec<[(&'a Described, u64); 2]>;
 
 /// One descriptor of a request while it is compared with those of a limit.
 #[derive(Debug)]
@@ -184,20 +172,29 @@ pub(crate) struct Matching<'a> {
     key: Key,
 }
 
-impl Matching<'_> {
+impl<'a> Matching<'a> {
     /// The descriptor that equals the request's. One whose values are all written is better than
     /// one with an empty value; among those, the first counts.
-    fn best(&self) -> Option<usize> {
-        let indexes = self.candidates.iter();
-        let described = indexes.filter_map(|index| Some((index, self.descriptors.get(index)?)));
-        described
-            .filter(|(_, described)| described.entries.len() == self.position)
-            .min_by_key(|(_, described)| described.rank)
-            .map(|(index, _)| index)
+    fn best(&self) -> Option<&'a Described> {
+        let descriptors = self.descriptors;
+        let mut best: Option<&Described> = None;
+        for described in self
+            .candidates
+            .iter()
+            .filter_map(|index| descriptors.get(index))
+        {
+            if described.entries.len() == self.position
+                && best.is_none_or(|best| described.rank < best.rank)
+            {
+                best = Some(described);
+            }
+        }
+        best
     }
 }
 
 impl Sink for Matching<'_> {
+    #[inline]
     fn entry(&mut self, key: &str, value: &[u8]) {
         let Self {
             descriptors,

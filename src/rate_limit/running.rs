@@ -116,14 +116,18 @@ impl RunningLimit {
         connection: u64,
         now: Tick,
     ) -> Option<Judged> {
-        let mut matches = self.local.as_ref()?.matches(connection);
-        for actions in request.iter().flat_map(|_| &*self.actions) {
-            matches.add(|sink| match request {
-                Some(request) => actions.write(request, sink),
-                None => super::actions::Made::Dropped,
-            });
-        }
-        let judged = matches.judge(now, self.limit.spec.x_ratelimit_headers);
+        let local = self.local.as_ref()?;
+        let actions = request.iter().flat_map(|request| {
+            let actions = self.actions.iter();
+            actions.map(move |actions| (actions, *request))
+        });
+        let judged = local.judge(
+            connection,
+            actions,
+            |(actions, request), sink| actions.write(request, sink),
+            now,
+            self.limit.spec.x_ratelimit_headers,
+        );
         self.counts.add(match judged.is_refused {
             false => Outcome::Ok,
             true if self.limit.spec.report_only => Outcome::ReportOnly,

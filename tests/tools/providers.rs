@@ -621,3 +621,30 @@ fn a_provider_of_the_application_is_stated_by_name() {
     };
     assert_eq!((table("authorizers: [desk]\n"), table("")), (0, 1));
 }
+
+/// Another expression, or another cache of decisions, shows in no answer.
+#[test]
+fn diff_tells_another_expression_and_another_cache() {
+    let cached = WARD.replace(
+        "spec: {expression: ",
+        "spec: {cache: {keys: [source.principal], ttl: 60s, staleIfError: 1h}, expression: ",
+    );
+    for (new, told) in [
+        (
+            WARD.replace("x-ward", "x-bed"),
+            "its expression is another one: \"auth.claims.ward == ",
+        ),
+        (
+            cached,
+            "cached decisions: none, now by [source.principal] for 60s",
+        ),
+    ] {
+        let files = Files::new(&[("old.yaml", WARD), ("new.yaml", new.as_str())]);
+        let (old, new) = (files.path("old.yaml"), files.path("new.yaml"));
+        let output = run(&["diff", &old, &new, "--workload", "foo/web"], "");
+        let stderr = text(&output.stderr);
+        let told = format!("note: external provider `own-ward`: {told}");
+        assert!(stderr.contains(&told), "{stderr}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}

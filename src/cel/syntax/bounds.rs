@@ -9,7 +9,7 @@ use crate::cel::error::CelError;
 
 /// The most bytes of a rule.
 pub(in crate::cel) const MOST_BYTES: usize = 8 * 1024;
-/// The most levels of a rule: open brackets, and operators that follow each other within them.
+/// The most levels of a rule's tree. Half of it is the most open brackets.
 pub(in crate::cel) const MOST_DEPTH: usize = 32;
 
 /// Refuses a text that is empty, too long or too deep, or that holds a literal without an end.
@@ -23,46 +23,80 @@ pub(in crate::cel) fn check(text: &str) -> Result<(), CelError> {
         at: 0,
         groups: Vec::new(),
         current: Group::default(),
-        below: 0,
     };
     scan.run()
 }
 
-/// An open bracket, or the whole text.
+/// The heights of the trees in an open bracket, or in the whole text, as the parser builds them.
 #[derive(Clone, Copy, Default)]
 struct Group {
-    /// Conditionals since the last comma: they nest to the right.
+    /// The highest element before the last comma.
+    elements: usize,
+    /// Conditionals since then: they nest to the right.
     conditionals: usize,
-    /// Other operators in a row: they nest to the left. `&&` and `||` end a row, for the parser
-    /// makes balanced trees of them.
+    /// The highest part of a conditional so far.
+    branches: usize,
+    /// `&&` and `||` since then: the parser makes balanced trees of them.
+    ands: usize,
+    ors: usize,
+    /// The highest term of those so far.
+    terms: usize,
+    /// Other operators since then: they nest to the left.
     operators: usize,
-    /// Fields, indices and calls since the last operator: they nest in what is before them.
-    members: usize,
-    /// The most members between two operators of the row.
-    most_members: usize,
+    /// The highest operand of those so far.
+    operands: usize,
+    /// The operand under way: fields, indices and calls nest in what is before them.
+    operand: usize,
 }
 
 impl Group {
-    fn depth(self) -> usize {
-        1 + self.conditionals + self.operators + self.most_members
+    fn row(self) -> usize {
+        self.operators + self.operands.max(self.operand)
     }
 
-    fn member(&mut self) {
-        self.members += 1;
-        self.most_members = self.most_members.max(self.members);
+    fn logic(self) -> usize {
+        levels(self.ands) + levels(self.ors) + self.terms.max(self.row())
     }
 
-    fn operator(&mut self) {
+    fn element(self) -> usize {
+        self.conditionals + self.branches.max(self.logic())
+    }
+
+    fn height(self) -> usize {
+        1 + self.elements.max(self.element())
+    }
+
+    fn end_operand(&mut self) {
+        self.operands = self.operands.max(self.operand);
+        self.operand = 0;
         self.operators += 1;
-        self.members = 0;
     }
 
-    fn end_row(&mut self) {
+    fn end_term(&mut self) {
+        self.terms = self.terms.max(self.row());
+        (self.operators, self.operands, self.operand) = (0, 0, 0);
+    }
+
+    fn end_branch(&mut self) {
         *self = Self {
+            elements: self.elements,
             conditionals: self.conditionals,
+            branches: self.branches.max(self.logic()),
             ..Self::default()
         };
     }
+
+    fn end_element(&mut self) {
+        *self = Self {
+            elements: self.elements.max(self.element()),
+            ..Self::default()
+        };
+    }
+}
+
+/// The levels of a balanced tree of so many operators.
+fn levels(operators: usize) -> usize {
+    usize::try_from(usize::BITS - operators.leading_zeros()).unwrap_or(usize::MAX)
 }
 
 struct Scan<'t> {
@@ -70,8 +104,6 @@ struct Scan<'t> {
     at: usize,
     groups: Vec<Group>,
     current: Group,
-    /// The depth of the groups around the current one.
-    below: usize,
 }
 
 impl Scan<'_> {
@@ -83,45 +115,53 @@ impl Scan<'_> {
                 b'/' if self.peek(1) == Some(b'/') => self.comment(),
                 b'`' => return Err(self.error("names in backticks are not supported")),
                 b'(' | b'[' | b'{' => {
-                    self.current.member();
-                    self.below += self.current.depth();
-                    self.groups.push(self.current);
-                    self.current = Group::default();
+                    self.groups.push(std::mem::take(&mut self.current));
                     self.at += 1;
                 }
                 b')' | b']' | b'}' => {
                     let Some(outer) = self.groups.pop() else {
                         return Err(self.error("this bracket was never opened"));
                     };
-                    self.below -= outer.depth();
+                    let inner = self.current.height();
                     self.current = outer;
+                    self.current.operand = 1 + inner.max(outer.operand);
                     self.at += 1;
                 }
                 b',' => {
-                    self.current = Group::default();
+                    self.current.end_element();
                     self.at += 1;
                 }
                 b'?' => {
+                    self.current.end_branch();
                     self.current.conditionals += 1;
-                    self.current.end_row();
                     self.at += 1;
                 }
-                b'&' | b'|' if self.peek(1) == Some(byte) => {
-                    self.current.end_row();
+                b':' => {
+                    self.current.end_branch();
+                    self.at += 1;
+                }
+                b'&' if self.peek(1) == Some(byte) => {
+                    self.current.end_term();
+                    self.current.ands += 1;
+                    self.at += 2;
+                }
+                b'|' if self.peek(1) == Some(byte) => {
+                    self.current.end_term();
+                    self.current.ors += 1;
                     self.at += 2;
                 }
                 b'=' | b'!' | b'<' | b'>' | b'+' | b'-' | b'*' | b'/' | b'%' => {
-                    self.current.operator();
+                    self.current.end_operand();
                     // `==`, `!=`, `<=` and `>=` are one operator.
                     self.at += if self.peek(1) == Some(b'=') { 2 } else { 1 };
                 }
                 b'.' => {
-                    self.current.member();
+                    self.current.operand += 1;
                     self.at += 1;
                 }
                 _ => self.at += 1,
             }
-            if self.below + self.current.depth() > MOST_DEPTH {
+            if self.current.height() > MOST_DEPTH || self.groups.len() > MOST_DEPTH / 2 {
                 let message = format!(
                     "a rule has at most {MOST_DEPTH} levels of brackets and operators; split it \
                      into several rules"
@@ -157,7 +197,7 @@ impl Scan<'_> {
         }
         let word = self.text.get(start..self.at).unwrap_or_default();
         if word == "in" {
-            self.current.operator();
+            self.current.end_operand();
         }
         let Some(quote @ (b'\'' | b'"')) = self.peek(0) else {
             return Ok(());

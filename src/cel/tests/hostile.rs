@@ -29,6 +29,13 @@ fn hostile_texts_are_refused_at_once() {
         format!("1{}", "==1".repeat(2_000)),
         format!("1{}", " in 1".repeat(1_500)),
         format!("true{}", "&&true".repeat(1_300)),
+        // What comes first is deepest: each bracket is closed before the operators that follow it.
+        format!("{}1{} == 1", "(".repeat(12), " + 1 + 1 + 1)".repeat(12)),
+        format!(
+            "{}true{}",
+            "(".repeat(10),
+            " && (true || true) || true)".repeat(10)
+        ),
         format!("1 in [{}1]", "1,".repeat(4_000)),
         format!("'{}' == request.method", "a".repeat(8_192)),
         format!("request.method.matches('{}')", "(a{1000}){1000}".repeat(20)),
@@ -72,8 +79,8 @@ fn rules_at_the_bounds_work_on_a_small_stack() {
             format!("{}true{}", "(".repeat(15), ")".repeat(15)),
             format!(
                 "request.method == 'A' || {}true{}",
-                "!(".repeat(10),
-                ")".repeat(10)
+                "!(".repeat(8),
+                ")".repeat(8)
             ),
             format!("1{} == 30", " + 1".repeat(29)),
             format!("true{}", " && true".repeat(300)),

@@ -44,6 +44,8 @@ use crate::tls::{Mode, Modes};
 pub(in crate::mesh) struct CompiledInbound {
     pub(in crate::mesh) engine: Engine,
     pub(in crate::mesh) authenticators: Arc<PerPort<Authenticator>>,
+    /// Whether a CUSTOM policy applies to the workload, on any port.
+    pub(in crate::mesh) asks_providers: bool,
     /// The providers of CUSTOM policies that can be asked.
     #[cfg(feature = "external")]
     pub(in crate::mesh) providers: Providers,
@@ -150,6 +152,7 @@ impl Compiler {
         PolicyCheck::warn_of_unasked_providers(&engine, |_| false);
         let resources = &configuration.resources;
         Ok(CompiledInbound {
+            asks_providers: asks_providers(&engine),
             engine,
             authenticators: Arc::new(authenticators),
             #[cfg(feature = "external")]
@@ -249,6 +252,12 @@ impl Compiler {
             }
         }
     }
+}
+
+fn asks_providers(engine: &Engine) -> bool {
+    let chains = &engine.program().http;
+    let mut chains = chains.by_port.values().chain([&chains.default]);
+    chains.any(|chain| !chain.custom.is_empty())
 }
 
 impl LiveConfig {

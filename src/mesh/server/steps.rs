@@ -1,7 +1,6 @@
 //! The order in which inbound requests are judged, written once.
 
 use std::pin::Pin;
-#[cfg(not(feature = "external"))]
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
@@ -14,7 +13,7 @@ use http_body::Body;
 use super::custom::Asked;
 use super::inbound::Inbound;
 use super::record::Record;
-use crate::concurrency::{Permit, overflow};
+use crate::concurrency::{Limiter, Permit, overflow};
 use crate::context::Exchange;
 use crate::guard::{self, Answer, BodyPrefix, Question, Verdict};
 use crate::jwt::Patience;
@@ -76,37 +75,27 @@ fn gate(judged: &mut Judged<'_>) -> Result<(), Halt> {
 }
 
 /// Takes a place within the concurrency limit, which the request holds until it has ended.
+#[inline]
 fn concurrency(judged: &mut Judged<'_>) -> Result<(), Halt> {
     match &judged.inbound.concurrency {
         None => Ok(()),
-        Some(limiter) => {
-            let sent = judged.head.uri.path();
-            let path = judged.way.path.as_deref().unwrap_or(sent);
-            if !limiter.exempts(path) {
-                judged.way.permit = Some(limiter.admit().ok_or_else(overflow)?);
-            }
-            Ok(())
-        }
+        Some(limiter) => judged.take_place(limiter),
     }
 }
 
+#[inline]
 fn custom_policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
-    let (engine, path) = (&judged.config.engine, judged.way.path.as_deref());
-    let customs = match judged.way.customs.take() {
-        None => PolicyCheck::custom_matches(engine, judged.head, path, judged.exchange),
-        // A provider was asked, and another one may be next.
-        Some(left) => left,
-    };
-    match customs.is_empty() {
-        true => Ok(()),
-        false => judged.ask_provider(customs),
+    match judged.config.asks_providers {
+        false => Ok(()),
+        true => judged.custom_policies(),
     }
 }
 
+#[inline]
 fn custom_policies_with_claims(judged: &mut Judged<'_>) -> Result<(), Halt> {
-    match judged.way.customs.take() {
-        None => Ok(()),
-        Some(customs) => judged.ask_provider_with_claims(customs),
+    match judged.config.asks_providers {
+        false => Ok(()),
+        true => judged.custom_policies_with_claims(),
     }
 }
 
@@ -142,6 +131,7 @@ fn policies(judged: &mut Judged<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
+#[inline]
 fn early_limits(judged: &mut Judged<'_>) -> Result<(), Halt> {
     #[cfg(feature = "rate-limit")]
     judged.limits(Stage::Early)?;
@@ -149,6 +139,7 @@ fn early_limits(judged: &mut Judged<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
+#[inline]
 fn late_limits(judged: &mut Judged<'_>) -> Result<(), Halt> {
     #[cfg(feature = "rate-limit")]
     judged.limits(Stage::Late)?;
@@ -255,11 +246,18 @@ impl Judged<'_> {
 
     /// Runs the limits of a stage. A request of a workload without such limits pays one comparison.
     #[cfg(feature = "rate-limit")]
+    #[inline]
     fn limits(&mut self, stage: Stage) -> Result<(), Halt> {
-        let limits = &self.config.limits;
-        if limits.of(stage).is_empty() {
-            return Ok(());
+        match self.config.limits.of(stage).is_empty() {
+            true => Ok(()),
+            false => self.apply_limits(stage),
         }
+    }
+
+    #[cfg(feature = "rate-limit")]
+    #[inline(never)]
+    fn apply_limits(&mut self, stage: Stage) -> Result<(), Halt> {
+        let limits = &self.config.limits;
         let path = self.way.path.as_deref();
         limits.judge(stage, self.head, path, self.exchange)?;
         #[cfg(feature = "rate-limit-service")]
@@ -273,6 +271,38 @@ impl Judged<'_> {
             }
         }
         Ok(())
+    }
+
+    #[inline(never)]
+    fn take_place(&mut self, limiter: &Arc<Limiter>) -> Result<(), Halt> {
+        let sent = self.head.uri.path();
+        let path = self.way.path.as_deref().unwrap_or(sent);
+        if !limiter.exempts(path) {
+            self.way.permit = Some(limiter.admit().ok_or_else(overflow)?);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn custom_policies(&mut self) -> Result<(), Halt> {
+        let (engine, path) = (&self.config.engine, self.way.path.as_deref());
+        let customs = match self.way.customs.take() {
+            None => PolicyCheck::custom_matches(engine, self.head, path, self.exchange),
+            // A provider was asked, and another one may be next.
+            Some(left) => left,
+        };
+        match customs.is_empty() {
+            true => Ok(()),
+            false => self.ask_provider(customs),
+        }
+    }
+
+    #[inline(never)]
+    fn custom_policies_with_claims(&mut self) -> Result<(), Halt> {
+        match self.way.customs.take() {
+            None => Ok(()),
+            Some(customs) => self.ask_provider_with_claims(customs),
+        }
     }
 
     /// Asks the first of these providers that is asked before tokens are verified. This step runs

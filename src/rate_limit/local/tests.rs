@@ -18,19 +18,16 @@ type Entries = [(&'static str, &'static str)];
 
 /// Judges a request with these descriptors.
 fn ask(limit: &LocalLimit, connection: u64, descriptors: &[&Entries]) -> Judged {
-    let mut matches = limit.matches(connection);
-    for entries in descriptors {
-        matches.add(|sink: &mut Matching<'_>| {
-            for (key, value) in *entries {
-                sink.entry(key, value.as_bytes());
-            }
-            match entries.is_empty() {
-                true => Made::Dropped,
-                false => Made::Entries,
-            }
-        });
-    }
-    matches.judge(at(1), true)
+    let write = |entries: &&Entries, sink: &mut Matching<'_>| {
+        for (key, value) in **entries {
+            sink.entry(key, value.as_bytes());
+        }
+        match entries.is_empty() {
+            true => Made::Dropped,
+            false => Made::Entries,
+        }
+    };
+    limit.judge(connection, descriptors, write, at(1), true)
 }
 
 /// How many of ten such requests pass.

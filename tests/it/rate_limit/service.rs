@@ -1,5 +1,7 @@
 //! Limits that a rate limit service counts: what it is asked, and what becomes of its answers.
 
+use std::time::Duration;
+
 use tower_mesh::message::ResponseFlags;
 use tower_mesh::policy::limit::{Action, Limit, ServiceLimit};
 
@@ -272,8 +274,10 @@ async fn callers_without_an_identity_share_the_default_value() {
 #[tokio::test]
 async fn several_limits_all_apply() {
     let stub = Stub::new(code(OK)).await;
+    let service = ServiceLimit::new("ratelimit.platform", 8081, "other");
+    let service = service.timeout(Duration::from_secs(30));
     let own = Limit::new("own")
-        .service(ServiceLimit::new("ratelimit.platform", 8081, "other"))
+        .service(service)
         .descriptor([Action::Method])
         .status(503);
     let ward = Ward::with(&quota("", READS), |builder| {

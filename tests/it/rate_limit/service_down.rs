@@ -12,7 +12,7 @@ use tower_mesh::message::ResponseFlags;
 
 use super::stub::{OK, READS, RateLimitResponse, Reply, Stub, Ward, code, get, header, quota};
 use crate::support::log::Log;
-use crate::support::mesh::{lines, pass, proven, until};
+use crate::support::mesh::{lines, pass, proven, still, until};
 
 /// Where nothing listens.
 async fn nowhere() -> SocketAddr {
@@ -81,7 +81,11 @@ async fn without_an_answer_the_failure_mode_rules() {
             (CLOSED, 500),
             (", failureModeDeny: true, statusOnError: 503", 503),
         ] {
-            let ward = Ward::new(&quota(service, READS), address).await;
+            let service = match what {
+                "hangs" => format!("{service}, timeout: 10ms"),
+                _ => service.to_owned(),
+            };
+            let ward = Ward::new(&quota(&service, READS), address).await;
             let (found, headers, body) = ward.ask(get("/")).await;
             assert_eq!((found, body.as_str()), (status, ""), "{what}{service}");
             assert!(!headers.contains_key("x-envoy-ratelimited"), "{what}");
@@ -143,12 +147,12 @@ async fn a_limit_that_only_reports_refuses_nothing_without_an_answer() {
 /// An answer after the deadline is nobody's: the next request gets its own.
 #[tokio::test]
 async fn the_deadline_is_the_shorter_of_the_limits_and_the_requests() {
+    let _still = still();
     for (service, timeout) in [
-        // 20 ms.
-        (CLOSED, None),
-        (", failureModeDeny: true, timeout: 1h", Some("10m")),
+        (", failureModeDeny: true, timeout: 20ms", None),
+        (", failureModeDeny: true, timeout: 1h", Some("20m")),
         // No time of its own.
-        (", failureModeDeny: true, timeout: 0s", Some("10m")),
+        (", failureModeDeny: true, timeout: 0s", Some("20m")),
     ] {
         let (stub, mut cancelled) = Stub::telling(Reply::Hang).await;
         let ward = Ward::new(&quota(service, READS), stub.address()).await;
@@ -156,14 +160,17 @@ async fn the_deadline_is_the_shorter_of_the_limits_and_the_requests() {
         if let Some(timeout) = timeout {
             request = request.header("grpc-timeout", timeout);
         }
-        let (_, headers, _) = ward.ask(request).await;
+        let late = async {
+            until("the service to be asked", || !stub.asked().is_empty()).await;
+            pass(Duration::from_millis(20)).await;
+        };
+        let ((_, headers, _), ()) = tokio::join!(ward.ask(request), late);
         assert_eq!(&headers["grpc-status"], "2");
         // The call has ended at the service, too.
         cancelled.recv().await.unwrap();
         stub.replies(code(OK));
-        let (_, headers, _) = ward
-            .ask(get("/").header("content-type", "application/grpc"))
-            .await;
+        let grpc = get("/").header("content-type", "application/grpc");
+        let (_, headers, _) = ward.ask(grpc).await;
         assert!(!headers.contains_key("grpc-status"), "{headers:?}");
     }
 }

@@ -208,15 +208,20 @@ impl State {
     }
 }
 
-/// A RateLimit `quota` with these fields, whose service is `ratelimit.platform`.
+/// A RateLimit `quota` with these fields, whose service is `ratelimit.platform`. Unless a timeout is
+/// among them, a busy machine has time for an answer.
 pub(super) fn quota(service: &str, more: &str) -> String {
+    let timeout = match service.contains("timeout") {
+        true => "",
+        false => ", timeout: 30s",
+    };
     format!(
         "
 apiVersion: mesh.tower/v1
 kind: RateLimit
 metadata: {{name: quota}}
 spec:
-  service: {{host: ratelimit.platform, port: 8081, domain: clinic{service}}}
+  service: {{host: ratelimit.platform, port: 8081, domain: clinic{timeout}{service}}}
 {more}"
     )
 }
