@@ -5,11 +5,13 @@
 //! [clinic]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/patients/policies/v1
 //! [convert]: guide::convert
 //! [design]: https://github.com/tower-mesh/tower-mesh/blob/HEAD/DESIGN.md
+//! [external authorization]: guide::external_authorization
 //! [features]: guide::features
 //! [gate]: guide::gate
 //! [getting started]: guide::getting_started
 //! [layers]: guide::layers
 //! [observability]: guide::observability
+//! [outages]: guide::outages
 //! [performance]: guide::performance
 //! [policy]: guide::policy
 //! [policy tests]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/policy_tests

@@ -104,6 +104,15 @@ pub mod tls {}
 #[doc = include_str!("../../docs/policy.md")]
 pub mod policy {}
 
+#[doc = include_str!("../../docs/external-authorization.md")]
+pub mod external_authorization {}
+
+/// [policy]: policy#when-a-watched-configuration-changes
+/// [troubleshooting]: troubleshooting
+///
+#[doc = include_str!("../../docs/outages.md")]
+pub mod outages {}
+
 /// [policy]: policy#when-a-watched-configuration-changes
 ///
 #[doc = include_str!("../../docs/rate-limits.md")]

@@ -7,6 +7,11 @@
 // | Where is a trusted proxy believed?        | mesh/server/trusted_proxies.rs                   |
 // | Where are headers of callers judged?      | mesh/server/header_trust.rs, gate/trust/         |
 // | How does an application add a guard?      | mesh/build/guard.rs; the trait: guard/verdict.rs |
+// | Where is a provider of CUSTOM asked?      | mesh/server/custom.rs                            |
+// | Where is its answer judged?               | external/provider.rs, external/mutations.rs      |
+// | Where is a rule in CEL made fast?         | cel/lower.rs                                     |
+// | Where do a limit's descriptors come from? | rate_limit/actions/                              |
+// | Where is a limit's token taken?           | rate_limit/bucket.rs, rate_limit/table.rs        |
 // | Where is a field of YAML read?            | istio/decode/, a file for each kind              |
 // | Where does such a field get its meaning?  | policy/compile/                                  |
 // | Where is a changed configuration refused? | mesh/config/reload/judge.rs                      |
