@@ -117,7 +117,7 @@ impl Asked {
         // What a service says may not hide what the token guard has verified.
         let is_output = |decided: &Decided| {
             let mut names = decided.request_headers.keys();
-            names.any(|name| exchange.output(name).is_some())
+            !decided.is_over && names.any(|name| exchange.output(name).is_some())
         };
         let result = self.result.and_then(|decided| match is_output(&decided) {
             true => Err(Unanswered::new("it sets a header of the verified token")),
@@ -127,7 +127,7 @@ impl Asked {
             Ok(decided) => decided,
             Err(why) => {
                 limit.counts().add(Outcome::Error);
-                let refusal = counter.unanswered().filter(|_| !spec.report_only);
+                let refusal = counter.unanswered(&why).filter(|_| !spec.report_only);
                 limited!(
                     target: "tower_mesh::rate_limit",
                     WARN,
