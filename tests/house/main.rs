@@ -118,6 +118,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "external",
         &[
+            "identity",
             "istio",
             "matcher",
             "context",
