@@ -71,6 +71,12 @@ fn requests(
 }
 
 fn main() {
+    // Questions have a time, which a runtime keeps.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
     let table = Table::new(Box::new(requests(false, |builder| builder)));
     let keys = || [CacheKey::Principal, CacheKey::Method, CacheKey::Path];
     let cache = |ttl: u64| DecisionCache::keyed_by(keys()).ttl(Duration::from_secs(ttl));

@@ -122,9 +122,9 @@ impl<E: Weigh> BoundedCache<E> {
         None
     }
 
-    /// Keeps an entry: in a free way of its set, in that of an entry which `is_spent` (outdated, or
-    /// of the same key), or in place of another one. Does not keep an entry for which there is no
-    /// room.
+    /// Keeps an entry: in a free way of its set, or in place of another one. Every entry of the set
+    /// which `is_spent` (outdated, or of the same key) is dropped before: also an older one of the
+    /// same key must not be found again. Does not keep an entry for which there is no room.
     pub(crate) fn put(&self, spot: Spot, entry: E, is_spent: impl Fn(&E) -> bool) {
         let (Some(tags), Some(slots)) = (self.tags.get(spot.set), self.slots.get(spot.set)) else {
             return;
@@ -133,10 +133,19 @@ impl<E: Weigh> BoundedCache<E> {
             let tag = tags.0.get(way);
             tag.is_some_and(|tag| tag.load(Ordering::Relaxed) != 0)
         };
-        let is_free = |slot: &ArcSwapOption<E>| slot.load().as_deref().is_none_or(&is_spent);
+        for slot in slots {
+            let kept = slot.load();
+            if kept.as_deref().is_some_and(&is_spent) {
+                self.forget(slot, &kept);
+            }
+        }
+        let is_free = |way: &usize| {
+            let slot = slots.get(*way);
+            !was_used(*way) || slot.is_some_and(|slot| slot.load().is_none())
+        };
         let way = self
             .ways(spot)
-            .find(|way| !was_used(*way) || slots.get(*way).is_some_and(is_free))
+            .find(is_free)
             .unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % self.ways);
         if let (Some(tag), Some(slot)) = (tags.0.get(way), slots.get(way)) {
             if was_used(way) && slot.load().is_some() {
@@ -213,3 +222,46 @@ impl<E: Weigh> BoundedCache<E> {
 
 // Nothing of what it holds.
 debug_fields!(BoundedCache<E> {});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key, and which of its entries this is.
+    struct Item(u32, u32);
+
+    impl Weigh for Item {
+        fn weight(&self) -> usize {
+            1
+        }
+    }
+
+    /// An older entry of a key is gone when a newer one is kept, wherever each of them is.
+    #[test]
+    fn a_key_has_one_entry() {
+        for key in 100..200_u32 {
+            // One set, so that all entries meet.
+            let cache = BoundedCache::new(WAYS, 1_000);
+            let spot = |key: u32| cache.spot(&key.to_be_bytes());
+            let put = |key: u32, version: u32| {
+                cache.put(spot(key), Item(key, version), |item| item.0 == key);
+            };
+            (0..15).for_each(|other| put(other, 0));
+            put(key, 1);
+            for other in 0..15 {
+                let _: Option<()> = cache.get(spot(other), |item| match item.0 == other {
+                    true => Look::Spent,
+                    false => Look::Other,
+                });
+            }
+            put(key, 2);
+            let mut found = Vec::new();
+            let _: Option<()> = cache.get(spot(key), |item| {
+                found.push(item.1);
+                Look::Other
+            });
+            assert_eq!(found, [2], "{key}");
+            assert_eq!((cache.len(), cache.weight()), (1, cache.total()));
+        }
+    }
+}

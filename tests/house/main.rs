@@ -118,6 +118,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "external",
         &[
+            "identity",
             "istio",
             "matcher",
             "context",
@@ -127,6 +128,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "peer_text",
             "policy",
             "cel",
+            "gate",
             "bounded_cache",
         ],
     ),

@@ -10,6 +10,7 @@ pub(crate) struct Counters {
     pub(super) stale: AtomicU64,
     pub(super) unkeyed: AtomicU64,
     pub(super) shared: AtomicU64,
+    pub(super) unkept: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(crate) struct CacheCounts {
     pub(crate) unkeyed: u64,
     /// Requests that have waited for the answer to an equal one.
     pub(crate) shared: u64,
+    /// Decisions that were not kept because they are meant for one caller.
+    pub(crate) unkept: u64,
     /// The decisions that are kept.
     pub(crate) entries: usize,
     /// The bytes that they take.
@@ -45,6 +48,7 @@ impl Counters {
             stale: of(&self.stale),
             unkeyed: of(&self.unkeyed),
             shared: of(&self.shared),
+            unkept: of(&self.unkept),
             entries,
             bytes,
         }

@@ -10,6 +10,7 @@ use super::counts::{CacheCounts, Counters, count};
 use super::flights::{Flights, Place};
 use super::key::{Key, Reader};
 use super::options::DecisionCache;
+use super::personal::is_personal;
 use super::weight::compact;
 use crate::bounded_cache::weight::{self, Weigh};
 use crate::bounded_cache::{BoundedCache, Look};
@@ -17,6 +18,8 @@ use crate::external::authorizer::{Authorization, AuthorizerError, Stage};
 use crate::log_limit::limited;
 use crate::policy::Attributes;
 
+/// A question that takes longer may be hung: another request asks, too.
+const HUNG: Duration = Duration::from_secs(2);
 /// A larger decision is not kept.
 const MAX_ENTRY: usize = 64 << 10;
 
@@ -137,7 +140,7 @@ impl Decisions {
         }
         LookUp::Ask(Box::new(Ticket {
             decisions: Arc::clone(self),
-            place: Some(self.flights.join(&key)),
+            place: Some(self.flights.join(&key, None)),
             key: Some(key),
             asked: now,
         }))
@@ -175,7 +178,11 @@ impl Decisions {
         };
         let weight = own + weight::bytes(key.bytes().len()) + held;
         let most = usize::try_from(settings.max_bytes).unwrap_or(usize::MAX) / 16;
-        if ttl.is_zero() || weight > most.clamp(1 << 10, MAX_ENTRY) {
+        let is_personal = matches!(decision, Known::Decision(answer) if is_personal(answer));
+        if is_personal {
+            count(&self.counters.unkept);
+        }
+        if ttl.is_zero() || is_personal || weight > most.clamp(1 << 10, MAX_ENTRY) {
             return self.forget(key, asked);
         }
         let fresh_until = asked.saturating_add(nanos(ttl));
@@ -254,15 +261,23 @@ impl Ticket {
     pub(crate) async fn wait(&mut self, at_most: Duration) -> Option<Known> {
         let key = self.key.as_ref()?;
         let decisions = &*self.decisions;
-        if let Some(Place::Behind(ended)) = &mut self.place {
+        let begun = Instant::now();
+        while let Some(Place::Behind(ended)) = &mut self.place {
+            let left = at_most.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                break;
+            }
             // It never changes: it ends.
-            let _ = timeout(at_most, ended.changed()).await;
+            let _ = timeout(left.min(HUNG), ended.changed()).await;
             let now = decisions.now();
             if let Some(known) = decisions.fresh(key, now) {
                 count(&decisions.counters.shared);
                 return Some(known);
             }
             self.asked = now;
+            // One of those that have waited asks next, and the others wait for it.
+            let next = decisions.flights.join(key, Some(ended));
+            self.place = Some(next);
         }
         count(&decisions.counters.misses.0);
         None

@@ -46,13 +46,16 @@ impl Flights {
         Self(BoundedCache::new(MOST, MOST_BYTES))
     }
 
-    /// The place of a request with this key.
-    pub(super) fn join(&self, key: &Key) -> Place {
+    /// The place of a request with this key. It does not wait again for a question that it has
+    /// waited for: it takes that one's place.
+    pub(super) fn join(&self, key: &Key, waited_for: Option<&watch::Receiver<()>>) -> Place {
         let spot = self.0.spot(key.bytes());
         let found = self.0.get(spot, |flight| {
             if *flight.key != *key.bytes() {
                 Look::Other
-            } else if flight.has_ended() {
+            } else if flight.has_ended()
+                || waited_for.is_some_and(|ended| ended.same_channel(&flight.ended))
+            {
                 Look::Spent
             } else {
                 Look::Found(flight.ended.clone())

@@ -12,6 +12,7 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use crate::external::authorizer::Stage;
+use crate::identity::PeerCertificate;
 use crate::istio::CacheKey;
 use crate::policy::Attributes;
 
@@ -44,6 +45,8 @@ impl Reader {
     /// A reader of these attributes. A header whose name is none is in no request.
     pub(super) fn new(keys: &[CacheKey]) -> Self {
         let attribute = |key: &CacheKey| match key {
+            // In HTTP/2 a request has no such header.
+            CacheKey::Header(name) if name == "host" => Some(Attribute::Other(CacheKey::Host)),
             CacheKey::Header(name) => HeaderName::try_from(name).ok().map(Attribute::Header),
             other => Some(Attribute::Other(other.clone())),
         };
@@ -95,7 +98,7 @@ impl Key {
             CacheKey::Claim(name) => {
                 self.claim(request.claims().and_then(|claims| claims.get(name)));
             }
-            CacheKey::Principal => self.source(request),
+            CacheKey::Principal => self.certificate(request.certificate()),
             CacheKey::SourceIp => self.address(request.direct_remote_ip()),
             CacheKey::RemoteIp => self.address(request.remote_ip()),
             CacheKey::DestinationPort => {
@@ -110,8 +113,8 @@ impl Key {
 
     /// All that a provider could call the identity of the source. A certificate of the mesh has one
     /// SPIFFE id and nothing else.
-    fn source(&mut self, request: &dyn Attributes) {
-        let Some(certificate) = request.certificate() else {
+    pub(super) fn certificate(&mut self, certificate: Option<&PeerCertificate>) {
+        let Some(certificate) = certificate else {
             self.0.push(0);
             return;
         };
@@ -122,10 +125,12 @@ impl Key {
             }
             None => {
                 self.0.push(2);
-                for name in certificate.uri_sans.iter().chain(&certificate.dns_sans) {
-                    self.text(Some(name));
+                for names in [&certificate.uri_sans, &certificate.dns_sans] {
+                    for name in names {
+                        self.text(Some(name));
+                    }
+                    self.piece(None);
                 }
-                self.piece(None);
                 self.text(Some(&certificate.subject));
             }
         }

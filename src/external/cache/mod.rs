@@ -5,6 +5,7 @@ mod decisions;
 mod flights;
 mod key;
 mod options;
+mod personal;
 mod weight;
 
 pub(crate) use counts::{CacheCounts, Counters};

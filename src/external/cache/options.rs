@@ -21,8 +21,11 @@ use crate::istio::{AuthorizerCache, CacheKey, Position};
 /// and so is every request of a provider that is asked before tokens are verified, if the cache is
 /// keyed by the request principal or a claim. The body is never part of the key.
 ///
+/// A decision that is meant for one caller is not kept: one with `set-cookie`, a redirect, and a
+/// challenge with a nonce.
+///
 /// Equal requests that come while the provider is asked wait for its answer, for half of its
-/// timeout at most.
+/// timeout at most. After two seconds another one of them asks, too.
 ///
 /// # How long a decision counts
 ///

@@ -120,10 +120,14 @@ const CLAIMS: &str = "request.auth.claims[";
 const HEADERS: &str = "request.headers[";
 
 impl CacheKey {
-    /// A header, by its name in any case.
+    /// A header, by its name in any case. `host` is [`Host`](Self::Host): in HTTP/2 a request has
+    /// no such header.
     #[must_use]
     pub fn header(name: &str) -> Self {
-        Self::Header(name.to_ascii_lowercase())
+        match name.to_ascii_lowercase() {
+            host if host == "host" => Self::Host,
+            name => Self::Header(name),
+        }
     }
 
     /// A top-level claim of the verified token.
@@ -192,6 +196,10 @@ mod tests {
     fn an_attribute_prints_the_name_by_which_it_is_read() {
         let mut all: Vec<_> = PLAIN.iter().map(|(_, key)| key.clone()).collect();
         all.extend([CacheKey::header("X-Tenant"), CacheKey::claim("Role[]")]);
+        assert_eq!(
+            CacheKey::parse("request.headers[Host]"),
+            Some(CacheKey::Host)
+        );
         for key in all {
             assert_eq!(
                 CacheKey::parse(&key.to_string()),

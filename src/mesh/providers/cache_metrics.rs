@@ -24,12 +24,13 @@ struct Shown {
 
 /// Each result of a look-up, and its count.
 type CountOf = fn(&CacheCounts) -> u64;
-const RESULTS: [(&str, CountOf); 5] = [
+const RESULTS: [(&str, CountOf); 6] = [
     ("hit", |counts| counts.hits),
     ("miss", |counts| counts.misses),
     ("stale", |counts| counts.stale),
     ("unkeyed", |counts| counts.unkeyed),
     ("shared", |counts| counts.shared),
+    ("unkept", |counts| counts.unkept),
 ];
 
 impl CacheMetrics {
@@ -53,7 +54,8 @@ impl CacheMetrics {
                 "Requests that a cache of a provider's decisions was asked about, by result: hit \
                  (answered without the provider), miss (the provider was asked), stale (an older \
                  decision, because the provider could not be asked), unkeyed (not cached), shared (has \
-                 waited for the answer to an equal request).",
+                 waited for the answer to an equal request), unkept (the decision is meant for \
+                 one caller).",
                 &[("provider", name), ("result", result)],
                 move || Some(count(&counters.read(0, 0))).filter(|count| *count > 0),
             );

@@ -77,6 +77,14 @@ impl Engine {
         self.0.http.get(port(request)).custom(&View::new(request))
     }
 
+    /// The refusal of an HTTP request that a CUSTOM rule of an unusable provider matches. It belongs
+    /// before the request's token is verified, like [`custom`](Self::custom).
+    #[must_use]
+    pub fn refused_by_custom(&self, request: &dyn Attributes) -> Option<Decision> {
+        let stages = self.0.http.get(port(request));
+        stages.refused_by_custom(&View::new(request))
+    }
+
     /// Treats a request as a server would: absolute targets taken apart, the path normalized,
     /// external providers listed and taken as allowing, a legacy Policy's token demanded, then the
     /// rules asked.

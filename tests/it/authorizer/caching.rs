@@ -204,6 +204,34 @@ async fn equal_requests_at_once_are_one_question() {
     assert_eq!(counted(&mesh, "shared"), shared + 9);
 }
 
+/// A question that hangs delays those behind it a little, not for as long as it may take.
+#[tokio::test(start_paused = true)]
+async fn a_question_that_hangs_is_asked_again_by_one_that_waits() {
+    let long = AuthorizerOptions::new().timeout(Duration::from_secs(600));
+    let stub = Stub::new(Says::Nothing);
+    let mesh = builder(asks("own")).authorizer_with("own", long, stub.clone());
+    let mesh = build(mesh.decision_cache("own", by_caller())).await;
+    let ask = || {
+        let mesh = mesh.clone();
+        tokio::spawn(async move { status(&mesh, "/own", "desk").await })
+    };
+    let hung = ask();
+    until("a question", || stub.count() == 1).await;
+    stub.say(Says::This(Authorization::allow()));
+    let begun = tokio::time::Instant::now();
+    let others: Vec<_> = (0..10).map(|_| ask()).collect();
+    for other in others {
+        assert_eq!(other.await.unwrap(), ALLOWED);
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(stub.count(), 2, "one of them asks for all");
+    hung.abort();
+}
+
 /// A decision of earlier is better than failing open, and no decision is not.
 #[tokio::test(start_paused = true)]
 async fn failing_open_is_for_callers_without_a_decision() {

@@ -153,6 +153,100 @@ async fn a_decision_is_found_by_its_declared_attributes_alone() {
     }
 }
 
+/// In HTTP/2 the host is no header.
+#[tokio::test(start_paused = true)]
+async fn the_header_host_is_the_host_of_the_request() {
+    for key in [
+        CacheKey::header("Host"),
+        CacheKey::Header("host".to_owned()),
+    ] {
+        let cache = cache(DecisionCache::keyed_by([key]));
+        let to = |host: &str| {
+            let (head, request) = get("/");
+            (head, request.authority(host))
+        };
+        decide(&cache, &to("public"), Ok(Authorization::allow())).unwrap();
+        assert!(hit(&cache, &to("public")).is_some());
+        assert!(hit(&cache, &to("admin")).is_none());
+    }
+}
+
+/// What one caller gets alone: cookies, a login's state, a nonce.
+#[tokio::test(start_paused = true)]
+async fn a_decision_for_one_caller_is_not_kept() {
+    let named = HeaderName::from_static;
+    let value = HeaderValue::from_static;
+    let denial = |status, name: &'static str, text: &'static str| {
+        let denial = Denial::new(StatusCode::from_u16(status).unwrap());
+        Authorization::from(denial.header(named(name), value(text)))
+    };
+    let cookie = Changes::new().add_response_header(named("set-cookie"), value("a=1"));
+    for (what, decision, kept) in [
+        ("a cookie with a yes", cookie.into(), false),
+        (
+            "a cookie with a no",
+            denial(403, "set-cookie", "a=1"),
+            false,
+        ),
+        (
+            "a redirect",
+            denial(302, "location", "https://idp/?state=s"),
+            false,
+        ),
+        (
+            "a nonce",
+            denial(401, "www-authenticate", "Digest Nonce=\"n\""),
+            false,
+        ),
+        (
+            "Kerberos",
+            denial(401, "www-authenticate", "Negotiate"),
+            false,
+        ),
+        (
+            "a plain challenge",
+            denial(401, "www-authenticate", "Bearer"),
+            true,
+        ),
+        ("another header", denial(403, "x-reason", "nonce"), true),
+    ] {
+        let cache = cache(by_path().stale_if_error(Duration::from_secs(60)));
+        // What was there before is gone, too.
+        decide(&cache, &get("/a"), Ok(Authorization::allow())).unwrap();
+        advance(Duration::from_secs(11)).await;
+        decide(&cache, &get("/a"), Ok(decision)).unwrap();
+        assert_eq!(hit(&cache, &get("/a")).is_some(), kept, "{what}");
+        assert_eq!(decide(&cache, &get("/a"), down()).is_ok(), kept, "{what}");
+        assert_eq!(cache.counts().unkept, u64::from(!kept), "{what}");
+    }
+}
+
+/// Names of a certificate of another kind than the mesh's.
+#[tokio::test(start_paused = true)]
+async fn names_of_a_certificate_keep_their_kind() {
+    use crate::identity::PeerCertificate;
+    let of = |uris: &[&str], dns: &[&str]| {
+        let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        PeerCertificate::from_names(texts(uris), texts(dns), String::new())
+    };
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    for certificate in [
+        of(&["a"], &[]),
+        of(&[], &["a"]),
+        of(&["a", "b"], &[]),
+        of(&["a"], &["b"]),
+        of(&[], &["a", "b"]),
+    ] {
+        let mut key = Key::default();
+        key.certificate(Some(&certificate));
+        assert!(
+            !keys.iter().any(|other| *other == key.bytes()),
+            "{certificate:?}"
+        );
+        keys.push(key.bytes().to_vec());
+    }
+}
+
 /// Two attributes do not run into each other.
 #[tokio::test(start_paused = true)]
 async fn attributes_are_told_apart_at_their_borders() {
