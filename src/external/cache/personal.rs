@@ -9,14 +9,19 @@ use crate::external::authorizer::Authorization;
 /// a state of its own), or makes a challenge that can be used once.
 pub(super) fn is_personal(decision: &Authorization) -> bool {
     match decision {
-        Authorization::Allowed(changes) => changes.response_headers().iter().any(is_for_one),
+        Authorization::Allowed(changes) => {
+            let mut headers = changes.response_headers().iter();
+            headers.any(|(name, value, _)| is_for_one(name, value))
+        }
         Authorization::Denied(denial) => {
-            denial.status().is_redirection() || denial.headers().iter().any(is_for_one)
+            let mut headers = denial.headers().iter();
+            denial.status().is_redirection()
+                || headers.any(|(name, value)| is_for_one(name, value))
         }
     }
 }
 
-fn is_for_one((name, value): &(HeaderName, HeaderValue)) -> bool {
+fn is_for_one(name: &HeaderName, value: &HeaderValue) -> bool {
     if *name == SET_COOKIE {
         return true;
     }
