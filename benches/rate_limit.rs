@@ -39,6 +39,13 @@ fn one_bucket(bucket: TokenBucket) -> RateLimitGuard {
     guard(Limit::new("all").local(Local::new(bucket)))
 }
 
+/// A bucket for each value of a header.
+fn by_tenant(bucket: TokenBucket) -> RateLimitGuard {
+    let actions = [Action::header("x-tenant", "tenant")];
+    let local = Local::default().descriptor([("tenant", "")], bucket);
+    guard(Limit::new("tenants").descriptor(actions).local(local))
+}
+
 /// A bucket for each caller and method.
 fn by_caller(bucket: TokenBucket) -> RateLimitGuard {
     let actions = [Action::Method, Action::principal_or("none")];
@@ -54,8 +61,9 @@ fn request(account: &str) -> (Parts, Exchange) {
         local.parse().unwrap(),
         id.parse().unwrap(),
     );
-    let request = Request::get("/patients/7?full=true").extension(peer);
-    let (mut head, ()) = request.body(()).unwrap().into_parts();
+    let request = Request::get("/patients/7?full=true").header("x-tenant", "north");
+    let request = request.extension(peer).body(());
+    let (mut head, ()) = request.unwrap().into_parts();
     let exchange = Exchange::from_request(&mut head);
     (head, exchange)
 }
@@ -72,6 +80,7 @@ fn alone(criterion: &mut Criterion) {
     let (mut head, exchange) = request("web");
     for (name, limit) in [
         ("one bucket", one_bucket(wide())),
+        ("a bucket by tenant", by_tenant(wide())),
         ("a bucket by method and caller", by_caller(wide())),
     ] {
         group.bench_function(name, |bencher| {

@@ -14,62 +14,111 @@ pub(super) static TYPE: Type = Type::new_unspecified_type("@pattern");
 
 /// The pattern in the words of the crate `regex`, where RE2 means another thing by the same: `\d`,
 /// `\w`, `\s` and `\b` know only ASCII, `\<` is the letter, and a class contains its characters,
-/// not other classes.
-fn re2(pattern: &str) -> String {
+/// not other classes. What has no exact translation is refused.
+fn re2(pattern: &str) -> Result<String, String> {
     let mut text = String::with_capacity(pattern.len());
-    let mut letters = pattern.chars().peekable();
+    let mut letters = pattern.chars();
     let mut place = Place::Outside;
+    // Whether a `-` that is not the first member of a class is before the letter.
+    let mut is_after_dash = false;
     while let Some(letter) = letters.next() {
         let was = place;
-        place = match (was, letter) {
-            (Place::Outside, '[') => Place::ClassStart,
-            (Place::Outside, _) => Place::Outside,
-            (Place::ClassStart, '^') => Place::ClassStart,
-            (Place::Class, ']') => Place::Outside,
-            (Place::ClassStart | Place::Class, _) => Place::Class,
-        };
-        let is_outside = was == Place::Outside;
+        let was_after_dash = std::mem::take(&mut is_after_dash);
+        place = was.after(letter);
         match letter {
             '\\' => match letters.next() {
-                Some('d') if is_outside => text.push_str("[0-9]"),
-                Some('w') if is_outside => text.push_str("[0-9A-Za-z_]"),
-                Some('s') if is_outside => text.push_str(r"[\t\n\f\r\x20]"),
-                Some('b') if is_outside => text.push_str(r"(?-u:\b)"),
-                Some('B') if is_outside => text.push_str(r"(?-u:\B)"),
-                Some('d') => text.push_str("0-9"),
-                Some('w') => text.push_str("0-9A-Za-z_"),
-                Some('s') => text.push_str(r"\t\n\f\r\x20"),
-                Some('D') => text.push_str("[^0-9]"),
-                Some('W') => text.push_str("[^0-9A-Za-z_]"),
-                Some('S') => text.push_str(r"[^\t\n\f\r\x20]"),
+                Some('b') if was == Place::Outside => text.push_str(r"(?-u:\b)"),
+                Some('B') if was == Place::Outside => text.push_str(r"(?-u:\B)"),
                 Some(bracket @ ('<' | '>')) => text.push(bracket),
-                Some(other) => text.extend([letter, other]),
+                Some(name) => match class(name) {
+                    Some(_) if was_after_dash => return Err(range_to_class()),
+                    // Case does not fold within it, unlike in a class that the pattern spells out.
+                    Some(class) if was == Place::Outside => {
+                        text.extend(["(?-i:", class, ")"]);
+                    }
+                    Some(class) => text.push_str(class),
+                    None => text.extend([letter, name]),
+                },
                 None => text.push(letter),
             },
-            '[' if !is_outside && letters.peek() == Some(&':') => {
-                text.push(letter);
-                // A named class ends with `:]`, which does not end the class around it.
-                for inside in letters.by_ref() {
-                    text.push(inside);
-                    if inside == ']' {
-                        break;
-                    }
-                }
+            '{' if was == Place::Outside && letters.as_str().starts_with(',') => {
+                return Err("write `{0,n}`, or `\\{` for the letter".to_owned());
             }
-            '[' | '&' | '~' if !is_outside => text.extend(['\\', letter]),
+            _ if was == Place::Outside => text.push(letter),
+            '[' => match named_class(letters.as_str()) {
+                Some(_) if was_after_dash => return Err(range_to_class()),
+                Some((named, rest)) => {
+                    text.push(letter);
+                    text.push_str(named);
+                    letters = rest.chars();
+                }
+                None => text.push_str(r"\["),
+            },
+            '-' if letters.as_str().starts_with('-') => {
+                return Err("write `\\-` for a `-` beside another in a class".to_owned());
+            }
+            '-' => {
+                is_after_dash = was == Place::Class;
+                text.push(letter);
+            }
+            '&' | '~' => text.extend(['\\', letter]),
+            // Only the first `^` of a class negates it.
+            '^' if was != Place::ClassStart => text.push_str(r"\^"),
+            ']' if place == Place::Class => text.push_str(r"\]"),
             _ => text.push(letter),
         }
     }
-    text
+    Ok(text)
+}
+
+/// The class that an escape stands for.
+fn class(escape: char) -> Option<&'static str> {
+    Some(match escape {
+        'd' => "[0-9]",
+        'D' => "[^0-9]",
+        'w' => "[0-9A-Za-z_]",
+        'W' => "[^0-9A-Za-z_]",
+        's' => r"[\t\n\f\r\x20]",
+        'S' => r"[^\t\n\f\r\x20]",
+        _ => return None,
+    })
+}
+
+fn range_to_class() -> String {
+    "a range cannot end with a class; write `\\-` for the letter".to_owned()
+}
+
+/// The rest of `[:name:]` after its first bracket, and what follows it.
+fn named_class(rest: &str) -> Option<(&str, &str)> {
+    let name = rest.strip_prefix(':')?;
+    let end = name.find(":]")?;
+    let (letters, _) = name.split_at_checked(end)?;
+    let letters = letters.strip_prefix('^').unwrap_or(letters);
+    let is_name = !letters.is_empty() && letters.bytes().all(|letter| letter.is_ascii_lowercase());
+    // The two colons and the bracket.
+    is_name.then(|| rest.split_at_checked(end + 3))?
 }
 
 /// Where a letter of a pattern is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Outside,
-    /// Before the first member of a class, where `]` is a member.
+    /// Right after the bracket that opens a class, where `^` negates it.
     ClassStart,
+    /// After that `^`: here and at the start, `]` is a member.
+    ClassNegated,
     Class,
+}
+
+impl Place {
+    fn after(self, letter: char) -> Self {
+        match (self, letter) {
+            (Self::Outside, '[') => Self::ClassStart,
+            (Self::Outside, _) | (Self::Class, ']') => Self::Outside,
+            (Self::ClassStart, '^') => Self::ClassNegated,
+            (Self::ClassStart | Self::ClassNegated | Self::Class, _) => Self::Class,
+        }
+    }
 }
 
 /// A compiled pattern. It matches anywhere in a text, as `matches` does in CEL.
@@ -78,7 +127,7 @@ pub(super) struct Pattern(Regex);
 
 impl Pattern {
     pub(super) fn new(pattern: &str) -> Result<Self, String> {
-        RegexBuilder::new(&re2(pattern))
+        RegexBuilder::new(&re2(pattern)?)
             .size_limit(MOST_MEMORY)
             .dfa_size_limit(MOST_MEMORY)
             .build()

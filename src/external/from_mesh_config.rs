@@ -89,6 +89,10 @@ impl Definition {
         &self.origin
     }
 
+    pub(crate) fn is_grpc(&self) -> bool {
+        matches!(self.provider.kind, ProviderKind::ExtAuthzGrpc { .. })
+    }
+
     pub(crate) fn options(&self) -> AuthorizerOptions {
         self.options
     }

@@ -191,7 +191,9 @@ impl Provider {
     /// How long a question may take if the caller waits for this long.
     pub(crate) fn patience(&self, deadline: Option<Duration>) -> Duration {
         let timeout = self.options.question_timeout();
-        deadline.map_or(timeout, |deadline| deadline.min(timeout))
+        deadline
+            .map_or(timeout, |deadline| deadline.min(timeout))
+            .min(FAR)
     }
 
     /// The reply to a request whose body is longer than the provider takes: Envoy's. The provider
@@ -223,19 +225,17 @@ impl Provider {
         let deadline = request.deadline();
         let patience = self.patience(deadline);
         let request = request.with_deadline(patience);
-        // A timeout of centuries is none.
-        let far = Duration::from_secs(60 * 60 * 24 * 365);
         let mut ticket = ticket;
         let asked = async {
             if let Some(ticket) = &mut ticket
-                && let Some(known) = ticket.wait(patience.min(far) / 2).await
+                && let Some(known) = ticket.wait(patience / 2).await
             {
                 return Ok(Answered::Shared(known));
             }
             let asked = Contained::new(authorizer, request).await;
             asked.map(Answered::Asked)
         };
-        let end = begun + patience.min(far);
+        let end = begun + patience;
         let answer = match timeout_at(end, asked).await {
             Ok(Ok(Answered::Asked(answer))) => Ok(answer),
             Ok(Ok(Answered::Shared(known))) => return self.known(known, written),
@@ -439,6 +439,9 @@ impl Counts {
     }
 }
 
+/// A timeout of centuries is none. Clocks and gRPC cannot hold every duration.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 const TARGET: &str = "tower_mesh::external";
 
 /// A provider may miss a deadline that is shorter than this, however well it is.
@@ -610,6 +613,38 @@ mod tests {
             }
             let outcome = provider.ask(request, &[], None).await;
             assert_eq!(matches!(outcome, Outcome::FailedOpen), passes, "{name}");
+        }
+    }
+
+    /// Allows if the question has a deadline that clocks and gRPC can hold.
+    struct Deadlines;
+
+    impl Authorizer for Deadlines {
+        async fn authorize(
+            &self,
+            request: AuthorizationRequest,
+        ) -> Result<Authorization, AuthorizerError> {
+            let deadline = request.deadline().unwrap();
+            let is_near = deadline <= FAR;
+            Ok(if is_near {
+                Authorization::allow()
+            } else {
+                Authorization::deny()
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_timeout_without_end_is_a_long_one() {
+        let options = AuthorizerOptions::new().timeout(Duration::MAX);
+        let provider = Provider::new("opa", Arc::new(Deadlines), options, Arc::default());
+        for deadline in [None, Some(Duration::MAX), Some(Duration::from_secs(1))] {
+            let request = match deadline {
+                Some(deadline) => request().with_deadline(deadline),
+                None => request(),
+            };
+            let outcome = provider.ask(request, &[], None).await;
+            assert!(matches!(outcome, Outcome::Allowed(_)), "{deadline:?}");
         }
     }
 

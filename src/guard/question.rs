@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -30,6 +31,8 @@ enum Kind {
 
 struct OfBody {
     max_bytes: usize,
+    /// When the body has to be there.
+    until: Option<Instant>,
     ask: Box<dyn FnOnce(BodyPrefix) -> Question + Send>,
 }
 
@@ -75,8 +78,27 @@ impl Question {
     {
         Self(Kind::OfBody(Some(Box::new(OfBody {
             max_bytes,
+            until: None,
             ask: Box::new(|body| Self::new(ask(body))),
         }))))
+    }
+
+    /// Bounds the wait for the body: a request whose body comes later is refused with 408.
+    #[cfg(all(feature = "server", feature = "client", feature = "external"))]
+    pub(crate) fn body_until(mut self, until: Instant) -> Self {
+        if let Kind::OfBody(Some(waiting)) = &mut self.0 {
+            waiting.until = Some(until);
+        }
+        self
+    }
+
+    /// The bound on the wait for the body.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn body_deadline(&self) -> Option<Instant> {
+        match &self.0 {
+            Kind::OfBody(Some(waiting)) => waiting.until,
+            Kind::OfBody(None) | Kind::Boxed(_) | Kind::Answered => None,
+        }
     }
 
     /// How many bytes of the body the question has to get before it is polled.

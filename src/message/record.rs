@@ -101,6 +101,12 @@ impl<W: Watch> Record<W> {
         }))
     }
 
+    /// When the request came; `None` once its end was reported.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn started(&self) -> Option<Instant> {
+        self.0.as_ref().map(|open| open.started)
+    }
+
     /// Keeps the authority and the path of the request for the [`Report`].
     #[must_use]
     pub fn with_target(mut self, head: &request::Parts) -> Self {

@@ -84,9 +84,10 @@ impl<S> Layer<S> for RateLimitLayer {
 
 impl Guard for RateLimitGuard {
     fn judge(&self, head: &mut Parts, exchange: &Exchange) -> Verdict {
-        let whole = exchange
-            .path_of(head)
-            .filter(|path| *path != head.uri.path());
+        // Mostly it is the very same text.
+        let sent = head.uri.path();
+        let is_other = |path: &&str| !ptr::eq(*path, sent) && *path != sent;
+        let whole = exchange.path_of(head).filter(is_other);
         let whole = whole.map(str::to_owned);
         let mut judge = |stage| self.limits.judge(stage, head, whole.as_deref(), exchange);
         judge(Stage::Early).and_then(|()| judge(Stage::Late)).into()

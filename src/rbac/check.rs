@@ -157,7 +157,7 @@ impl PolicyCheck {
         path: Option<&str>,
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
-        let customs = Self::custom_matches(engine, head, path, exchange);
+        let customs = Self::custom_matches(engine, head, path, exchange)?;
         let Some(custom) = customs.into_iter().next() else {
             return Ok(());
         };
@@ -168,21 +168,36 @@ impl PolicyCheck {
 
     /// The CUSTOM policies that want providers to be asked about the request, one for each
     /// provider, in byte order of the providers.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of a request that a rule of an unusable provider matches. It is judged here, as
+    /// it came: a token or a header on which the rule depends may be gone later.
     pub(crate) fn custom_matches(
         engine: &Engine,
         head: &Parts,
         path: Option<&str>,
         exchange: &Exchange,
-    ) -> Vec<CustomMatch> {
+    ) -> Result<Vec<CustomMatch>, LocalReply> {
         let port = exchange.peer().map(|peer| peer.local_addr().port());
         let asks = |port: u16| !engine.program().http.get(port).custom.is_empty();
         if !port.is_some_and(asks) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let target = judged_target(path, &head.uri);
         let Some(request) = RequestAttributes::with_path(head, &target, exchange) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
+        let mut others = other_hosts(&request, exchange);
+        let refusal = engine.refused_by_custom(&request);
+        let refusal = refusal
+            .or_else(|| others.find_map(|host| engine.refused_by_custom(&request.to_host(&host))));
+        if let Some(decision) = refusal {
+            let reply = denied(decision.details());
+            exchange.set_details(Arc::clone(reply.details()));
+            exchange.set_decision(decision);
+            return Err(reply);
+        }
         let mut customs = engine.custom(&request);
         for host in other_hosts(&request, exchange) {
             for more in engine.custom(&request.to_host(&host)) {
@@ -192,7 +207,7 @@ impl PolicyCheck {
             }
         }
         customs.sort_by(|one, other| one.provider.cmp(&other.provider));
-        customs
+        Ok(customs)
     }
 
     /// Refuses a request that needs an external provider, as Envoy does when the provider cannot be

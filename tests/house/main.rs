@@ -128,6 +128,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "peer_text",
             "policy",
             "cel",
+            "gate",
             "bounded_cache",
         ],
     ),

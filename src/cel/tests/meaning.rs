@@ -288,6 +288,22 @@ fn patterns_are_those_of_re2() {
         (r"^[[:digit:]x]\d$", "x7", true),
         (r"^[\]a]\d$", "]7", true),
         (r"^\\d$", "\\d", true),
+        (r"[^^]\d", "0-9", false),
+        (r"^[^^]\d$", "a1", true),
+        (r"^[^^]\d$", "^1", false),
+        (r"^[a^]+$", "a^", true),
+        (r"^[\w-z]+$", "a-", true),
+        (r"^[\w-z]+$", "`", false),
+        (r"^[\s-z]$", "A", false),
+        (r"^[-\w]+$", "-a", true),
+        (r"^[+-]+$", "+-", true),
+        (r"^[+-]$", ",", false),
+        (r"^[[:x]]$", ":]", true),
+        (r"^[A-[]$", "[", true),
+        (r"^[[:^digit:]]$", "7", false),
+        (r"(?i)^\w$", "\u{212a}", false),
+        (r"(?i)^k$", "\u{212a}", true),
+        (r"^a{0,2}$", "aa", true),
         (r"^.$", "\u{e9}", true),
         (r"^.$", "\n", false),
         (r"^a$", "a\n", false),
@@ -297,7 +313,19 @@ fn patterns_are_those_of_re2() {
         assert_eq!(found, expected, "{pattern} in {text:?}");
         assert!(Expression::compile(&rule).is_ok(), "{rule}");
     }
-    for pattern in [r"\Qa\E", "(?<=a)b", r"(a)\1", "[", r"a\"] {
+    for pattern in [
+        "[+--]",
+        "[--/]",
+        "[a-z--m]",
+        r"[A-\w]",
+        "[A-[:digit:]]",
+        "a{,2}",
+        r"\Qa\E",
+        "(?<=a)b",
+        r"(a)\1",
+        "[",
+        r"a\",
+    ] {
         assert!(Pattern::new(pattern).is_err(), "{pattern}");
     }
 }

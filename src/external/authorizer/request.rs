@@ -10,6 +10,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 
 use crate::context::{Claims, Exchange, ForwardedPeer, Peer};
+use crate::gate;
 use crate::matcher::authority;
 
 /// A request that a provider decides about: an owned copy of what policy judges.
@@ -73,9 +74,7 @@ impl AuthorizationRequest {
     pub(crate) fn from_exchange(head: &Parts, path: &str, exchange: &Exchange) -> Option<Self> {
         let mut request = Self::of(head, path, exchange, exchange.peer()?);
         // It is the caller's own word, which nothing has been appended to.
-        if !exchange.keeps_client_cert() {
-            request.headers.remove("x-forwarded-client-cert");
-        }
+        gate::take_off_hearsay(&mut request.headers, exchange);
         Some(request)
     }
 

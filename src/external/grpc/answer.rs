@@ -4,8 +4,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Number};
 
 use super::messages::{
-    BoolValue, CheckResponse, DeniedHttpResponse, HeaderValue as Header, HeaderValueOption,
-    HttpResponse, Kind, OkHttpResponse, Struct, Value,
+    BoolValue, CheckResponse, DeniedHttpResponse, HeaderValueOption, HttpResponse, Kind,
+    OkHttpResponse, Struct, Value,
 };
 use crate::context::Placement;
 use crate::external::mutations::is_framing;
@@ -16,7 +16,7 @@ use crate::external::{Authorization, AuthorizerError, Changes, Denial, HeaderCha
 ///
 /// # Errors
 ///
-/// The answer says that the provider failed, or holds what is no header, value or status of HTTP.
+/// The answer says that the provider failed, or allows with what is no header of HTTP.
 pub(super) fn authorization(response: CheckResponse) -> Result<Authorization, AuthorizerError> {
     let is_ok = response.status.is_none_or(|status| status.code == 0);
     match (is_ok, response.http_response) {
@@ -25,10 +25,10 @@ pub(super) fn authorization(response: CheckResponse) -> Result<Authorization, Au
             let changes = with_facts(Changes::new(), response.dynamic_metadata);
             Ok(changes.into())
         }
-        (false, Some(HttpResponse::Denied(denied))) => Ok(denial(denied)?.into()),
+        (false, Some(HttpResponse::Denied(denied))) => Ok(denial(denied).into()),
         (false, Some(HttpResponse::Error(error))) => {
             let has_status = status_of(&error).is_some();
-            let reply = denial(error)?;
+            let reply = denial(error);
             let message = "it answered with an error_response";
             let error = AuthorizerError::from_static(message).reply(reply);
             Err(match has_status {
@@ -97,22 +97,29 @@ fn with_facts(changes: Changes, metadata: Option<Struct>) -> Changes {
     })
 }
 
-fn denial(denied: DeniedHttpResponse) -> Result<Denial, AuthorizerError> {
-    let status = final_status(status_of(&denied).unwrap_or(403))?;
-    let mut denial = Denial::new(status).body(denied.body);
+/// A no stays a no, whatever else is wrong with it: what cannot be sent is left out.
+fn denial(denied: DeniedHttpResponse) -> Denial {
+    let status = status_of(&denied).and_then(final_status);
+    let mut denial = Denial::new(status.unwrap_or(StatusCode::FORBIDDEN)).body(denied.body);
+    let mut room = LARGEST_HEADERS;
     for option in denied.headers {
         // Envoy leaves out what is to be appended, and pseudo headers.
-        let is_pseudo = |header: &Header| header.key.starts_with(':');
-        if is_append(&option) || option.header.as_ref().is_some_and(is_pseudo) {
+        if is_append(&option) {
             continue;
         }
-        let (name, value) = header(option)?;
-        // The reply gets its own.
-        if !is_framing(name.as_str()) {
+        let Ok((name, value)) = header(option) else {
+            continue;
+        };
+        let left = room.checked_sub(name.as_str().len() + value.len());
+        // The reply gets its own framing.
+        if let Some(left) = left
+            && !is_framing(name.as_str())
+        {
+            room = left;
             denial = denial.header(name, value);
         }
     }
-    Ok(denial)
+    denial
 }
 
 fn status_of(denied: &DeniedHttpResponse) -> Option<i32> {
@@ -120,13 +127,10 @@ fn status_of(denied: &DeniedHttpResponse) -> Option<i32> {
     status.map(|status| status.code).filter(|code| *code != 0)
 }
 
-fn final_status(code: i32) -> Result<StatusCode, AuthorizerError> {
+fn final_status(code: i32) -> Option<StatusCode> {
     let code = u16::try_from(code).ok();
-    let code = code.filter(|code| (200..600).contains(code));
-    code.and_then(|code| StatusCode::from_u16(code).ok())
-        .ok_or(AuthorizerError::from_static(
-            "it refuses with a status that is not between 200 and 599",
-        ))
+    let code = code.filter(|code| (200..600).contains(code))?;
+    StatusCode::from_u16(code).ok()
 }
 
 fn header(option: HeaderValueOption) -> Result<(HeaderName, HeaderValue), AuthorizerError> {
@@ -170,11 +174,16 @@ fn value(found: Value) -> serde_json::Value {
 
 const LONGEST_SHOWN: usize = 60;
 
+/// The most bytes of a refusal's headers.
+const LARGEST_HEADERS: usize = 64 * 1024;
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::messages::{HttpStatus, ListValue, QueryParameter, RpcStatus};
+    use super::super::messages::{
+        HeaderValue as Header, HttpStatus, ListValue, QueryParameter, RpcStatus,
+    };
     use super::*;
     use crate::external::QueryChange;
 
@@ -277,11 +286,12 @@ mod tests {
             (200, Some(200)),
             (401, Some(401)),
             (599, Some(599)),
-            (100, None),
-            (199, None),
-            (600, None),
-            (-1, None),
-            (i32::MAX, None),
+            // What is no status of an answer is no reason to allow.
+            (100, Some(403)),
+            (199, Some(403)),
+            (600, Some(403)),
+            (-1, Some(403)),
+            (i32::MAX, Some(403)),
         ] {
             let headers = vec![
                 option("x-why", "a", None),
@@ -369,9 +379,8 @@ mod tests {
             let refusal = HttpResponse::Denied(denied(403, vec![option(key, value, None)]));
             for (code, http) in [(0, ok(false)), (0, ok(true)), (7, refusal)] {
                 let answer = authorization(response(Some(code), Some(http)));
-                // Envoy leaves pseudo headers out of a refusal.
-                let is_left_out = code == 7 && key.starts_with(':');
-                assert_eq!(answer.is_ok(), is_left_out, "{code} {key:?}: {value:?}");
+                // A refusal goes without it.
+                assert_eq!(answer.is_ok(), code == 7, "{code} {key:?}: {value:?}");
             }
         }
     }

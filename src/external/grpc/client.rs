@@ -9,7 +9,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use http_body::Body;
 use tonic::client::{Grpc, GrpcService};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
 use super::answer::authorization;
@@ -144,9 +144,14 @@ fn failed(status: &Status) -> AuthorizerError {
         return unreachable(error);
     }
     let (code, message) = (status.code(), PeerText(status.message()));
-    AuthorizerError::new(format!(
+    let error = AuthorizerError::new(format!(
         "it answered with the gRPC status {code:?}: {message}"
-    ))
+    ));
+    // A message that is too large to be read may be a no.
+    match code {
+        Code::OutOfRange => error.never_passes(),
+        _ => error,
+    }
 }
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";

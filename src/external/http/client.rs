@@ -3,11 +3,13 @@
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Collected, Full, LengthLimitError, Limited};
+use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
 use super::answer::{Said, TakenHeaders, said};
@@ -25,7 +27,8 @@ use crate::external::{
 /// [`Client`](crate::mesh::Client). The question has the request's method, path, host and
 /// `authorization`, and no body unless [`with_body`](Self::with_body) is called. An answer with 200
 /// allows the request, one below 500 denies it with its status, body and headers, and all others
-/// are errors of the provider. The body of an answer may have 64 KiB, and its headers as much.
+/// are errors of the provider. The body of an answer may have 64 KiB, and its headers as much; a
+/// refusal with more, or with a body that does not come, goes without it.
 ///
 /// # Differences from Envoy/Istio
 ///
@@ -117,23 +120,37 @@ where
         &self,
         request: AuthorizationRequest,
     ) -> Result<Authorization, AuthorizerError> {
+        let begun = Instant::now();
+        let deadline = request.deadline();
         let question = self.question.about(&request)?;
         drop(request);
         let mut service = self.service.clone();
         let ready = poll_fn(|cx| service.poll_ready(cx)).await;
         ready.map_err(|error| unreachable(&*error.into()))?;
         let called = service.call(question).await;
-        let (head, body) = called
+        let (mut head, body) = called
             .map_err(|error| unreachable(&*error.into()))?
             .into_parts();
-        check_size(&head.headers)?;
-        let said = said(head.status)?;
         // It is read to its end in any case, so that the connection can serve the next question.
-        let body = Limited::new(body, LARGEST_BODY).collect().await;
-        let body = body.map_err(|error| cut(&*error))?.to_bytes();
-        match said {
-            Said::Allow => self.taken.allowed(&head),
-            Said::Deny => Ok(self.taken.denied(&head, body)),
+        let body = Limited::new(body, LARGEST_BODY).collect();
+        match said(head.status)? {
+            Said::Allow => {
+                check_size(&head.headers)?;
+                body.await.map_err(|error| cut(&*error))?;
+                self.taken.allowed(&head)
+            }
+            // A no stays a no, whatever else is wrong with it: what cannot be sent is left out.
+            Said::Deny => {
+                if check_size(&head.headers).is_err() {
+                    head.headers.clear();
+                }
+                // The question must not end before the refusal is there.
+                let left = deadline.map(|deadline| deadline.saturating_sub(begun.elapsed()));
+                let left = left.map_or(LONGEST_BODY, |left| left.min(LONGEST_BODY * 2) / 2);
+                let body = timeout(left, body).await.ok().and_then(Result::ok);
+                let body = body.map(Collected::to_bytes).unwrap_or_default();
+                Ok(self.taken.denied(&head, body))
+            }
         }
     }
 
@@ -177,6 +194,9 @@ impl<S> fmt::Debug for HttpAuthorizer<S> {
             .finish_non_exhaustive()
     }
 }
+
+/// The longest wait for the body of a refusal.
+const LONGEST_BODY: Duration = Duration::from_secs(5);
 
 /// The most bytes of an answer's body.
 const LARGEST_BODY: usize = 64 * 1024;

@@ -207,6 +207,8 @@ impl MeshBuilder {
         dangers.warn();
         let (driver, ()) = tokio::join!(rules.driver(rotation), names.first());
         let driver = driver.remind_of(dangers).names(names);
+        #[cfg(any(feature = "external", feature = "rate-limit-service"))]
+        late_client.warm_up();
         let parts = Parts {
             workload: self.workload,
             cells,

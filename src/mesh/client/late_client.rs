@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body::Body;
@@ -21,18 +22,46 @@ use crate::external::UnknownProvider;
 ///
 /// A call waits for as long as its caller lets it.
 #[derive(Clone, Debug, Default)]
-pub(in crate::mesh) struct LateClient(Arc<OnceLock<Client>>);
+pub(in crate::mesh) struct LateClient(Arc<Late>);
+
+#[derive(Debug, Default)]
+struct Late {
+    client: OnceLock<Client>,
+    /// Servers to connect to once the client is there and has looked up names.
+    wanted: ArcSwap<Vec<Uri>>,
+}
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
 impl LateClient {
     pub(in crate::mesh) fn set(&self, client: Client) {
-        let _ = self.0.set(client);
+        let _ = self.0.client.set(client);
+    }
+
+    /// Connects to the server of this URI over HTTP/2 if no connection is open, so that the first
+    /// question does not have to wait for that. Before [`warm_up`](Self::warm_up) it only notes it.
+    pub(in crate::mesh) fn warm(&self, uri: &Uri) {
+        match self.0.client.get() {
+            Some(client) => client.warm(uri),
+            None => {
+                self.0.wanted.rcu(|wanted| {
+                    let wanted = wanted.iter().chain([uri]);
+                    wanted.cloned().collect::<Vec<_>>()
+                });
+            }
+        }
+    }
+
+    /// Connects to the servers that were noted before there was a client.
+    pub(in crate::mesh) fn warm_up(&self) {
+        for uri in self.0.wanted.swap(Arc::default()).iter() {
+            self.warm(uri);
+        }
     }
 
     /// Whether the client has a server for this URI; `None` as long as there is no client.
     pub(in crate::mesh) fn knows(&self, uri: &Uri) -> Option<bool> {
-        self.0.get().map(|client| client.knows(uri))
+        self.0.client.get().map(|client| client.knows(uri))
     }
 }
 
@@ -50,7 +79,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let called = self.0.get().map(|client| client.request_unbounded(request));
+        let called = self
+            .0
+            .client
+            .get()
+            .map(|client| client.request_unbounded(request));
         Box::pin(async move {
             let Some(called) = called else {
                 return Err(UnknownProvider.into());

@@ -72,9 +72,17 @@ impl Client {
     }
 
     /// Whether calls to the host of this URI may be made.
-    #[cfg(feature = "external")]
+    #[cfg(any(feature = "external", feature = "rate-limit-service"))]
     pub(in crate::mesh) fn knows(&self, uri: &http::Uri) -> bool {
         self.0.upstreams.load().find(uri).is_some()
+    }
+
+    /// Connects to the host of this URI over HTTP/2, if no connection is open.
+    #[cfg(any(feature = "external", feature = "rate-limit-service"))]
+    pub(super) fn warm(&self, uri: &http::Uri) {
+        if let Some(reach) = self.0.upstreams.load().find(uri) {
+            reach.cluster(uri).warm(&self.0.dialer);
+        }
     }
 
     pub(super) fn send<B>(&self, request: Request<B>, bound: Bound) -> ResponseFuture

@@ -70,7 +70,12 @@ impl LimitCompiler {
         register(&self.registry, limits);
         self.serving = limits.clone();
         #[cfg(feature = "rate-limit-service")]
-        self.warn_of_unknown_hosts();
+        {
+            self.warn_of_unknown_hosts();
+            for (_, origin) in self.serving.services() {
+                self.client.warm(origin);
+            }
+        }
     }
 
     /// Warns of services whose hosts the client does not know, once there is a client.

@@ -135,6 +135,9 @@ impl ProviderCompiler {
                     );
                 }
                 self.warn_of_unknown_host(definition);
+                if definition.is_grpc() {
+                    self.client.warm(definition.origin());
+                }
                 let authorizer = definition.over(self.client.clone(), &self.own);
                 Provider::new(name, authorizer, definition.options(), counts)
             }

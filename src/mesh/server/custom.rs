@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::HeaderName;
 use http::request::Parts;
@@ -13,7 +14,7 @@ use crate::external::{
 use crate::guard::{Answer, BodyPrefix, Question, RequestAttributes, Verdict, judged_target};
 use crate::istio::Action;
 use crate::mesh::config::live::CompiledInbound;
-use crate::message::{LocalReply, grpc_timeout, is_grpc};
+use crate::message::LocalReply;
 use crate::policy::{CustomMatch, Decision};
 use crate::rbac::{PolicyCheck, other_hosts};
 
@@ -24,6 +25,8 @@ pub(super) struct Asked<'a> {
     /// The path to judge, where it differs from the request's.
     pub(super) path: Option<&'a str>,
     pub(super) exchange: &'a Exchange,
+    /// How long the caller still waits, if it says so.
+    pub(super) time_left: Option<Duration>,
 }
 
 impl Asked<'_> {
@@ -89,19 +92,18 @@ impl Asked<'_> {
             }
         };
         let request = AuthorizationRequest::from_exchange(self.head, &target, self.exchange);
-        let Some(mut request) = request else {
+        let Some(request) = request else {
             return Verdict::Refuse(self.refuse(custom));
         };
-        if is_grpc(&self.head.headers)
-            && let Some(timeout) = grpc_timeout(&self.head.headers)
-        {
-            request = request.with_deadline(timeout);
-        }
+        let now = Instant::now();
+        let body_until = now + provider.patience(self.time_left);
         let pending = Pending {
             provider: Arc::clone(provider),
             custom,
             written: Arc::clone(written),
             ticket,
+            // A deadline that no clock can reach is none.
+            until: self.time_left.and_then(|left| now.checked_add(left)),
         };
         let Some(bound) = provider.wants_body() else {
             return Verdict::Ask(Question::new(pending.answer(request)));
@@ -113,9 +115,8 @@ impl Asked<'_> {
             self.exchange.set_details(Arc::clone(reply.details()));
             return Verdict::Refuse(reply);
         }
-        Verdict::Ask(Question::of_body(bound.max_bytes, move |body| {
-            pending.answer_with_body(request, body, bound)
-        }))
+        let ask = move |body| pending.answer_with_body(request, body, bound);
+        Verdict::Ask(Question::of_body(bound.max_bytes, ask).body_until(body_until))
     }
 
     /// The decision of a rule that allows the request, about the other forms of its host, too (rule
@@ -149,6 +150,7 @@ impl Asked<'_> {
                     custom,
                     written: Arc::clone(written),
                     ticket: None,
+                    until: None,
                 };
                 Verdict::Ask(Question::new(async move { pending.answer_of(outcome) }))
             }
@@ -164,6 +166,8 @@ struct Pending {
     written: Arc<[HeaderName]>,
     /// Takes the answer to the cache.
     ticket: Option<Box<Ticket>>,
+    /// When the caller gives up.
+    until: Option<Instant>,
 }
 
 impl Pending {
@@ -183,7 +187,11 @@ impl Pending {
         self.answer(request).await
     }
 
-    async fn answer(mut self, request: AuthorizationRequest) -> Answer {
+    async fn answer(mut self, mut request: AuthorizationRequest) -> Answer {
+        // The body, and whoever was asked before, have had their part of the time.
+        if let Some(until) = self.until {
+            request = request.with_deadline(until.saturating_duration_since(Instant::now()));
+        }
         let ticket = self.ticket.take();
         let asked = self.provider.ask(request, &self.written, ticket);
         let outcome = asked.await;
@@ -210,7 +218,8 @@ impl Pending {
         exchange: &Exchange,
     ) -> Result<(), LocalReply> {
         if let Err(error) = apply(changes, head) {
-            return match self.provider.failed(&error) {
+            // The provider has allowed the request as it wants it, and not as it came.
+            return match self.provider.failed(&error.never_passes()) {
                 Outcome::Refused(reply) => Err(settled(reply, Some(self.custom), exchange)),
                 Outcome::Allowed(_) | Outcome::FailedOpen => Ok(()),
             };

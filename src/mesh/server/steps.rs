@@ -3,11 +3,16 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+#[cfg(any(feature = "external", feature = "rate-limit-service"))]
+use std::time::Duration;
+use std::time::{Instant, SystemTime};
 
+#[cfg(any(feature = "external", feature = "rate-limit-service"))]
+use http::HeaderMap;
 use http::StatusCode;
 use http::request::Parts;
 use http_body::Body;
+use tokio::time::{Sleep, sleep_until};
 
 #[cfg(feature = "external")]
 use super::custom::Asked;
@@ -19,8 +24,8 @@ use crate::guard::{self, Answer, BodyPrefix, Question, Verdict};
 use crate::jwt::Patience;
 use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
-use crate::message::{CountingBody, LocalReply, OnEnd as _};
-#[cfg(feature = "rate-limit-service")]
+use crate::message::{CountingBody, GrpcStatus, LocalReply, OnEnd as _};
+#[cfg(any(feature = "external", feature = "rate-limit-service"))]
 use crate::message::{grpc_timeout, is_grpc};
 use crate::policy::CustomMatch;
 #[cfg(feature = "rate-limit")]
@@ -163,6 +168,8 @@ pub(super) struct Way {
     permit: Option<Permit>,
     /// The CUSTOM policies whose providers were not asked yet.
     customs: Option<Vec<CustomMatch>>,
+    /// When the request came.
+    started: Option<Instant>,
 }
 
 impl Way {
@@ -180,6 +187,7 @@ impl Way {
             path,
             permit: None,
             customs: None,
+            started: None,
         }
     }
 }
@@ -263,7 +271,8 @@ impl Judged<'_> {
         #[cfg(feature = "rate-limit-service")]
         {
             let headers = &self.head.headers;
-            let deadline = || grpc_timeout(headers).filter(|_| is_grpc(headers));
+            let started = self.way.started;
+            let deadline = || time_left(headers, started);
             let service = &self.inbound.counting;
             let question = limits.ask(stage, self.head, path, self.exchange, service, deadline);
             if let Some(question) = question {
@@ -287,7 +296,7 @@ impl Judged<'_> {
     fn custom_policies(&mut self) -> Result<(), Halt> {
         let (engine, path) = (&self.config.engine, self.way.path.as_deref());
         let customs = match self.way.customs.take() {
-            None => PolicyCheck::custom_matches(engine, self.head, path, self.exchange),
+            None => PolicyCheck::custom_matches(engine, self.head, path, self.exchange)?,
             // A provider was asked, and another one may be next.
             Some(left) => left,
         };
@@ -339,6 +348,7 @@ impl Judged<'_> {
             head: self.head,
             path: self.way.path.as_deref(),
             exchange: self.exchange,
+            time_left: time_left(&self.head.headers, self.way.started),
         }
     }
 
@@ -388,6 +398,7 @@ pub(super) fn judge(
     exchange: &Exchange,
     record: &mut Record,
 ) -> Outcome {
+    way.started = record.started();
     let judged = Judged {
         inbound,
         config: &config,
@@ -400,6 +411,7 @@ pub(super) fn judge(
         Err(Halt::Refuse(reply)) => Outcome::Refuse(reply),
         Err(Halt::Ask(question)) => Outcome::Wait(Waiting {
             question,
+            body_timer: None,
             way,
             config: config.into_snapshot(),
         }),
@@ -410,6 +422,8 @@ pub(super) fn judge(
 #[derive(Debug)]
 pub(super) struct Waiting {
     question: Question,
+    /// Bounds the wait for the body, once the question waits for it.
+    body_timer: Option<Pin<Box<Sleep>>>,
     way: Way,
     config: Snapshot<CompiledInbound>,
 }
@@ -430,12 +444,21 @@ impl Waiting {
     ) -> Poll<Result<(), LocalReply>> {
         loop {
             if let Some(max_bytes) = self.question.wanted_body() {
-                match ready!(body.poll_read_ahead(cx, max_bytes)) {
-                    Some((bytes, is_whole)) => {
+                match body.poll_read_ahead(cx, max_bytes) {
+                    Poll::Ready(Some((bytes, is_whole))) => {
+                        self.body_timer = None;
                         let question = &mut self.question;
                         record.within(|| question.give_body(BodyPrefix::new(bytes, is_whole)));
                     }
-                    None => return Poll::Ready(Err(self.without_body(inbound, head, exchange))),
+                    Poll::Ready(None) => {
+                        let reply = body_incomplete();
+                        return Poll::Ready(Err(self.without_body(reply, inbound, head, exchange)));
+                    }
+                    Poll::Pending => {
+                        ready!(self.poll_body_late(cx));
+                        let reply = body_late();
+                        return Poll::Ready(Err(self.without_body(reply, inbound, head, exchange)));
+                    }
                 }
             }
             let question = Pin::new(&mut self.question);
@@ -462,14 +485,23 @@ impl Waiting {
         }
     }
 
-    /// Refuses a request whose body has broken off before a guard could see its beginning.
+    /// Ready once the body should have been there.
+    fn poll_body_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.question.body_deadline() else {
+            return Poll::Pending;
+        };
+        let timer = || Box::pin(sleep_until(until.into()));
+        self.body_timer.get_or_insert_with(timer).as_mut().poll(cx)
+    }
+
+    /// Refuses a request whose beginning of a body a guard could not see.
     fn without_body(
         &mut self,
+        reply: LocalReply,
         inbound: &Inbound,
         head: &mut Parts,
         exchange: &Exchange,
     ) -> LocalReply {
-        let reply = LocalReply::new(StatusCode::BAD_REQUEST, "", "request_body_incomplete");
         let judged = Judged {
             inbound,
             config: &self.config,
@@ -480,4 +512,23 @@ impl Waiting {
         judged.refused(&reply);
         reply
     }
+}
+
+/// The body has broken off.
+fn body_incomplete() -> LocalReply {
+    LocalReply::new(StatusCode::BAD_REQUEST, "", "request_body_incomplete")
+}
+
+/// The body takes longer than the question about it may.
+fn body_late() -> LocalReply {
+    const DEADLINE_EXCEEDED: GrpcStatus = GrpcStatus::new(4);
+    LocalReply::new(StatusCode::REQUEST_TIMEOUT, "", "request_body_timeout")
+        .grpc_status(DEADLINE_EXCEEDED)
+}
+
+/// How long a gRPC caller still waits, if it says so.
+#[cfg(any(feature = "external", feature = "rate-limit-service"))]
+fn time_left(headers: &HeaderMap, started: Option<Instant>) -> Option<Duration> {
+    let timeout = grpc_timeout(headers).filter(|_| is_grpc(headers))?;
+    Some(timeout.saturating_sub(started?.elapsed()))
 }

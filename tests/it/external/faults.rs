@@ -196,7 +196,6 @@ fn lies() -> Vec<(&'static str, Kind, Reply)> {
             Kind::Grpc,
             with("content-type", "application/grpc", broken()),
         ),
-        ("a large no", Kind::Http, plain(403, &[], &large)),
         ("a large yes", Kind::Http, plain(200, &[], &large)),
         ("large headers", Kind::Http, {
             let part = "x".repeat(10_000);

@@ -132,9 +132,9 @@ async fn each_answer_has_its_result() {
         (
             "no status of HTTP",
             denied(99, &[], ""),
-            503,
+            403,
             "",
-            Some("ext_authz_error"),
+            Some("ext_authz_denied"),
         ),
         (
             "an error with a status",
@@ -173,7 +173,7 @@ async fn each_answer_has_its_result() {
         assert!(is_text || text.is_empty() || details.is_none(), "{name}");
     }
     let counts = ["allowed", "denied", "error", "failed_open"].map(|kind| ward.counted(kind));
-    assert_eq!(counts, [3, 8, 3, 0]);
+    assert_eq!(counts, [3, 9, 2, 0]);
 }
 
 #[tokio::test]

@@ -6,5 +6,6 @@ mod grpc;
 mod http;
 mod messages;
 mod mutations;
+mod refusals;
 mod reload;
 mod support;

@@ -94,6 +94,14 @@ impl Cluster {
         }
     }
 
+    /// Connects to the first endpoints over HTTP/2, where no connection is open.
+    #[cfg(any(feature = "external", feature = "rate-limit-service"))]
+    pub(in crate::mesh) fn warm(&self, dialer: &Arc<Dialer>) {
+        for endpoint in self.current().list.iter().take(MOST_WARM) {
+            endpoint.warm(dialer);
+        }
+    }
+
     fn current(&self) -> Arc<Endpoints> {
         let version = version(&self.sources);
         let current = self.endpoints.load();
@@ -118,6 +126,10 @@ impl Cluster {
         names.collect::<Vec<_>>().join(", ")
     }
 }
+
+/// So many endpoints of a cluster are connected to before they are called.
+#[cfg(any(feature = "external", feature = "rate-limit-service"))]
+const MOST_WARM: usize = 4;
 
 /// A number that changes when DNS gives a new answer for any name. It is read before the addresses
 /// are, so a list is never labelled newer than it is.

@@ -96,6 +96,16 @@ impl Endpoint {
         }
     }
 
+    /// Opens an HTTP/2 connection that no call waits for, unless one is open or being made.
+    #[cfg(any(feature = "external", feature = "rate-limit-service"))]
+    pub(super) fn warm(&self, dialer: &Arc<Dialer>) {
+        let generation = dialer.generation(&self.target);
+        if !self.http2.has_room(generation) {
+            let connect = || self.connect_http2(dialer, generation);
+            self.http2.make_another(generation, connect);
+        }
+    }
+
     /// Returns a connection for a call, and opens one if none is idle.
     pub(in crate::mesh) async fn checkout(
         &self,

@@ -154,6 +154,12 @@ impl SharedConnections {
         Found::None(arc_swap::Guard::into_inner(state))
     }
 
+    /// Whether a call would find an open connection.
+    #[cfg(any(feature = "external", feature = "rate-limit-service"))]
+    pub(in crate::mesh) fn has_room(&self, generation: u64) -> bool {
+        matches!(self.find(generation), Found::Room(_))
+    }
+
     /// Makes a connection that no call waits for, also if there is one with room; but not while
     /// another one is being made.
     pub(in crate::mesh) fn make_another<F>(
