@@ -35,16 +35,6 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     pub(crate) const ALL: [Self; 4] = [Self::Ok, Self::Limited, Self::ReportOnly, Self::Error];
-
-    /// The value of the label `outcome`.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Limited => "limited",
-            Self::ReportOnly => "report_only",
-            Self::Error => "error",
-        }
-    }
 }
 
 impl Counts {
