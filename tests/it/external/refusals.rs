@@ -103,7 +103,7 @@ async fn a_no_stays_a_no_where_the_provider_fails_open() {
 /// The rule sees the token, which the token guard takes off later.
 #[tokio::test]
 async fn a_rule_of_an_unusable_provider_judges_the_request_as_it_came() {
-    let issuer = Issuer::new(ISSUER).unwrap();
+    let issuer = Issuer::es256(ISSUER);
     let rules = "[{when: [{key: 'request.headers[authorization]', values: ['*']}]}]";
     let config = authentication(&issuer) + &custom("ask", "mistyped", rules);
     let ward = Ward::with(Arc::new(Pki::new("cluster.local").unwrap()), |builder| {
