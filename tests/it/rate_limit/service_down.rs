@@ -250,7 +250,7 @@ async fn a_service_that_is_down_at_the_start_is_asked_once_it_is_there() {
 /// A caller's own deadline says nothing about the service, and never lets its request pass.
 #[tokio::test]
 async fn callers_without_patience_open_no_breaker() {
-    let stub = Stub::new(code(OK)).await;
+    let stub = Stub::new(Reply::Hang).await;
     let ward = Ward::new(&quota("", READS), stub.address()).await;
     let hasty = || {
         get("/")
