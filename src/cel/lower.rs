@@ -146,7 +146,7 @@ fn operand(expr: &IdedExpr) -> Option<Operand> {
     if let Expr::Call(call) = &expr.expr
         && call.func_name == "size"
     {
-        let of = call.target.as_deref().or(call.args.first())?;
+        let of = call.target.as_deref().or_else(|| call.args.first())?;
         return Some(Operand::Size(operand(of)?.into()));
     }
     literal(expr).map(Operand::Literal)

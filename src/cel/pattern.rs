@@ -91,6 +91,10 @@ impl Pattern {
     }
 
     /// The interpreter's call: a text and a pattern.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the signature of the interpreter's functions"
+    )]
     pub(super) fn call<'b, 'v>(
         arguments: Vec<CowVal<'b, 'v>>,
     ) -> Result<CowVal<'b, 'v>, ExecutionError> {

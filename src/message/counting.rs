@@ -139,7 +139,10 @@ impl<B: Body> CountingBody<B> {
         &mut self,
         cx: &mut Context<'_>,
         max_bytes: usize,
-    ) -> Poll<Option<(Bytes, bool)>> {
+    ) -> Poll<Option<(Bytes, bool)>>
+    where
+        B: 'static,
+    {
         loop {
             let read = self.ahead.get_or_insert_default();
             let bytes = read.left();
@@ -150,10 +153,13 @@ impl<B: Body> CountingBody<B> {
                 return Poll::Ready(beginning.map(|beginning| (beginning, is_whole)));
             }
             let polled = ready!(self.inner.poll_in_place(cx));
-            match self.tally.see(polled) {
+            let is_kept = match self.tally.see(polled) {
                 Some(Ok(frame)) => read.push(Some(frame)),
-                Some(Err(_)) => return Poll::Ready(None),
+                Some(Err(_)) => false,
                 None => read.push(None),
+            };
+            if !is_kept {
+                return Poll::Ready(None);
             }
         }
     }

@@ -39,7 +39,7 @@ impl PolicyCheck {
     }
 
     /// The external providers that policies name. This guard cannot ask them, so it refuses requests
-    /// that need them. Callers should log them when they load policies.
+    /// that need them. Log them when you load policies.
     #[must_use]
     pub fn unasked_providers(engine: &Engine) -> BTreeSet<&str> {
         let chains = &engine.program().http;
@@ -134,9 +134,9 @@ impl PolicyCheck {
         Ok(())
     }
 
-    /// Refuses a request that a CUSTOM policy sends to an external provider, because providers
-    /// cannot be asked yet. A sidecar asks the provider before it reads tokens, so call this before
-    /// the JWT guard.
+    /// Refuses a request that a CUSTOM policy sends to an external provider, because this guard has
+    /// no client that could ask it; a [`Mesh`](crate::Mesh) with the feature `external` asks. A
+    /// sidecar asks the provider before it reads tokens, so call this before the JWT guard.
     ///
     /// # Errors
     ///

@@ -4,7 +4,8 @@
 //! client certificates and real tokens, and to `tower-mesh check`; status, deciding policy, dry runs, audit and the providers that were
 //! asked are compared.
 //!
-//! Several tokens in one request are compared with our guards in place of `check`, and raw requests with the sidecar example.
+//! Several tokens in one request are compared with our guards in place of `check`, and raw requests with the sidecar example. Authorizers and
+//! rate limits are compared with whole meshes, which ask the same servers as Envoy.
 //!
 //! `ENVOY` names the program; without it nothing is compared, which is said, and is a failure when `ENVOY_REQUIRED` is set.
 //! `ENVOY_SETS`, `ENVOY_REQUESTS` (of each set), `ENVOY_RAW` (random raw requests) and `ENVOY_SEED` choose what is random.

@@ -202,11 +202,7 @@ impl Comparison {
     fn holds<'e>(self, left: Value<'_>, right: Value<'_>) -> Outcome<'e> {
         let order = || {
             let order = left.compare(right);
-            order.ok_or(Fault::Types(
-                self.sign(),
-                left.type_name(),
-                right.type_name(),
-            ))
+            order.ok_or_else(|| Fault::Types(self.sign(), left.type_name(), right.type_name()))
         };
         match self {
             Self::Equal => Ok(left.equals(right)),

@@ -110,7 +110,7 @@ where
 impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody, ResBody>
 where
     S: Service<Request<CountingBody<ReqBody>>, Response = Response<ResBody>>,
-    ReqBody: Body,
+    ReqBody: Body + 'static,
     ResBody: Body<Data = Bytes>,
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;

@@ -424,7 +424,7 @@ impl Waiting {
         cx: &mut Context<'_>,
         inbound: &Inbound,
         head: &mut Parts,
-        body: &mut CountingBody<impl Body>,
+        body: &mut CountingBody<impl Body + 'static>,
         exchange: &Exchange,
         record: &mut Record,
     ) -> Poll<Result<(), LocalReply>> {

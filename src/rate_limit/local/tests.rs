@@ -19,7 +19,7 @@ type Entries = [(&'static str, &'static str)];
 /// Judges a request with these descriptors.
 fn ask(limit: &LocalLimit, connection: u64, descriptors: &[&Entries]) -> Judged {
     let write = |entries: &&Entries, sink: &mut Matching<'_>| {
-        for (key, value) in **entries {
+        for (key, value) in entries.iter() {
             sink.entry(key, value.as_bytes());
         }
         match entries.is_empty() {

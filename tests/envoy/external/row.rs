@@ -161,5 +161,6 @@ pub(crate) fn query(set: &[(&str, &str)], remove: &[&str]) -> Allowed {
 
 /// Why ours refuses some answers of the provider.
 pub(crate) const FORBIDDEN: &str = "what the provider may not change counts as its error";
-pub(crate) const NONE: &str = "what is no header and no status counts as the provider's error";
+pub(crate) const NONE: &str =
+    "what is no header and no status is never sent: an error, or a refusal without it";
 pub(crate) const GATE: &str = "the gate removes what a caller may not say";

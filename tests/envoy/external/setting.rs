@@ -149,7 +149,7 @@ pub(crate) fn settings() -> Vec<Setting> {
         is_down: true,
         ..setting(name, kind, fields)
     };
-    let soon = "0.4s";
+    let soon = "1s";
     let body = |max: u32, partial: bool, bytes: bool| {
         json!({
             "timeout": "5s",

@@ -438,6 +438,20 @@ fn failed() -> Vec<Row> {
         row("down, gRPC", "grpc-down-open", get().grpc(), yes()),
         row("down, gRPC", "grpc-down-status", get().grpc(), yes()),
         row(
+            "a bad header where it is open",
+            "grpc-open",
+            get(),
+            denied(403, vec![header("x-why", "a\nb")], "no"),
+        )
+        .refused(403, NONE),
+        row(
+            "a refusal of 999 where it is open",
+            "grpc-open",
+            get(),
+            denied(999, vec![], "no"),
+        )
+        .refused(403, NONE),
+        row(
             "denied where it is open",
             "grpc-open",
             get(),

@@ -81,17 +81,18 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             json!([]),
             many(3),
         ),
+        // A token comes in three seconds, two in six.
         scenario(
             "refill",
-            &json!({"token_bucket": bucket(2, 2, "2s")}),
+            &json!({"token_bucket": bucket(2, 2, "6s"), "enable_x_ratelimit_headers": null}),
             json!([]),
-            many(3).chain([step(get()).after(1100), step(get())]),
+            many(3).chain([step(get()).after(3200), step(get())]),
         ),
         scenario(
             "never above the most",
-            &json!({"token_bucket": bucket(2, 2, "0.2s")}),
+            &json!({"token_bucket": bucket(2, 2, "2s"), "enable_x_ratelimit_headers": null}),
             json!([]),
-            many(2).chain([step(get()).after(1000)]).chain(many(2)),
+            many(2).chain([step(get()).after(3200)]).chain(many(2)),
         ),
         scenario(
             "the reset",
