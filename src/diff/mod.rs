@@ -17,7 +17,7 @@
 //! gets a close look.
 //!
 //! Some settings decide before the rules do and show in no answer: mutual TLS by port, which tokens
-//! are good, and how external providers are asked. [`unanswerable_changes`] lists what differs
+//! are good, how external providers are asked, which rate limits there are. [`unanswerable_changes`] lists what differs
 //! there.
 //!
 //! # Example

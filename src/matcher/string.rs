@@ -60,6 +60,20 @@ impl StringMatcher {
         SafeRegex::new(pattern).map(Self::from)
     }
 
+    /// A value as Istio writes it: `*` is any text but the empty one, `*x` a suffix, `x*` a prefix,
+    /// and anything else the text itself.
+    pub(crate) fn of_value(value: &str) -> Self {
+        if value == "*" {
+            Self::non_empty()
+        } else if let Some(suffix) = value.strip_prefix('*') {
+            Self::suffix(suffix)
+        } else if let Some(prefix) = value.strip_suffix('*') {
+            Self::prefix(prefix)
+        } else {
+            Self::exact(value)
+        }
+    }
+
     /// Istio's test for "present": at least one byte, and no line feed (`.+`).
     #[must_use]
     pub fn non_empty() -> Self {

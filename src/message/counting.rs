@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn it_may_cross_threads() {
-        fn check<T: Send + Sync + std::fmt::Debug>() {}
+        fn check<T: Send + Sync + fmt::Debug>() {}
         check::<CountingBody<Full<Bytes>>>();
     }
 }

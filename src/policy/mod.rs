@@ -90,7 +90,6 @@ mod engine;
 pub mod envoy;
 mod explain;
 mod index;
-pub mod limit;
 mod rules;
 #[cfg(any(feature = "jwt", feature = "vet"))]
 mod token;
@@ -112,7 +111,7 @@ pub use explain::{Explanation, FailedClause, ProviderReport, RuleReport};
 pub use rules::{
     Attributes, Authentication, Chain, Chains, ClauseOrigin, CustomFilter, Decision, DryRun,
     LegacyAuthentication, Marks, Origins, PerPort, PolicyId, Program, ProviderAnswer, RuleOrigin,
-    RuleSets, eval, ir,
+    RuleSets, eval, ir, limit,
 };
 #[cfg(feature = "vet")]
 pub(crate) use token::has_secret_key;

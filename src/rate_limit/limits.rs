@@ -15,7 +15,7 @@ use super::bucket::{Level, Tick};
 use super::headers;
 use super::running::RunningLimit;
 #[cfg(feature = "rate-limit-service")]
-use super::service::{self, CountingService};
+use super::service::CountingService;
 use crate::context::{Exchange, Peer};
 #[cfg(feature = "rate-limit-service")]
 use crate::guard::Question;
@@ -25,6 +25,13 @@ use crate::log_limit::limited;
 use crate::message::LocalReply;
 use crate::policy::limit::{Limit, Stage};
 use crate::refusal_log;
+
+#[cfg(feature = "rate-limit-service")]
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "only a mesh asks services")
+)]
+mod asked;
 
 /// The limits that judge the requests of a workload, in the order in which they do.
 ///
@@ -118,7 +125,7 @@ impl Limits {
         let target = judged_target(path, &head.uri);
         let attributes = RequestAttributes::with_path(head, &target, exchange)?;
         let request = LimitRequest::new(&attributes);
-        service::question(limits, request, service, deadline())
+        asked::question(limits, request, service, deadline())
     }
 
     /// The services that the limits ask, as `http://host:port`, each with the name of its limit.

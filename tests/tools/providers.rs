@@ -648,3 +648,50 @@ fn diff_tells_another_expression_and_another_cache() {
         assert_eq!(output.status.code(), Some(1));
     }
 }
+
+/// Each row is a change of a rate limit, which no answer shows.
+#[test]
+fn diff_tells_changes_of_rate_limits() {
+    let limit = "
+apiVersion: mesh.tower/v1
+kind: RateLimit
+metadata: {name: searches, namespace: foo}
+spec:
+  service: {host: quotas.foo.svc.cluster.local, port: 8081, domain: foo, failureModeDeny: true}
+  rateLimits:
+  - actions: [{principal: {}}]
+---
+";
+    let whole = format!("{limit}{WARD}");
+    for (old, new, told) in [
+        (whole.as_str(), WARD, "is gone: looser"),
+        (WARD, &whole, "is new: stricter"),
+        (
+            &whole,
+            &whole.replace("spec:\n  service", "spec:\n  reportOnly: true\n  service"),
+            "refuses nothing any more (reportOnly): looser",
+        ),
+        (
+            &whole,
+            &whole.replace("failureModeDeny: true", "failureModeDeny: false"),
+            "lets requests pass while its service cannot be asked: looser",
+        ),
+        (
+            &whole,
+            &whole.replace("{principal: {}}", "{method: {}}"),
+            "counts by other descriptors",
+        ),
+        (
+            &whole,
+            &whole.replace("domain: foo", "domain: bar"),
+            "counts or answers otherwise",
+        ),
+    ] {
+        let files = Files::new(&[("old.yaml", old), ("new.yaml", new)]);
+        let (old, new) = (files.path("old.yaml"), files.path("new.yaml"));
+        let output = run(&["diff", &old, &new, "--workload", "foo/web"], "");
+        let told = format!("note: rate limit `foo/searches` {told}\n");
+        assert_eq!(text(&output.stderr), told);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+    }
+}

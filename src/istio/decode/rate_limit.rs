@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use super::meta::{dry_run, selector};
 use super::rate_limit_actions::descriptor;
-use super::value::{self, anything, required};
+use super::value::{self, MAX_ENTRIES, anything, bounded, required};
 use crate::istio::yaml::cursor::Cursor;
 use crate::istio::yaml::fields::Fields;
-use crate::istio::yaml::tree::Value;
 use crate::istio::{
     HeaderToAdd, LocalRateLimit, LocalRateLimitDescriptor, Meta, RateLimit, RateLimitBucket,
     RateLimitService, Text,
@@ -222,26 +221,6 @@ fn header_value(at: &Cursor<'_, '_>, text: &str) {
     }
 }
 
-/// What `decode` makes of each item of a list with a bounded length.
-pub(super) fn bounded<'t, T>(
-    fields: Fields<'t, '_>,
-    name: &'static str,
-    most: usize,
-    decode: impl FnMut(&Cursor<'t, '_>) -> Option<T>,
-) -> Vec<T> {
-    if let Some(list) = fields.get(name)
-        && let Value::List(items) = &list.node().value
-        && items.len() > most
-    {
-        let written = items.len();
-        list.wrong(format!(
-            "has {written} entries, more than {most}; write several RateLimits"
-        ));
-        return Vec::new();
-    }
-    fields.each(name, decode)
-}
-
 /// Headers that nothing but the server itself writes.
 const OF_ONE_HOP: &[&str] = &[
     "connection",
@@ -262,7 +241,6 @@ const LONGEST_FILL: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 /// Bounds of lists: a request runs all actions, and a call to the service carries all descriptors.
 const MAX_RATE_LIMITS: usize = 32;
-pub(super) const MAX_ENTRIES: usize = 16;
 const MAX_DESCRIPTORS: usize = 1_000;
 const MAX_HEADERS: usize = 16;
 const MAX_KEYS: u32 = 10_000_000;

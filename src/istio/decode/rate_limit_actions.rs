@@ -1,8 +1,7 @@
 //! Decodes the descriptors of a RateLimit: `rateLimits[]` and its actions, in Envoy's shape
 //! (`config.route.v3.RateLimit`).
 
-use super::rate_limit::{MAX_ENTRIES, bounded};
-use super::value::{self, anything, checked, required};
+use super::value::{self, MAX_ENTRIES, anything, bounded, checked, required};
 use crate::istio::yaml::cursor::Cursor;
 use crate::istio::yaml::fields::Fields;
 use crate::istio::{
@@ -193,13 +192,23 @@ fn claim(fields: Fields<'_, '_>) -> Option<RateLimitAction> {
 
 /// `skipIfAbsent` and `defaultValue`. An empty default counts as none, as in Envoy.
 fn absent(fields: Fields<'_, '_>) -> WhenAbsent {
-    let default = match fields.get("defaultValue") {
-        Some(default) => default.text().filter(|text| !text.is_empty()),
-        None => None,
-    };
-    match default {
-        Some(value) => WhenAbsent::Value(value),
-        None if fields.boolean("skipIfAbsent") => WhenAbsent::Skip,
+    let skips = fields.get("skipIfAbsent");
+    let is_skipped = skips.as_ref().and_then(|skips| skips.boolean()) == Some(true);
+    let default = fields.get("defaultValue");
+    let value = default.as_ref().and_then(|default| default.text());
+    if let Some(default) = &default
+        && value.as_ref().is_some_and(|value| value.is_empty())
+    {
+        default.note("an empty value counts as none; write a value that such requests share");
+    }
+    match value.filter(|value| !value.is_empty()) {
+        Some(value) => {
+            if let Some(skips) = skips.filter(|_| is_skipped) {
+                skips.note("has no effect beside a defaultValue; keep one of them");
+            }
+            WhenAbsent::Value(value)
+        }
+        None if is_skipped => WhenAbsent::Skip,
         None => WhenAbsent::Drop,
     }
 }
@@ -301,10 +310,11 @@ fn range(at: &Cursor<'_, '_>) -> Option<HeaderMatchTest> {
         None => Some(0),
         Some(at) => integer(&at),
     };
-    Some(HeaderMatchTest::Range {
-        start: bound("start")?,
-        end: bound("end")?,
-    })
+    let (start, end) = (bound("start")?, bound("end")?);
+    if end <= start {
+        at.wrong("matches no number: start is the first that matches, end the first that does not");
+    }
+    Some(HeaderMatchTest::Range { start, end })
 }
 
 fn integer(at: &Cursor<'_, '_>) -> Option<i64> {

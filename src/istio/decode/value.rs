@@ -6,6 +6,7 @@ use crate::istio::Text;
 use crate::istio::resource::uri::shown_uri;
 use crate::istio::yaml::cursor::{Cursor, digits};
 use crate::istio::yaml::fields::Fields;
+use crate::istio::yaml::tree::Value;
 
 /// An address or a CIDR block.
 pub(super) fn ip_block(at: &Cursor<'_, '_>, text: &str) {
@@ -238,6 +239,29 @@ pub(in crate::istio) fn required(
     check(&at, &text);
     Some(text)
 }
+
+/// What `decode` makes of each item of a list with a bounded length.
+pub(super) fn bounded<'t, T>(
+    fields: Fields<'t, '_>,
+    name: &'static str,
+    most: usize,
+    decode: impl FnMut(&Cursor<'t, '_>) -> Option<T>,
+) -> Vec<T> {
+    if let Some(list) = fields.get(name)
+        && let Value::List(items) = &list.node().value
+        && items.len() > most
+    {
+        let written = items.len();
+        list.wrong(format!(
+            "has {written} entries, more than {most}; write several RateLimits"
+        ));
+        return Vec::new();
+    }
+    fields.each(name, decode)
+}
+
+/// How many entries a descriptor of a RateLimit has at most, and a list inside an action.
+pub(super) const MAX_ENTRIES: usize = 16;
 
 /// Any text.
 pub(super) fn anything(_: &Cursor<'_, '_>, _: &str) {}

@@ -15,7 +15,8 @@ impl MeshBuilder {
     /// A limit of a [service](Limit::service) needs the feature `rate-limit-service`, and a host
     /// that the mesh's client knows ([`upstream`](Self::upstream) or [`outside`](Self::outside)).
     ///
-    /// Two limits of one name are a mistake.
+    /// Two limits of one name are a mistake, and so is a limit that can never count
+    /// ([`Limit::mistake`]).
     ///
     /// # Example
     ///
@@ -48,10 +49,9 @@ impl MeshBuilder {
                 "rate_limit: two limits have the name {name:?}: give each a name of its own"
             ));
         }
-        if limit.spec.local.is_none() && limit.spec.service.is_none() {
-            self.mistakes.push(format!(
-                "rate_limit: nothing counts for the limit {name:?}: add local(..) or service(..)"
-            ));
+        if let Some(mistake) = limit.mistake() {
+            self.mistakes
+                .push(format!("rate_limit: the limit {name:?}: {mistake}"));
         }
         self.limits.push(limit);
         self

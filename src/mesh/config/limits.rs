@@ -4,11 +4,10 @@ use crate::identity::Workload;
 use crate::istio::{Problem, Problems};
 #[cfg(feature = "rate-limit-service")]
 use crate::mesh::client::LateClient;
-use crate::mesh::server::limit_metrics;
 use crate::metrics::Registry;
 use crate::policy::Program;
 use crate::policy::limit::Limit;
-use crate::rate_limit::Limits;
+use crate::rate_limit::{LimitStats, Limits};
 
 /// Makes the limits of each configuration. A limit that stays as it was in the configuration in use
 /// keeps what it has counted.
@@ -68,7 +67,7 @@ impl LimitCompiler {
         for change in self.serving.changes(limits) {
             change.tell();
         }
-        limit_metrics::register(&self.registry, limits);
+        register(&self.registry, limits);
         self.serving = limits.clone();
         #[cfg(feature = "rate-limit-service")]
         {
@@ -104,4 +103,48 @@ pub(super) fn warn_of_unapplied(program: &Program) {
              `RateLimitLayer` in front of the service, or serve it with a mesh"
         );
     }
+}
+
+/// Registers the counts of each limit. Call it for each generation: a limit that is there again is
+/// the same series. A count that is zero has no line, and a limit that is gone has none.
+fn register(registry: &Registry, limits: &Limits) {
+    for limit in limits.iter() {
+        let stats = LimitStats::while_it_runs(limit);
+        each(registry, limit.counts().name(), &stats);
+    }
+}
+
+fn each<S>(registry: &Registry, name: &str, stats: &S)
+where
+    S: Fn() -> Option<LimitStats> + Clone + Send + Sync + 'static,
+{
+    let outcomes: [(_, fn(&LimitStats) -> u64); 4] = [
+        ("ok", LimitStats::passed),
+        ("limited", LimitStats::refused),
+        ("report_only", LimitStats::reported),
+        ("error", LimitStats::unanswered),
+    ];
+    for (outcome, count) in outcomes {
+        let stats = stats.clone();
+        registry.counter_of(
+            "mesh_rate_limit_total",
+            "Requests that a rate limit judged, by what became of them.",
+            &[("limit", name), ("outcome", outcome)],
+            move || Some(count(&stats()?)).filter(|count| *count > 0),
+        );
+    }
+    let overflowed = stats.clone();
+    registry.counter_of(
+        "mesh_rate_limit_overflow_total",
+        "Requests whose value had no bucket of its own, as all were in use.",
+        &[("limit", name)],
+        move || Some(overflowed()?.overflowed()).filter(|count| *count > 0),
+    );
+    let keys = stats.clone();
+    registry.gauge_of(
+        "mesh_rate_limit_keys",
+        "Values that have a bucket of their own.",
+        &[("limit", name)],
+        move || Some(keys()?.keys() as f64).filter(|keys| *keys > 0.0),
+    );
 }

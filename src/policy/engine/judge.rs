@@ -140,9 +140,9 @@ impl Engine {
         };
         if request.target().is_none() {
             let (stages, view) = (self.0.tcp.get(port(request)), View::new(request));
-            let mut custom = Vec::new();
+            let (mut custom, forms) = (Vec::new(), std::slice::from_ref(request));
             let mut ask = |after_tokens| {
-                let refusal = stages.ask(&view, request, (answers, after_tokens), &mut custom);
+                let refusal = stages.ask(forms, (answers, after_tokens), &mut custom);
                 refusal.map(|(_, decision)| decision)
             };
             let refusal = stages.refused_by_custom(&view);
@@ -159,43 +159,49 @@ impl Engine {
         let Ok(request) = self.prepare(request) else {
             return refused(400, Vec::new());
         };
-        self.judge_prepared(&self.refused_form(request, answers), answers)
+        self.judge_forms(&forms(request), answers).0
     }
 
-    /// The form of a request that [counts](Decision::weight): its own, unless another has more to
-    /// say.
-    fn refused_form(&self, request: Request, answers: &ProviderAnswers<'_>) -> Request {
-        let weight = |request: &Request| self.judge_prepared(request, answers).decision.weight();
-        let others: Vec<_> = request.to_other_hosts().collect();
-        let mut counts = request;
-        for other in others {
-            if weight(&other) > weight(&counts) {
-                counts = other;
-            }
-        }
-        counts
-    }
-
-    fn judge_prepared(&self, request: &Request, answers: &ProviderAnswers<'_>) -> Judgement {
-        let (stages, view) = (self.0.http.get(port(request)), View::new(request));
+    /// Judges a request in all forms of its host, its own first, as a server does: a provider is
+    /// asked when its rules match one of them, and of the decisions of the rules the one
+    /// [counts](Decision::weight) that has the most to say. With it the place of the form that
+    /// decided.
+    fn judge_forms(&self, forms: &[Request], answers: &ProviderAnswers<'_>) -> (Judgement, usize) {
+        let own = forms.first();
+        let stages = self
+            .0
+            .http
+            .get(own.map(|own| port(own)).unwrap_or_default());
+        let mut unusable = forms.iter().enumerate().filter_map(|(place, form)| {
+            let refusal = stages.refused_by_custom(&View::new(form))?;
+            Some((403, refusal, place))
+        });
         let mut custom = Vec::new();
-        let mut ask =
-            |after_tokens| stages.ask(&view, request, (answers, after_tokens), &mut custom);
-        let unusable = stages.refused_by_custom(&view);
-        let refusal = unusable.map(|decision| (403, decision));
-        let refusal = refusal.or_else(|| ask(false)).or_else(|| {
-            let lacks_token = self.lacks_token(request);
-            lacks_token.then(|| (401, Decision::new(false, None, None)))
+        let mut ask = |after_tokens| {
+            let refusal = stages.ask(forms, (answers, after_tokens), &mut custom);
+            refusal.map(|(status, decision)| (status, decision, 0))
+        };
+        let refusal = unusable.next().or_else(|| ask(false)).or_else(|| {
+            let lacks_token = own.is_some_and(|own| self.lacks_token(own));
+            lacks_token.then(|| (401, Decision::new(false, None, None), 0))
         });
-        let (status, decision) = refusal.or_else(|| ask(true)).unwrap_or_else(|| {
-            let decision = stages.decide(&view);
-            (if decision.allowed { 200 } else { 403 }, decision)
+        let (status, decision, place) = refusal.or_else(|| ask(true)).unwrap_or_else(|| {
+            let mut counts = (Decision::new(false, None, None), 0);
+            for (place, form) in forms.iter().enumerate() {
+                let decision = stages.decide(&View::new(form));
+                if place == 0 || decision.weight() > counts.0.weight() {
+                    counts = (decision, place);
+                }
+            }
+            let (decision, place) = counts;
+            (if decision.allowed { 200 } else { 403 }, decision, place)
         });
-        Judgement {
+        let judgement = Judgement {
             status: Some(status),
             decision,
             custom,
-        }
+        };
+        (judgement, place)
     }
 
     /// A request as the rules see it: an absolute target taken apart, the path normalized,
@@ -290,18 +296,28 @@ impl Engine {
         request: &Request,
         answers: &ProviderAnswers<'_>,
     ) -> Option<Explanation> {
-        let judgement = self.judge_with(request, answers);
+        let prepared = self.prepare(request).ok()?;
+        let mut judgement = self.judge_with(request, answers);
+        let Some(status) = judgement.status else {
+            let Judgement {
+                decision, custom, ..
+            } = &judgement;
+            return Some(self.explain_connection(&prepared, decision, custom));
+        };
+        let forms = forms(prepared);
+        let mut place = 0;
+        // CONNECT is refused before its rules.
+        if request.method() != Some("CONNECT") {
+            (judgement, place) = self.judge_forms(&forms, answers);
+        }
         let Judgement {
             decision, custom, ..
         } = &judgement;
-        let prepared = self.refused_form(self.prepare(request).ok()?, answers);
-        let Some(status) = judgement.status else {
-            return Some(self.explain_connection(&prepared, decision, custom));
-        };
+        let prepared = forms.get(place)?;
         if decision.action == Some(Action::Custom) {
-            return Some(self.explain_http(&prepared, decision, custom));
+            return Some(self.explain_http(prepared, decision, custom));
         }
-        let mut explanation = self.explain_http(&prepared, &self.decide(&prepared), custom);
+        let mut explanation = self.explain_http(prepared, &self.decide(prepared), custom);
         if status != 200 && explanation.allowed {
             // Refused before the rules were asked.
             (explanation.allowed, explanation.action, explanation.policy) = (false, None, None);
@@ -323,6 +339,12 @@ impl Engine {
             && !is_preflight
             && trigger::demands_token(policy, eval::url_path(request).unwrap_or_default())
     }
+}
+
+/// The request, and its other forms where the host is also judged bare.
+fn forms(request: Request) -> Vec<Request> {
+    let others: Vec<_> = request.to_other_hosts().collect();
+    std::iter::once(request).chain(others).collect()
 }
 
 fn port(request: &dyn Attributes) -> u16 {

@@ -29,6 +29,16 @@ struct Sets {
     shadow: Option<Index>,
 }
 
+impl Provider {
+    fn asked(&self, policy: &PolicyId) -> CustomMatch {
+        CustomMatch {
+            provider: self.name.clone(),
+            policy: policy.clone(),
+            answer: None,
+        }
+    }
+}
+
 impl Stages {
     pub(super) fn new(chain: &Chain) -> Self {
         let index = |rules: &Option<Rbac>| rules.as_ref().map(Index::new);
@@ -53,40 +63,48 @@ impl Stages {
 
     /// Whether a rule wants some external provider to be asked.
     pub(super) fn custom(&self, view: &View<'_>) -> Vec<CustomMatch> {
-        self.asked(view).map(|(asked, _)| asked).collect()
+        let usable = self.custom.iter().filter(|asked| asked.usable.is_some());
+        let asked = usable.filter_map(|provider| {
+            let policy = provider.rules.first(view)?;
+            Some(provider.asked(policy))
+        });
+        asked.collect()
     }
 
-    /// With the providers themselves.
-    fn asked<'s>(
-        &'s self,
-        view: &View<'_>,
-    ) -> impl Iterator<Item = (CustomMatch, &'s ExtensionProvider)> {
-        self.custom.iter().filter_map(|provider| {
-            let usable = provider.usable.as_ref()?;
-            let asked = CustomMatch {
-                provider: provider.name.clone(),
-                policy: provider.rules.first(view)?.clone(),
-                answer: None,
-            };
-            Some((asked, usable))
-        })
-    }
-
-    /// Asks the providers that come before tokens are verified, or those behind; adds them with
-    /// their answers, up to the first that refuses. Returns its status and the refusal.
+    /// Asks the providers whose rules match a form of the request, its own first: those that come
+    /// before tokens are verified, or those behind. Adds them with their answers, up to the first
+    /// that refuses, and returns its status and the refusal. An expression must allow every form.
     pub(super) fn ask(
         &self,
-        view: &View<'_>,
-        request: &Request,
+        forms: &[Request],
         (answers, after_tokens): (&ProviderAnswers<'_>, bool),
         all: &mut Vec<CustomMatch>,
     ) -> Option<(u16, Decision)> {
-        let asked = self.asked(view);
-        for (mut asked, provider) in
-            asked.filter(|(_, provider)| is_in_process(provider) == after_tokens)
-        {
-            asked.answer = answers(&asked, request);
-            let refusal = asked.answer.and_then(|answer| answer.refusal(provider));
+        for provider in &self.custom {
+            let Some(usable) = &provider.usable else {
+                continue;
+            };
+            let mut matching = forms.iter().filter_map(|form| {
+                let policy = provider.rules.first(&View::new(form))?;
+                Some(provider.asked(policy))
+            });
+            let Some(mut asked) = matching
+                .next()
+                .filter(|_| is_in_process(usable) == after_tokens)
+            else {
+                continue;
+            };
+            let is_rule = matches!(usable.kind, ProviderKind::Expression(_));
+            let judged = if is_rule { forms.len() } else { 1 };
+            let (mut answer, mut refusal) = (None, None);
+            for form in forms.iter().take(judged) {
+                answer = answers(&asked, form);
+                refusal = answer.and_then(|answer| answer.refusal(usable));
+                if refusal.is_some() || answer.is_none() {
+                    break;
+                }
+            }
+            asked.answer = answer;
             let name = asked.policy.clone();
             all.push(asked);
             if let Some(status) = refusal {

@@ -4,6 +4,7 @@ mod attributes;
 mod decision;
 pub mod eval;
 pub mod ir;
+pub mod limit;
 pub(super) mod metadata;
 mod origin;
 mod program;

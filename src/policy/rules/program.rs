@@ -3,12 +3,12 @@ use std::sync::Arc;
 
 use super::attributes::Attributes;
 use super::ir::Rbac;
+use super::limit::Limit;
 use super::origin::Origins;
 use crate::istio::{
     Action, AuthorizerCache, ExtensionProvider, JwtRule, LegacyJwt, MtlsMode, PathNormalization,
     PrincipalBinding, Problem,
 };
-use crate::policy::limit::Limit;
 
 /// What the resources mean for one workload: the compiler's output, in Envoy's terms, before
 /// anything is indexed.

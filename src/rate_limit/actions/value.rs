@@ -68,7 +68,7 @@ fn first_parameter<'r>(request: &'r dyn Attributes, name: &str) -> Option<&'r [u
 }
 
 pub(super) fn remote_address(request: &dyn Attributes, visit: Visit<'_>) -> bool {
-    let address = request.remote_ip();
+    let address = request.remote_ip().map(|address| address.to_canonical());
     address.is_some_and(|address| give_buffer(&Buffer::of(address), visit))
 }
 
@@ -77,7 +77,7 @@ pub(super) fn masked_remote_address(
     (v4, v6): (u8, u8),
     visit: Visit<'_>,
 ) -> bool {
-    let Some(address) = request.remote_ip() else {
+    let Some(address) = request.remote_ip().map(|address| address.to_canonical()) else {
         return false;
     };
     let bits = if address.is_ipv4() { v4 } else { v6 };

@@ -6,38 +6,51 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::client::Unanswered;
 use super::messages::{self, Code, RateLimitResponse};
 use super::windows;
+use crate::log_limit::limited;
 use crate::matcher::mutation::is_forbidden;
 
 /// What a service has decided about a request.
 #[derive(Debug)]
-pub(super) struct Decided {
-    pub(super) is_over: bool,
+pub(in crate::rate_limit) struct Decided {
+    pub(in crate::rate_limit) is_over: bool,
     /// For the application; only of a request within the limit.
-    pub(super) request_headers: HeaderMap,
+    pub(in crate::rate_limit) request_headers: HeaderMap,
     /// For the caller.
-    pub(super) response_headers: HeaderMap,
+    pub(in crate::rate_limit) response_headers: HeaderMap,
     /// `x-ratelimit-*`.
-    pub(super) windows: Vec<(HeaderName, HeaderValue)>,
+    pub(in crate::rate_limit) windows: Vec<(HeaderName, HeaderValue)>,
     /// The text of a refusal.
-    pub(super) body: Bytes,
+    pub(in crate::rate_limit) body: Bytes,
 }
 
 /// Reads an answer.
 ///
 /// # Errors
 ///
-/// The code is unknown, where Envoy lets the request pass; or a header is not valid, or is one that
-/// no service may set, which Envoy would set.
+/// The code is unknown, where Envoy lets the request pass; or a header of a good answer is not
+/// valid, or is one that no service may set, which Envoy would set. A refusal stays one: it is sent
+/// without such headers.
 pub(super) fn read(answer: RateLimitResponse) -> Result<Decided, Unanswered> {
     let code = answer.code().ok_or_else(|| {
         let code = answer.overall_code;
         Unanswered::new(format_args!("it answered with the unknown code {code}"))
     })?;
+    let is_over = code == Code::OverLimit;
+    let (request_headers, response_headers) = match is_over {
+        true => (
+            HeaderMap::new(),
+            good_headers(answer.response_headers_to_add),
+        ),
+        false => (
+            headers(answer.request_headers_to_add)?,
+            headers(answer.response_headers_to_add)?,
+        ),
+    };
     Ok(Decided {
-        is_over: code == Code::OverLimit,
+        is_over,
         windows: windows::headers(&answer.statuses),
-        request_headers: headers(answer.request_headers_to_add)?,
-        response_headers: headers(answer.response_headers_to_add)?,
+        request_headers,
+        response_headers,
         body: answer.raw_body,
     })
 }
@@ -45,24 +58,46 @@ pub(super) fn read(answer: RateLimitResponse) -> Result<Decided, Unanswered> {
 fn headers(said: Vec<messages::HeaderValue>) -> Result<HeaderMap, Unanswered> {
     let mut headers = HeaderMap::new();
     for header in said {
-        let name = HeaderName::try_from(header.key.as_str());
-        let value = match header.value.is_empty() {
-            true => HeaderValue::try_from(header.raw_value),
-            false => HeaderValue::try_from(header.value),
-        };
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(Unanswered::new("it sets a header that is not valid"));
-        };
-        if is_forbidden(name.as_str()) {
-            let message = format_args!("it sets the header {name}, which it may not");
-            return Err(Unanswered::new(message));
-        }
+        let (name, value) = checked(header)?;
         if headers.len() >= MOST_HEADERS {
             return Err(Unanswered::new("it sets more than 64 headers"));
         }
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// Those that a service may set, and the others in the log.
+fn good_headers(said: Vec<messages::HeaderValue>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for header in said.into_iter().take(MOST_HEADERS) {
+        match checked(header) {
+            Ok((name, value)) => {
+                headers.append(name, value);
+            }
+            Err(why) => limited!(
+                target: "tower_mesh::rate_limit", WARN, error = %why,
+                "a refusal of a rate limit service is sent without one of its headers"
+            ),
+        }
+    }
+    headers
+}
+
+fn checked(header: messages::HeaderValue) -> Result<(HeaderName, HeaderValue), Unanswered> {
+    let name = HeaderName::try_from(header.key.as_str());
+    let value = match header.value.is_empty() {
+        true => HeaderValue::try_from(header.raw_value),
+        false => HeaderValue::try_from(header.value),
+    };
+    let (Ok(name), Ok(value)) = (name, value) else {
+        return Err(Unanswered::new("it sets a header that is not valid"));
+    };
+    if is_forbidden(name.as_str()) {
+        let message = format_args!("it sets the header {name}, which it may not");
+        return Err(Unanswered::new(message));
+    }
+    Ok((name, value))
 }
 
 const MOST_HEADERS: usize = 64;
@@ -121,8 +156,16 @@ mod tests {
             let as_request = answer(1, &[(name, value)]);
             let as_response = RateLimitResponse {
                 response_headers_to_add: as_request.request_headers_to_add.clone(),
-                ..answer(2, &[])
+                ..answer(1, &[])
             };
+            let refusal = RateLimitResponse {
+                overall_code: 2,
+                request_headers_to_add: as_request.request_headers_to_add.clone(),
+                ..as_response.clone()
+            };
+            let refusal = read(refusal).unwrap();
+            assert!(refusal.is_over && refusal.request_headers.is_empty());
+            assert_eq!(refusal.response_headers.len(), usize::from(allowed));
             assert_eq!(read(as_request).is_ok(), allowed, "{name}: {value:?}");
             assert_eq!(read(as_response).is_ok(), allowed, "{name}: {value:?}");
         }

@@ -15,35 +15,53 @@ pub(super) struct Breaker {
     open_until: AtomicU64,
 }
 
+/// A call that may be made. Dropped without a result, it leaves the breaker as it was.
+#[derive(Debug)]
+pub(super) struct Admitted<'a> {
+    breaker: &'a Breaker,
+    /// For a probe: when the next one was due before it, and when it is because of it.
+    probe: Option<(u64, u64)>,
+}
+
 impl Breaker {
-    /// Whether a call may be made now.
-    pub(super) fn admits(&self, now: Duration) -> bool {
+    /// A call that may be made now; `None` while the breaker is open.
+    pub(super) fn admit(&self, now: Duration) -> Option<Admitted<'_>> {
         let until = self.open_until.load(Ordering::Acquire);
+        let mut admitted = Admitted {
+            breaker: self,
+            probe: None,
+        };
         if until == 0 {
-            return true;
+            return Some(admitted);
         }
-        // Of several requests one wins. Should it go away without a result, the next second has
-        // another probe.
+        // Of several requests one wins. Should it hang, the next second has another probe.
         let now = millis(now);
         let next = now.saturating_add(OPEN_MILLIS);
-        let order = (Ordering::AcqRel, Ordering::Relaxed);
-        now >= until
-            && self
-                .open_until
-                .compare_exchange(until, next, order.0, order.1)
-                .is_ok()
+        if now < until || !self.replace(until, next) {
+            return None;
+        }
+        admitted.probe = Some((until, next));
+        Some(admitted)
     }
 
-    /// Records the result of a call. Returns `true` if this opens the breaker.
-    pub(super) fn record(&self, is_answered: bool, now: Duration) -> bool {
-        if is_answered {
-            // Most calls find both at zero, and then write nothing.
-            if self.errors.load(Ordering::Relaxed) > 0 {
-                self.errors.store(0, Ordering::Relaxed);
-                self.open_until.store(0, Ordering::Release);
-            }
-            return false;
+    fn replace(&self, before: u64, after: u64) -> bool {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+        self.open_until
+            .compare_exchange(before, after, success, failure)
+            .is_ok()
+    }
+
+    fn answered(&self) {
+        // Most calls find both at zero, and then write nothing. Both count: another thread may open
+        // the breaker between the two stores.
+        let is_closed = self.open_until.load(Ordering::Acquire) == 0;
+        if !is_closed || self.errors.load(Ordering::Relaxed) > 0 {
+            self.errors.store(0, Ordering::Relaxed);
+            self.open_until.store(0, Ordering::Release);
         }
+    }
+
+    fn failed(&self, now: Duration) -> bool {
         let order = Ordering::Relaxed;
         let count = |errors: u32| errors.checked_add(1);
         let before = self.errors.fetch_update(order, order, count);
@@ -53,6 +71,27 @@ impl Breaker {
         }
         let until = millis(now).saturating_add(OPEN_MILLIS);
         self.open_until.swap(until, Ordering::AcqRel) == 0
+    }
+}
+
+impl Admitted<'_> {
+    /// Records the result of the call. Returns `true` if this opens the breaker.
+    pub(super) fn record(mut self, is_answered: bool, now: Duration) -> bool {
+        self.probe = None;
+        if is_answered {
+            self.breaker.answered();
+            return false;
+        }
+        self.breaker.failed(now)
+    }
+}
+
+impl Drop for Admitted<'_> {
+    /// A caller that goes away, or whose own time is over, says nothing about the service.
+    fn drop(&mut self) {
+        if let Some((until, next)) = self.probe {
+            self.breaker.replace(next, until);
+        }
     }
 }
 
@@ -72,19 +111,33 @@ mod tests {
         Duration::from_millis(millis)
     }
 
+    fn record(breaker: &Breaker, is_answered: bool, now: Duration) -> bool {
+        let admitted = Admitted {
+            breaker,
+            probe: None,
+        };
+        admitted.record(is_answered, now)
+    }
+
     fn opened() -> Breaker {
         let breaker = Breaker::default();
-        let opens: Vec<_> = (0..5).map(|_| breaker.record(false, at(10))).collect();
+        let opens: Vec<_> = (0..5).map(|_| record(&breaker, false, at(10))).collect();
         assert_eq!(opens, [false, false, false, false, true]);
         breaker
+    }
+
+    /// How many of a hundred calls that end at this time are admitted, none with a result before.
+    fn admitted(breaker: &Breaker, now: Duration) -> usize {
+        let calls: Vec<_> = (0..100).filter_map(|_| breaker.admit(now)).collect();
+        calls.len()
     }
 
     #[test]
     fn five_errors_in_a_row_open_it_for_a_second() {
         let breaker = opened();
-        assert!(!breaker.admits(at(10)));
-        assert!(!breaker.admits(at(1_009)));
-        assert!(breaker.admits(at(1_010)));
+        assert!(breaker.admit(at(10)).is_none());
+        assert!(breaker.admit(at(1_009)).is_none());
+        assert!(breaker.admit(at(1_010)).is_some());
     }
 
     #[test]
@@ -92,49 +145,62 @@ mod tests {
         let breaker = Breaker::default();
         for _ in 0..10 {
             for _ in 0..4 {
-                assert!(!breaker.record(false, at(1)));
+                assert!(!record(&breaker, false, at(1)));
             }
-            assert!(!breaker.record(true, at(1)));
+            assert!(!record(&breaker, true, at(1)));
         }
-        assert!(breaker.admits(at(1)));
+        assert_eq!(admitted(&breaker, at(1)), 100);
     }
 
     #[test]
     fn one_probe_decides_whether_it_closes() {
         let breaker = opened();
-        let probes = (0..100).filter(|_| breaker.admits(at(2_000)));
-        assert_eq!(probes.count(), 1);
+        let probe = breaker.admit(at(2_000)).unwrap();
+        assert_eq!(admitted(&breaker, at(2_000)), 0);
         // It fails: a second more, and no second opening.
-        assert!(!breaker.record(false, at(2_500)));
-        assert!(!breaker.admits(at(3_499)));
-        assert!(breaker.admits(at(3_500)));
-        breaker.record(true, at(3_501));
-        assert_eq!((0..100).filter(|_| breaker.admits(at(3_502))).count(), 100);
+        assert!(!probe.record(false, at(2_500)));
+        assert!(breaker.admit(at(3_499)).is_none());
+        breaker.admit(at(3_500)).unwrap().record(true, at(3_501));
+        assert_eq!(admitted(&breaker, at(3_502)), 100);
         // After that, five errors are needed again.
-        assert!(!breaker.record(false, at(3_503)));
-        assert!(breaker.admits(at(3_504)));
+        assert!(!record(&breaker, false, at(3_503)));
+        assert_eq!(admitted(&breaker, at(3_504)), 100);
     }
 
-    /// Its caller may go away while it is asked.
+    /// Its caller may go away while it is asked: the next request is the probe.
     #[test]
-    fn a_probe_without_a_result_does_not_keep_it_open() {
+    fn a_probe_that_is_dropped_is_given_back() {
         let breaker = opened();
-        assert!(breaker.admits(at(1_010)));
-        assert!(!breaker.admits(at(2_009)));
-        assert!(breaker.admits(at(2_010)));
+        drop(breaker.admit(at(1_010)).unwrap());
+        let second = breaker.admit(at(1_011)).unwrap();
+        assert!(breaker.admit(at(1_012)).is_none());
+        assert!(!second.record(true, at(1_013)));
+        assert_eq!(admitted(&breaker, at(1_014)), 100);
+    }
+
+    /// An answer comes between the count of the last error and the opening.
+    #[test]
+    fn an_open_breaker_without_errors_closes_with_the_next_answer() {
+        let breaker = Breaker::default();
+        breaker.open_until.store(1_000, Ordering::Release);
+        breaker.admit(at(1_000)).unwrap().record(true, at(1_001));
+        assert_eq!(admitted(&breaker, at(1_002)), 100);
     }
 
     #[test]
     fn threads_find_one_probe() {
         let breaker = opened();
-        let admitted: usize = std::thread::scope(|scope| {
-            let count = || (0..1_000).filter(|_| breaker.admits(at(5_000))).count();
+        let found: usize = std::thread::scope(|scope| {
+            let count = || {
+                let calls = (0..1_000).filter_map(|_| breaker.admit(at(5_000)));
+                calls.map(std::mem::forget).count()
+            };
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().unwrap())
                 .sum()
         });
-        assert_eq!(admitted, 1);
+        assert_eq!(found, 1);
     }
 }

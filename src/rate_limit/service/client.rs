@@ -30,17 +30,37 @@ pub(crate) type Asking =
 
 /// Why there is no answer; for the log.
 #[derive(Debug)]
-pub(crate) struct Unanswered(String);
+pub(crate) struct Unanswered {
+    why: String,
+    is_callers: bool,
+}
 
 impl Unanswered {
     pub(crate) fn new(why: impl fmt::Display) -> Self {
-        Self(why.to_string())
+        Self {
+            why: why.to_string(),
+            is_callers: false,
+        }
+    }
+
+    /// The caller has left the service too little time. It could otherwise choose not to be
+    /// counted, so such a request never passes.
+    pub(crate) fn too_short(why: impl fmt::Display) -> Self {
+        Self {
+            is_callers: true,
+            ..Self::new(why)
+        }
+    }
+
+    /// Whether the caller has caused it, and not the service.
+    pub(crate) fn is_callers(&self) -> bool {
+        self.is_callers
     }
 }
 
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 
@@ -66,7 +86,8 @@ where
             .max_decoding_message_size(LARGEST_ANSWER);
         let mut call = Request::new(message);
         if let Some(timeout) = timeout {
-            call.set_timeout(timeout);
+            // A header holds no longer time.
+            call.set_timeout(timeout.min(LONGEST));
         }
         Box::pin(async move {
             if let Err(error) = grpc.ready().await {
@@ -81,7 +102,7 @@ where
                     return Unanswered::new(ErrorChain(error));
                 }
                 let (code, message) = (status.code(), PeerText(status.message()));
-                Unanswered(format!(
+                Unanswered::new(format_args!(
                     "it answered with the gRPC status {code:?}: {message}"
                 ))
             })
@@ -98,4 +119,6 @@ impl<T> fmt::Debug for OverGrpc<T> {
 const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 /// The most bytes of an answer.
-const LARGEST_ANSWER: usize = 64 * 1024;
+const LARGEST_ANSWER: usize = 1024 * 1024;
+
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -49,7 +49,7 @@ impl ServiceCounter {
     /// # Errors
     ///
     /// There is no answer within the time, or none that makes sense, or the breaker is open.
-    pub(super) async fn ask(
+    pub(in crate::rate_limit) async fn ask(
         &self,
         service: &dyn CountingService,
         message: RateLimitRequest,
@@ -58,21 +58,28 @@ impl ServiceCounter {
         let Some(origin) = &self.origin else {
             return Err(Unanswered::new("its host is not valid"));
         };
-        if !self.breaker.admits(self.begun.elapsed()) {
+        let Some(admitted) = self.breaker.admit(self.begun.elapsed()) else {
             return Err(Unanswered::new("the circuit breaker is open"));
-        }
-        let times = [self.service.timeout, deadline];
-        let time = times.into_iter().flatten().min();
-        let asking = service.ask(origin, message, time);
-        let answer = match time {
+        };
+        let own = self.service.timeout;
+        let asking = service.ask(origin, message, own);
+        // A caller may not shorten what the service is told, and its own time says nothing about
+        // the service.
+        let shorter = deadline.filter(|deadline| own.is_none_or(|own| *deadline < own));
+        let answer = match shorter.or(own) {
             None => asking.await,
-            Some(time) => match timeout(time, asking).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Unanswered::new(format_args!("no answer within {time:?}"))),
+            Some(time) => match (timeout(time, asking).await, shorter) {
+                (Ok(answer), _) => answer,
+                (Err(_), None) => Err(Unanswered::new(format_args!("no answer within {time:?}"))),
+                (Err(_), Some(_)) => {
+                    return Err(Unanswered::too_short(format_args!(
+                        "no answer within {time:?}, the caller's own deadline"
+                    )));
+                }
             },
         };
         let decided = answer.and_then(read);
-        if self.breaker.record(decided.is_ok(), self.begun.elapsed()) {
+        if admitted.record(decided.is_ok(), self.begun.elapsed()) {
             tracing::warn!(
                 target: "tower_mesh::rate_limit",
                 host = self.service.host,
@@ -85,7 +92,7 @@ impl ServiceCounter {
 
     /// The refusal of a request over the limit, as Envoy's `ratelimit`. `added` are the headers
     /// that the limit itself adds.
-    pub(super) fn over_limit(&self, spec: &Spec, decided: Decided) -> LocalReply {
+    pub(in crate::rate_limit) fn over_limit(&self, spec: &Spec, decided: Decided) -> LocalReply {
         let mut reply = LocalReply::from_bytes(status(spec), decided.body, REQUEST_RATE_LIMITED)
             .flags(ResponseFlags::RATE_LIMITED)
             .grpc_status(grpc_status(spec))
@@ -98,12 +105,12 @@ impl ServiceCounter {
     }
 
     /// The refusal of a request that the service could not count; `None` if it passes.
-    pub(super) fn unanswered(&self) -> Option<LocalReply> {
+    pub(in crate::rate_limit) fn unanswered(&self, why: &Unanswered) -> Option<LocalReply> {
         let status = StatusCode::from_u16(self.service.status_on_error);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let reply = LocalReply::new(status, "", RATE_LIMITER_ERROR)
             .flags(ResponseFlags::RATE_LIMIT_SERVICE_ERROR);
-        self.service.failure_mode_deny.then_some(reply)
+        (self.service.failure_mode_deny || why.is_callers()).then_some(reply)
     }
 }
 

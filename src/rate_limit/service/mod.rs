@@ -8,11 +8,9 @@
 //! counter      one limit of a service: asks, and says what becomes of the request
 //! answer       what an answer changes about request and response
 //! windows      x-ratelimit-*
-//! asked        the question of all limits of a stage
 //! ```
 
 mod answer;
-mod asked;
 mod breaker;
 mod client;
 mod counter;
@@ -20,6 +18,9 @@ mod messages;
 mod request;
 mod windows;
 
-pub(super) use asked::question;
+pub(super) use answer::Decided;
+pub(super) use client::Unanswered;
 pub(crate) use client::{CountingService, OverGrpc};
 pub(super) use counter::ServiceCounter;
+pub(super) use messages::RateLimitRequest;
+pub(super) use request::message;

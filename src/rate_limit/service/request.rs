@@ -5,7 +5,7 @@ use crate::rate_limit::actions::{Actions, LimitRequest, Made, Sink};
 
 /// The message about a request: all descriptors that the actions make of it. `None` if they make
 /// none; then the service is not asked.
-pub(super) fn message(
+pub(in crate::rate_limit) fn message(
     domain: &str,
     actions: &[Actions],
     request: LimitRequest<'_>,

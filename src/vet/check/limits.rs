@@ -83,7 +83,7 @@ fn buckets(limit: &RateLimit, local: &LocalRateLimit, notes: &mut Notes) {
             let message = format!(
                 "the caller chooses `{key}`, and a new value has a full bucket of its own, until maxKeys are in use"
             );
-            let help = "key by what the caller cannot choose (principal, requestPrincipal, remoteAddress), or list the values";
+            let help = "key by what the caller cannot choose (principal, requestPrincipal, claim), or list the values; an address is proven only at an edge, which overwrites x-forwarded-for";
             notes.add(Code::LimitKeyFromCaller, meta, key.at(), message, help);
         }
     }
@@ -155,9 +155,10 @@ impl<'r> Made<'r> {
         match action {
             RateLimitAction::SourceCluster => always("source_cluster", Value::Any),
             RateLimitAction::DestinationCluster => always("destination_cluster", Value::Any),
-            RateLimitAction::RemoteAddress => always("remote_address", Value::Any),
+            // Where no edge is, `x-forwarded-for` says it.
+            RateLimitAction::RemoteAddress => always("remote_address", Value::Callers),
             RateLimitAction::MaskedRemoteAddress { .. } => {
-                always("masked_remote_address", Value::Any)
+                always("masked_remote_address", Value::Callers)
             }
             RateLimitAction::RequestHeaders {
                 descriptor_key,
@@ -197,8 +198,8 @@ impl<'r> Made<'r> {
                 absent,
                 ..
             } => unless(absent, always(descriptor_key, Value::Any)),
-            // A server takes few methods.
-            RateLimitAction::Method => always("method", Value::Any),
+            // A server takes any name for a method.
+            RateLimitAction::Method => always("method", Value::Callers),
             RateLimitAction::Host => always("host", Value::Callers),
             RateLimitAction::Path { templates } => always("path", Value::OneOf(templates)),
             RateLimitAction::Principal { absent } => {

@@ -420,3 +420,45 @@ spec: {action: CUSTOM, provider: {name: opa}, rules: [{}]}
         assert_eq!(judge(request, opa), (expected.0, expected.1.to_owned()));
     }
 }
+
+/// Where the host is judged bare, too, a provider is asked when its rules match either form, and a rule must allow both.
+#[cfg(feature = "cel")]
+#[test]
+fn every_form_of_the_host_counts() {
+    use tower_mesh::gate::Gate;
+    let host = |host: &str, provider: &str| {
+        format!(
+            "{{action: CUSTOM, provider: {{name: {provider}}}, rules: [{{to: [{{operation: {{hosts: [\"{host}\"]}}}}]}}]}}"
+        )
+    };
+    let request = Request::new().authority("example.com:8080");
+    let request = Gate::strict().judge(&request).unwrap();
+
+    let by_name = host("example.com", "opa");
+    let judgement = engine(&[("ask", &by_name)]).judge(&request);
+    assert_eq!(judgement.unknown_answers().count(), 1, "{judgement:?}");
+    let nobody = host("example.com", "nobody");
+    assert_eq!(
+        engine(&[("ask", &nobody)]).judge(&request).status,
+        Some(403)
+    );
+
+    let rule = "
+apiVersion: mesh.tower/v1
+kind: Authorizer
+metadata: {name: own, namespace: foo}
+spec: {expression: \"request.host == 'example.com:8080'\"}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: foo}
+spec: ";
+    let rule = format!("{rule}{}", host("example.com:8080", "own"));
+    let engine = Engine::builder(&Workload::new("foo", "httpbin"))
+        .yaml(&rule)
+        .build()
+        .unwrap();
+    let rules = tower_mesh::cel::ProviderRules::of(&engine);
+    let judgement = engine.judge_with(&request, &|asked, form| rules.answer(asked, form));
+    assert_eq!(judgement.status, Some(403), "{judgement:?}");
+}

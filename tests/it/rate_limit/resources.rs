@@ -107,6 +107,7 @@ fn every_mistake_of_an_action_is_told_with_its_place() {
         ("{headerValueMatch: {descriptorValue: a, headers: [{name: x-a, stringMatch: {safeRegex: ^{regex: a}, ignoreCase: true}}]}}", ".headerValueMatch.headers[0].stringMatch.safeRegex", "ignoreCase"),
         ("{headerValueMatch: {descriptorValue: a, headers: [{name: x-a, stringMatch: {safeRegex: {regex: ^'('}}}]}}", ".safeRegex", "regex"),
         ("{headerValueMatch: {descriptorValue: a, headers: [{name: x-a, rangeMatch: {start: ^a}}]}}", ".headerValueMatch.headers[0].rangeMatch.start", "whole number"),
+        ("{headerValueMatch: {descriptorValue: a, headers: [{name: x-a, rangeMatch: ^{start: 5}}]}}", ".headerValueMatch.headers[0].rangeMatch", "no number"),
         ("{queryParameterValueMatch: ^{descriptorValue: a}}", ".queryParameterValueMatch.queryParameters", "missing"),
         ("{queryParameterValueMatch: {descriptorValue: a, queryParameters: [{name: b, presentMatch: ^false}]}}", ".queryParameterValueMatch.queryParameters[0].presentMatch", "expectMatch"),
         ("{metadata: ^{descriptorKey: a}}", ".metadata.metadataKey", "missing"),

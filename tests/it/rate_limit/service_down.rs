@@ -9,10 +9,14 @@ use tokio::net::TcpListener;
 use tonic::Code;
 use tower::ServiceExt;
 use tower_mesh::message::ResponseFlags;
+use tower_mesh::policy::limit::{Action, Limit, Local, ServiceLimit};
+use tower_mesh::testing::Pki;
 
-use super::stub::{OK, READS, RateLimitResponse, Reply, Stub, Ward, code, get, header, quota};
+use super::stub::{
+    OK, OVER_LIMIT, READS, RateLimitResponse, Reply, Stub, Ward, code, get, header, quota,
+};
 use crate::support::log::Log;
-use crate::support::mesh::{lines, pass, proven, still, until};
+use crate::support::mesh::{app, lines, pass, proven, still, until};
 
 /// Where nothing listens.
 async fn nowhere() -> SocketAddr {
@@ -153,6 +157,9 @@ async fn the_deadline_is_the_shorter_of_the_limits_and_the_requests() {
         (", failureModeDeny: true, timeout: 1h", Some("20m")),
         // No time of its own.
         (", failureModeDeny: true, timeout: 0s", Some("20m")),
+        // Nobody chooses not to be counted.
+        (", timeout: 1h", Some("20m")),
+        ("", Some("20m")),
     ] {
         let (stub, mut cancelled) = Stub::telling(Reply::Hang).await;
         let ward = Ward::new(&quota(service, READS), stub.address()).await;
@@ -238,4 +245,63 @@ async fn a_service_that_is_down_at_the_start_is_asked_once_it_is_there() {
     );
     ward.mesh.replace_upstreams(upstreams).await.unwrap();
     assert_eq!(ward.status().await, 200);
+}
+
+/// A caller's own deadline says nothing about the service, and never lets its request pass.
+#[tokio::test]
+async fn callers_without_patience_open_no_breaker() {
+    let stub = Stub::new(Reply::Hang).await;
+    let ward = Ward::new(&quota("", READS), stub.address()).await;
+    let hasty = || {
+        get("/")
+            .header("content-type", "application/grpc")
+            .header("grpc-timeout", "0n")
+    };
+    for _ in 0..20 {
+        let (_, headers, _) = ward.ask(hasty()).await;
+        assert_eq!(&headers["grpc-status"], "2");
+    }
+    stub.replies(code(OVER_LIMIT));
+    assert_eq!(ward.status().await, 429);
+}
+
+/// A refusal with headers that are not valid stays one.
+#[tokio::test]
+async fn a_refusal_is_sent_without_the_headers_that_it_may_not_have() {
+    let reply = RateLimitResponse {
+        overall_code: OVER_LIMIT,
+        response_headers_to_add: vec![
+            header("x-why", "a\r\nset-cookie: b"),
+            header("transfer-encoding", "chunked"),
+            header("x-left", "0"),
+        ],
+        request_headers_to_add: vec![header("host", "other")],
+        ..RateLimitResponse::default()
+    };
+    let stub = Stub::new(Reply::Answer(reply)).await;
+    let ward = Ward::new(&quota("", READS), stub.address()).await;
+    for _ in 0..10 {
+        let (status, headers, _) = ward.ask(get("/")).await;
+        assert_eq!((status, &headers["x-left"] == "0"), (429, true));
+        assert!(!headers.contains_key("x-why") && !headers.contains_key("transfer-encoding"));
+    }
+    assert_eq!(stub.asked().len(), 10, "the breaker is closed");
+}
+
+/// A limit that can never count is a mistake, and so is a second one of its name.
+#[tokio::test]
+async fn limits_in_rust_that_can_never_count_are_mistakes() {
+    let service = |host: &str| ServiceLimit::new(host, 8081, "clinic");
+    let counted = || Limit::new("a").descriptor([Action::Method]);
+    for (limit, piece) in [
+        (Limit::new("a"), "nothing counts"),
+        (counted().service(service("http://h")), "a name only"),
+        (counted().service(service("h:8081")), "a name only"),
+        (Limit::new("a").service(service("h")), "only descriptors"),
+        (counted().local(Local::default()), "no bucket"),
+    ] {
+        let pki = Pki::new("cluster.local").unwrap();
+        let error = app(&pki).rate_limit(limit).build().await.unwrap_err();
+        assert!(error.to_string().contains(piece), "{error}");
+    }
 }

@@ -6,7 +6,7 @@ mod clauses;
 pub(super) mod condition;
 mod permission;
 pub(super) mod principal;
-pub(in crate::policy) mod text;
+pub(in crate::policy::compile) mod text;
 
 #[cfg(feature = "vet")]
 pub(crate) use claims::issuer_and_subject;

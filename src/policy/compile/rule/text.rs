@@ -7,13 +7,8 @@ use crate::matcher::{Cidr, StringMatcher};
 
 /// A string pattern: `*` anything but the empty text, `*x` suffix, `x*` prefix, else exact. Nothing
 /// else is special.
-pub(in crate::policy) fn pattern(value: &str) -> StringMatcher {
-    match Pattern::new(value) {
-        Pattern::Present => StringMatcher::non_empty(),
-        Pattern::Suffix(suffix) => StringMatcher::suffix(suffix),
-        Pattern::Prefix(prefix) => StringMatcher::prefix(prefix),
-        Pattern::Exact(exact) => StringMatcher::exact(exact),
-    }
+pub(in crate::policy::compile) fn pattern(value: &str) -> StringMatcher {
+    StringMatcher::of_value(value)
 }
 
 /// The four shapes of a value, in the order Istio checks them.

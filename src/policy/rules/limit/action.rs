@@ -283,7 +283,7 @@ impl PathPattern {
     pub fn new(text: &str) -> Result<Self, PathTemplateError> {
         let test = match PathTemplate::is_template(text) {
             true => PathTest::Template(PathTemplate::new(text)?),
-            false => PathTest::Text(crate::policy::compile::pattern(text)),
+            false => PathTest::Text(StringMatcher::of_value(text)),
         };
         Ok(Self {
             text: text.to_owned(),

@@ -9,11 +9,6 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-use super::answer::Decided;
-use super::client::{CountingService, Unanswered};
-use super::counter::ServiceCounter;
-use super::messages::RateLimitRequest;
-use super::request::message;
 use crate::context::Exchange;
 use crate::guard::{Answer, Question};
 use crate::log_limit::limited;
@@ -21,6 +16,9 @@ use crate::message::LocalReply;
 use crate::rate_limit::actions::LimitRequest;
 use crate::rate_limit::counts::Outcome;
 use crate::rate_limit::running::RunningLimit;
+use crate::rate_limit::service::{
+    CountingService, Decided, RateLimitRequest, ServiceCounter, Unanswered, message,
+};
 use crate::refusal_log;
 
 /// What asks a service about one request.
@@ -35,7 +33,7 @@ struct Asked {
 
 /// What these limits ask their services about a request; `None` if none of them has a descriptor
 /// for it. `deadline` is what the request itself has left.
-pub(in crate::rate_limit) fn question(
+pub(super) fn question(
     limits: &[Arc<RunningLimit>],
     request: LimitRequest<'_>,
     service: &Arc<dyn CountingService>,
@@ -119,7 +117,7 @@ impl Asked {
         // What a service says may not hide what the token guard has verified.
         let is_output = |decided: &Decided| {
             let mut names = decided.request_headers.keys();
-            names.any(|name| exchange.output(name).is_some())
+            !decided.is_over && names.any(|name| exchange.output(name).is_some())
         };
         let result = self.result.and_then(|decided| match is_output(&decided) {
             true => Err(Unanswered::new("it sets a header of the verified token")),
@@ -129,7 +127,7 @@ impl Asked {
             Ok(decided) => decided,
             Err(why) => {
                 limit.counts().add(Outcome::Error);
-                let refusal = counter.unanswered().filter(|_| !spec.report_only);
+                let refusal = counter.unanswered(&why).filter(|_| !spec.report_only);
                 limited!(
                     target: "tower_mesh::rate_limit",
                     WARN,

@@ -76,6 +76,35 @@ impl Limit {
         self
     }
 
+    /// Why the limit can never count; `None` if it can. Configuration is checked when it is read.
+    #[must_use]
+    pub fn mistake(&self) -> Option<&'static str> {
+        let Spec {
+            local,
+            service,
+            descriptors,
+            ..
+        } = &self.spec;
+        let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let is_host = |host: &str| !host.is_empty() && host.bytes().all(is_host_byte);
+        match (local, service) {
+            (None, None) => Some("nothing counts: add local(..) or service(..)"),
+            (_, Some(service)) if !is_host(&service.host) => {
+                Some("the host of its service is not a name only, without a scheme and a port")
+            }
+            (_, Some(_)) if descriptors.is_empty() => {
+                Some("a service counts only descriptors: add descriptor(..)")
+            }
+            (Some(local), _) if local.bucket.is_none() && local.descriptors.is_empty() => {
+                Some("its local part has no bucket")
+            }
+            (Some(local), _) if !local.descriptors.is_empty() && descriptors.is_empty() => {
+                Some("its buckets match only descriptors: add descriptor(..)")
+            }
+            _ => None,
+        }
+    }
+
     /// When the limit is judged.
     #[must_use]
     pub fn stage(&self) -> Stage {

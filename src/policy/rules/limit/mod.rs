@@ -1,7 +1,7 @@
 //! Rate limits as they are compiled for one workload: what is counted, how much of it may pass, and
 //! who counts. The shapes are those of Envoy's filters `ratelimit` and `local_ratelimit`.
 //!
-//! `mesh.tower/v1` RateLimit compiles to a [`Limit`], in [`Program::limits`](super::Program::limits);
+//! `mesh.tower/v1` RateLimit compiles to a [`Limit`], in [`Program::limits`](crate::policy::Program::limits);
 //! an application can make one itself. Nothing here counts.
 
 mod action;
