@@ -22,7 +22,7 @@ struct Facts {
 struct Workload {
     id: SpiffeId,
     /// What policy sees in place of the payload.
-    #[cfg(any(feature = "jwt", feature = "rbac"))]
+    #[cfg(any(feature = "gate", feature = "jwt"))]
     judged: Map<String, Value>,
 }
 
@@ -79,7 +79,7 @@ impl Claims {
     }
 
     /// The claims as policy sees them.
-    #[cfg(any(feature = "jwt", feature = "rbac"))]
+    #[cfg(any(feature = "gate", feature = "jwt"))]
     pub(crate) fn judged(&self) -> &Map<String, Value> {
         let workload = self.0.workload.as_ref();
         workload.map_or(&self.0.payload, |workload| &workload.judged)

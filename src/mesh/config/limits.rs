@@ -118,7 +118,8 @@ fn each<S>(registry: &Registry, name: &str, stats: &S)
 where
     S: Fn() -> Option<LimitStats> + Clone + Send + Sync + 'static,
 {
-    let outcomes: [(_, fn(&LimitStats) -> u64); 4] = [
+    type Count = fn(&LimitStats) -> u64;
+    let outcomes: [(_, Count); 4] = [
         ("ok", LimitStats::passed),
         ("limited", LimitStats::refused),
         ("report_only", LimitStats::reported),
