@@ -150,7 +150,10 @@ async fn made() -> Vec<(&'static str, Made)> {
     }
     let nameless = pki.issue(&Leaf::without_uri()).unwrap();
     let mut all: Vec<(&'static str, Made)> = vec![
-        ("AuthorizerError", Box::new(AuthorizerError::new("it is down"))),
+        (
+            "AuthorizerError",
+            Box::new(AuthorizerError::new("it is down")),
+        ),
         (
             "CelError",
             Box::new(Expression::compile("reqest.path == '/'").unwrap_err()),
