@@ -10,10 +10,10 @@
     reason = "a test may panic"
 )]
 
-#[path = "../benches/fixture/mod.rs"]
-mod fixture;
 #[path = "alloc/cel.rs"]
 mod cel;
+#[path = "../benches/fixture/mod.rs"]
+mod fixture;
 #[path = "alloc/gate.rs"]
 mod gate;
 #[path = "alloc/limits.rs"]

@@ -82,6 +82,7 @@ impl<E: Weigh> BoundedCache<E> {
     }
 
     /// How many entries there are. Some may be outdated.
+    #[cfg(any(feature = "external", test))]
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }

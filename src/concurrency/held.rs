@@ -1,6 +1,6 @@
 //! What an admitted request holds until it ends.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::limiter::Permit;
 use crate::context::Peer;
@@ -24,9 +24,9 @@ impl Held {
 
     /// The head of the response is there. After an upgrade the connection keeps the permit, so that
     /// the request is under way as long as the connection is open.
-    pub(super) fn answered(&mut self, status: StatusCode) {
+    pub(super) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         if let Some(permit) = &mut self.permit {
-            permit.answered(status.is_server_error());
+            permit.answered(status, headers);
         }
         if status == StatusCode::SWITCHING_PROTOCOLS
             && let (Some(permit), Some(peer)) = (self.permit.take(), &self.peer)

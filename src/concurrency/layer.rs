@@ -154,7 +154,7 @@ where
         let (response, held) = match (state.project_replace(State::Ended), answered) {
             (StateReplace::Inner { mut held, .. }, Some(answered)) => {
                 let response = answered?.map(GuardBody::inner);
-                held.answered(response.status());
+                held.answered(response.status(), response.headers());
                 (response, held)
             }
             (StateReplace::Refused(response), _) => (response, Held::default()),

@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use http::{HeaderMap, StatusCode};
+
 use super::gradient::Gradient;
 use super::latencies::Latencies;
 use super::options::{ConcurrencyLimit, Kind};
+use crate::message::GrpcStatus;
 
 /// A limit that counts.
 #[derive(Debug)]
@@ -141,9 +144,13 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// The head of the response is there. An error of the server says nothing about its latency.
-    pub(crate) fn answered(&mut self, is_error: bool) {
+    /// The head of the response is there. An error says nothing about the latency of the
+    /// application: guards answer with errors, too, and callers can ask for them.
+    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         if self.begun.is_some() {
+            let is_error = status.is_client_error()
+                || status.is_server_error()
+                || GrpcStatus::from_headers(headers).is_some_and(|status| status.code() != 0);
             self.answered_at(is_error, self.limiter.now());
         }
     }

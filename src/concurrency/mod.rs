@@ -20,7 +20,7 @@
 //! - While the least latency is measured, half of the limit applies. Envoy admits three requests
 //!   then, and refuses the rest.
 //! - The limit grows only while at least half of it is used.
-//! - The latency is that of the response's head, and server errors are no samples.
+//! - The latency is that of the response's head, and errors are no samples.
 //! - A refusal has the flag `UO`; Envoy sets none.
 //!
 //! # Example

@@ -64,7 +64,7 @@ impl ConcurrencyLimit {
 /// while half of the limit applies: while requests take longer, it lowers the limit, because they
 /// wait for one another; otherwise it raises the limit, if so many requests come. The latency of a
 /// request is the time until the head of its response, so that streams say as much as others.
-/// Server errors are no samples.
+/// Errors, of which guards make some, are no samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adaptive {
     pub(super) initial: u32,

@@ -36,6 +36,7 @@ pub struct RequestAttributes<'a> {
     claims: Option<&'a Claims>,
     client_ip: Option<IpAddr>,
     keeps_client_cert: bool,
+    exchange: &'a Exchange,
 }
 
 impl<'a> RequestAttributes<'a> {
@@ -66,6 +67,7 @@ impl<'a> RequestAttributes<'a> {
             claims: exchange.claims(),
             client_ip: exchange.client_ip().copied(),
             keeps_client_cert: exchange.keeps_client_cert(),
+            exchange,
         })
     }
 
@@ -175,6 +177,11 @@ impl Attributes for RequestAttributes<'_> {
 
     fn text_claim(&self, name: &str) -> Option<&str> {
         self.claims?.judged_text(name)
+    }
+
+    /// What earlier guards have found out, such as the facts of an external provider.
+    fn metadata(&self, filter: &str) -> Option<&Map<String, Value>> {
+        self.exchange.metadata(filter)
     }
 }
 

@@ -35,7 +35,7 @@ impl<S: Watch, M: Watch> Watch for Watches<S, M> {
 
     fn answered(&mut self, head: &mut response::Parts) {
         if let Some(permit) = &mut self.permit {
-            permit.answered(head.status.is_server_error());
+            permit.answered(head.status, &head.headers);
         }
         if let Some(under_way) = &mut self.under_way {
             under_way.answered(head.status, &mut self.permit);

@@ -19,6 +19,10 @@ use self::read_ahead::ReadAhead;
 use super::grpc_messages::GrpcMessages;
 use super::is_grpc;
 
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "only the mesh reads ahead")
+)]
 mod read_ahead;
 
 /// A request body that counts the bytes and the gRPC messages that are read from it.
@@ -34,6 +38,10 @@ pub struct CountingBody<B: Body> {
 }
 
 /// The body itself.
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "only the mesh reads ahead")
+)]
 #[pin_project(project = InnerProj)]
 enum Inner<B> {
     Held(#[pin] B),
@@ -246,10 +254,7 @@ impl<B: Body> Inner<B> {
         }
     }
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled<B::Data, B::Error>> {
         match self.project() {
             InnerProj::Held(body) => body.poll_frame(cx),
             InnerProj::Moved(body) => body.as_mut().poll_frame(cx),
@@ -360,7 +365,7 @@ mod tests {
 
     #[test]
     fn it_may_cross_threads() {
-        fn check<T: Send + Sync + std::fmt::Debug>() {}
+        fn check<T: Send + Sync + fmt::Debug>() {}
         check::<CountingBody<Full<Bytes>>>();
     }
 }

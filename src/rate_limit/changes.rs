@@ -1,7 +1,7 @@
 //! What a new configuration changes about the limits.
 
 use super::limits::Limits;
-use super::running::RunningLimit;
+use crate::policy::limit::{ServiceLimit, Spec};
 
 /// How a limit differs between two configurations.
 #[derive(Debug, PartialEq, Eq)]
@@ -10,8 +10,14 @@ pub(crate) enum Change<'a> {
     Removed(&'a str),
     /// It was changed, and its buckets begin full.
     Replaced(&'a str),
+    /// It was changed in other respects, and its buckets stay as they are.
+    Changed(&'a str),
     /// It refuses nothing any more.
     ReportsOnly(&'a str),
+    /// One of those who counted, this process or a service, does not count any more.
+    CountsLess(&'a str),
+    /// It lets requests pass when its service gives no answer, which it refused before.
+    FailsOpen(&'a str),
 }
 
 impl Change<'_> {
@@ -24,6 +30,16 @@ impl Change<'_> {
             ),
             Self::ReportsOnly(limit) => tracing::warn!(
                 target: TARGET, limit, "a limit only reports now, and refuses nothing"
+            ),
+            Self::CountsLess(limit) => tracing::warn!(
+                target: TARGET, limit, "a limit counts less than before: a part of it is gone"
+            ),
+            Self::FailsOpen(limit) => tracing::warn!(
+                target: TARGET, limit,
+                "a limit now lets requests pass when its service gives no answer"
+            ),
+            Self::Changed(limit) => tracing::info!(
+                target: TARGET, limit, "a limit has changed, and goes on counting"
             ),
             Self::Replaced(limit) => tracing::info!(
                 target: TARGET, limit, "a limit has changed, and begins to count anew"
@@ -41,13 +57,30 @@ impl Limits {
             let Some(after) = next.iter().find(|after| after.is_named(before.limit())) else {
                 return Some(Change::Removed(name));
             };
-            let reports = |limit: &RunningLimit| limit.limit().spec.report_only;
-            if reports(after) && !reports(before) {
-                return Some(Change::ReportsOnly(name));
-            }
-            let counts_on = after.limit().spec.local == before.limit().spec.local;
-            (!counts_on).then_some(Change::Replaced(name))
+            change(name, &before.limit().spec, &after.limit().spec)
         });
         changes.collect()
+    }
+}
+
+/// The gravest difference between two versions of a limit.
+fn change<'a>(name: &'a str, before: &Spec, after: &Spec) -> Option<Change<'a>> {
+    let is_closed = |service: &Option<ServiceLimit>| {
+        let service = service.as_ref();
+        service.is_some_and(|service| service.failure_mode_deny)
+    };
+    let has_less = (before.local.is_some() && after.local.is_none())
+        || (before.service.is_some() && after.service.is_none())
+        || before.descriptors.len() > after.descriptors.len();
+    if after.report_only && !before.report_only {
+        Some(Change::ReportsOnly(name))
+    } else if has_less {
+        Some(Change::CountsLess(name))
+    } else if is_closed(&before.service) && !is_closed(&after.service) {
+        Some(Change::FailsOpen(name))
+    } else if before.local != after.local {
+        Some(Change::Replaced(name))
+    } else {
+        (before != after).then_some(Change::Changed(name))
     }
 }

@@ -12,71 +12,32 @@ pub(super) struct Keys(RandomState);
 
 impl Keys {
     /// A key that says nothing yet.
-    #[inline]
     pub(super) fn begin(&self) -> Key {
-        Key {
-            hasher: self.0.build_hasher(),
-            pending: [0; PENDING],
-            used: 0,
-        }
+        Key(self.0.build_hasher())
     }
 }
 
 /// A key that is being made.
-///
-/// Short values are gathered and hashed together, because each call of the hasher has its price.
 #[derive(Clone, Debug)]
-pub(super) struct Key {
-    hasher: DefaultHasher,
-    pending: [u8; PENDING],
-    /// How many bytes are pending.
-    used: usize,
-}
+pub(super) struct Key(DefaultHasher);
 
 impl Key {
     /// Adds a value.
-    #[inline]
     pub(super) fn add(&mut self, value: &[u8]) {
-        self.push(value);
+        self.0.write(value);
         // So that `a`, `bc` and `ab`, `c` differ.
-        self.push(&(value.len() as u64).to_le_bytes());
+        self.0.write_usize(value.len());
     }
 
     /// Adds a number.
     pub(super) fn add_number(&mut self, number: u64) {
-        self.push(&number.to_le_bytes());
+        self.0.write_u64(number);
     }
 
-    #[inline]
     pub(super) fn finish(&self) -> u64 {
-        let mut hasher = self.hasher.clone();
-        hasher.write(self.pending.get(..self.used).unwrap_or_default());
-        hasher.finish()
-    }
-
-    #[inline]
-    fn push(&mut self, bytes: &[u8]) {
-        let end = self.used + bytes.len();
-        match self.pending.get_mut(self.used..end) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                self.used = end;
-            }
-            None => self.flush(bytes),
-        }
-    }
-
-    /// Hashes what is pending, and then these bytes.
-    #[cold]
-    fn flush(&mut self, bytes: &[u8]) {
-        let pending = self.pending.get(..self.used).unwrap_or_default();
-        self.hasher.write(pending);
-        self.hasher.write(bytes);
-        self.used = 0;
+        self.0.finish()
     }
 }
-
-const PENDING: usize = 96;
 
 #[cfg(test)]
 mod tests {

@@ -155,7 +155,9 @@ fn judge(
         return Err(without_peer());
     }
     let request = attributes.as_ref().map(|facts| LimitRequest::new(facts));
-    let mut least: Option<Level> = None;
+    // Of an earlier stage.
+    let shown = head.extensions.get::<Level>().copied();
+    let mut least = shown;
     let mut refusal = None;
     let mut reported: Option<HeaderMap> = None;
     for limit in limits {
@@ -177,10 +179,11 @@ fn judge(
             reported.extend(limit.not_enforced_headers().clone());
         }
     }
-    if let Some(level) = &least {
-        headers::show(exchange, level);
-    }
     drop(target);
+    if let Some(level) = least.filter(|_| least != shown) {
+        headers::show(exchange, &level);
+        head.extensions.insert(level);
+    }
     if let Some(reported) = reported {
         head.headers.extend(reported);
     }

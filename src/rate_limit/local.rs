@@ -39,10 +39,12 @@ enum Buckets {
     ByKey(Box<KeyTable>),
 }
 
+type Entry = (Box<str>, Box<[u8]>);
+
 #[derive(Debug)]
 struct Described {
     /// Keys and values. An empty value stands for any.
-    entries: Box<[(Box<str>, Box<[u8]>)]>,
+    entries: Box<[Entry]>,
     /// Its place among the descriptors as they were written; those without an empty value come
     /// before all others.
     rank: (bool, usize),

@@ -21,6 +21,19 @@ impl LimitStats {
         }
     }
 
+    /// Gives the stats as long as the limit runs. Metrics hold this, so that a limit that a reload
+    /// removes is freed and leaves no series.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the metrics of a mesh")
+    )]
+    pub(crate) fn while_it_runs(
+        limit: &Arc<RunningLimit>,
+    ) -> impl Fn() -> Option<Self> + Clone + Send + Sync + 'static + use<> {
+        let limit = Arc::downgrade(limit);
+        move || limit.upgrade().map(|limit| Self::new(&limit))
+    }
+
     /// The name of the limit, with its namespace if it has one (`clinic/reads`).
     #[must_use]
     pub fn name(&self) -> &str {

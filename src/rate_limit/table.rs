@@ -18,7 +18,9 @@ use super::bucket::{self, Bucket, CLAIMED, Rate, Taken, Tick};
 /// of the same rate with all others that found no place. A caller who rotates values therefore
 /// fills the table, but empties no bucket.
 pub(crate) struct KeyTable {
-    sets: Box<[OnceLock<Box<Set>>]>,
+    /// Made when the first key comes.
+    sets: OnceLock<Box<[OnceLock<Box<Set>>]>>,
+    set_count: usize,
     max_keys: usize,
     /// INVARIANT: no smaller than the number of places with a key.
     keys: AtomicUsize,
@@ -52,14 +54,15 @@ pub(crate) struct Answer {
 }
 
 impl KeyTable {
-    /// A table for so many keys, at least one.
+    /// A table for so many keys, from one to [`MOST_KEYS`].
     pub(crate) fn new(max_keys: usize) -> Self {
-        let max_keys = max_keys.max(1);
+        let max_keys = max_keys.clamp(1, MOST_KEYS);
         // Half of the places stay empty, so that two sets of a key are hardly ever full before the
         // table is.
-        let sets = max_keys.div_ceil(WAYS / 2).max(2);
+        let set_count = max_keys.div_ceil(WAYS / 2).max(2);
         Self {
-            sets: (0..sets).map(|_| OnceLock::new()).collect(),
+            sets: OnceLock::new(),
+            set_count,
             max_keys,
             keys: AtomicUsize::new(0),
             turns: [const { AtomicBool::new(false) }; TURNS],
@@ -115,7 +118,9 @@ impl KeyTable {
             return true;
         }
         let [first, second] = self.sets_of(key);
-        let (Some(first), Some(second)) = (self.sets.get(first), self.sets.get(second)) else {
+        let new = || (0..self.set_count).map(|_| OnceLock::new()).collect();
+        let sets = self.sets.get_or_init(new);
+        let (Some(first), Some(second)) = (sets.get(first), sets.get(second)) else {
             return false;
         };
         self.add_in_empty(key, first, second)
@@ -155,15 +160,16 @@ impl KeyTable {
     }
 
     fn find(&self, key: u64) -> Option<Place<'_>> {
+        let all = self.sets.get()?;
         let sets = self.sets_of(key).into_iter();
-        let sets = sets.filter_map(|set| self.sets.get(set)?.get());
+        let sets = sets.filter_map(|set| all.get(set)?.get());
         sets.flat_map(|set| set.places())
             .find(|place| place.key.load(Ordering::Acquire) == key)
     }
 
     /// The two sets that may hold a key: from its upper and from its lower half.
     fn sets_of(&self, key: u64) -> [usize; 2] {
-        let count = self.sets.len() as u64;
+        let count = self.set_count as u64;
         let pick = |half: u64| usize::try_from((half * count) >> 32).unwrap_or_default();
         [pick(key >> 32), pick(key & u64::from(u32::MAX))]
     }
@@ -245,6 +251,8 @@ impl Drop for Turn<'_> {
 
 /// Places of a set: their keys fill one cache line.
 const WAYS: usize = 8;
+/// The most keys of a table: four million, which take some 200 MB.
+const MOST_KEYS: usize = 1 << 22;
 /// How many groups of keys can each have a thread that adds one.
 const TURNS: usize = 64;
 const LONGEST_WAIT: usize = 1_000;

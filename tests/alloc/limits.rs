@@ -51,7 +51,7 @@ fn a_request_within_its_limits_allocates_nothing() {
         Limit::new("all").local(Local::new(hourly(10_000)).per_connection()),
     ]);
     let guard = limits.guard();
-    let mut pass = |(head, exchange): &mut (Parts, Exchange)| {
+    let pass = |(head, exchange): &mut (Parts, Exchange)| {
         assert!(matches!(guard.judge(head, exchange), Verdict::Pass));
     };
     let mut request = request("north");

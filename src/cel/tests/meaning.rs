@@ -288,7 +288,7 @@ fn patterns_are_those_of_re2() {
         (r"^[[:digit:]x]\d$", "x7", true),
         (r"^[\]a]\d$", "]7", true),
         (r"^\\d$", "\\d", true),
-        (r"[^^]\d", "0-9", false),
+        (r"^[^^]\d$", "a0-9", false),
         (r"^[^^]\d$", "a1", true),
         (r"^[^^]\d$", "^1", false),
         (r"^[a^]+$", "a^", true),

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use http::{HeaderMap, StatusCode};
+
 use super::{ConcurrencyLimit, Limiter, Permit};
 use crate::concurrency::options::Adaptive;
 
@@ -79,12 +81,32 @@ fn an_adaptive_limit_follows_the_latency() {
 }
 
 #[test]
-fn errors_of_the_server_are_no_samples() {
+fn errors_and_refusals_are_no_samples() {
     let limiter = limiter(&ConcurrencyLimit::adaptive(Adaptive::new()));
-    for now in 0..1_000_u64 {
-        let mut permit = limiter.admit_at(now).unwrap();
-        permit.answered_at(true, now + 1_000_000_000);
+    let samples = || {
+        let adapting = limiter.adaptive.as_ref().unwrap();
+        adapting.latencies.snapshot().count()
+    };
+    let answer = |status: u16, grpc: Option<&str>| {
+        let mut headers = HeaderMap::new();
+        if let Some(grpc) = grpc {
+            headers.insert("grpc-status", grpc.parse().unwrap());
+        }
+        let mut permit = limiter.admit().unwrap();
+        permit.answered(StatusCode::from_u16(status).unwrap(), &headers);
+    };
+    for (status, grpc) in [
+        (401, None),
+        (403, None),
+        (429, None),
+        (500, None),
+        (200, Some("7")),
+    ] {
+        answer(status, grpc);
+        assert_eq!(samples(), 0, "{status} {grpc:?}");
     }
-    let adapting = limiter.adaptive.as_ref().unwrap();
-    assert_eq!(adapting.latencies.snapshot().count(), 0);
+    answer(200, None);
+    answer(200, Some("0"));
+    answer(304, None);
+    assert_eq!(samples(), 3);
 }

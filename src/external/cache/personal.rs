@@ -15,8 +15,7 @@ pub(super) fn is_personal(decision: &Authorization) -> bool {
         }
         Authorization::Denied(denial) => {
             let mut headers = denial.headers().iter();
-            denial.status().is_redirection()
-                || headers.any(|(name, value)| is_for_one(name, value))
+            denial.status().is_redirection() || headers.any(|(name, value)| is_for_one(name, value))
         }
     }
 }

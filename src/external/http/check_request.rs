@@ -68,9 +68,11 @@ impl Question {
             .path_and_query
             .is_some()
             .then(|| Uri::from_parts(parts).ok());
-        uri.flatten().ok_or(AuthorizerError::from_static(
-            "its path prefix and the path of the request are no target together",
-        ))
+        uri.flatten().ok_or_else(|| {
+            AuthorizerError::from_static(
+                "its path prefix and the path of the request are no target together",
+            )
+        })
     }
 
     fn show(&self, request: &AuthorizationRequest, headers: &mut HeaderMap) {

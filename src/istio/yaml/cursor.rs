@@ -292,7 +292,7 @@ impl<'t, 'p> Cursor<'t, 'p> {
         if number.is_none() {
             let (least, most) = bounds.into_inner();
             let shown = match text {
-                "" => self.node.describe().to_string(),
+                "" => self.node.describe().to_owned(),
                 text => format!("`{text}`"),
             };
             self.wrong(format!(

@@ -106,41 +106,46 @@ pub(super) fn warn_of_unapplied(program: &Program) {
 }
 
 /// Registers the counts of each limit. Call it for each generation: a limit that is there again is
-/// the same series. A count that is zero has no line.
+/// the same series. A count that is zero has no line, and a limit that is gone has none.
 fn register(registry: &Registry, limits: &Limits) {
     for limit in limits.iter() {
-        each(registry, &LimitStats::new(limit));
+        let stats = LimitStats::while_it_runs(limit);
+        each(registry, limit.counts().name(), &stats);
     }
 }
 
-fn each(registry: &Registry, limit: &LimitStats) {
-    let outcomes: [(_, fn(&LimitStats) -> u64); 4] = [
+fn each<S>(registry: &Registry, name: &str, stats: &S)
+where
+    S: Fn() -> Option<LimitStats> + Clone + Send + Sync + 'static,
+{
+    type Count = fn(&LimitStats) -> u64;
+    let outcomes: [(_, Count); 4] = [
         ("ok", LimitStats::passed),
         ("limited", LimitStats::refused),
         ("report_only", LimitStats::reported),
         ("error", LimitStats::unanswered),
     ];
     for (outcome, count) in outcomes {
-        let stats = limit.clone();
+        let stats = stats.clone();
         registry.counter_of(
             "mesh_rate_limit_total",
             "Requests that a rate limit judged, by what became of them.",
-            &[("limit", limit.name()), ("outcome", outcome)],
-            move || Some(count(&stats)).filter(|count| *count > 0),
+            &[("limit", name), ("outcome", outcome)],
+            move || Some(count(&stats()?)).filter(|count| *count > 0),
         );
     }
-    let stats = limit.clone();
+    let overflowed = stats.clone();
     registry.counter_of(
         "mesh_rate_limit_overflow_total",
         "Requests whose value had no bucket of its own, as all were in use.",
-        &[("limit", limit.name())],
-        move || Some(stats.overflowed()).filter(|count| *count > 0),
+        &[("limit", name)],
+        move || Some(overflowed()?.overflowed()).filter(|count| *count > 0),
     );
-    let stats = limit.clone();
+    let keys = stats.clone();
     registry.gauge_of(
         "mesh_rate_limit_keys",
         "Values that have a bucket of their own.",
-        &[("limit", limit.name())],
-        move || Some(stats.keys() as f64).filter(|keys| *keys > 0.0),
+        &[("limit", name)],
+        move || Some(keys()?.keys() as f64).filter(|keys| *keys > 0.0),
     );
 }

@@ -134,6 +134,12 @@ impl ProviderCompiler {
                          minutes, as in Istio: write one, such as 1s"
                     );
                 }
+                if definition.options().fails_open() {
+                    tracing::warn!(
+                        target: TARGET, provider = name,
+                        "the provider fails open: requests pass when it gives no answer"
+                    );
+                }
                 self.warn_of_unknown_host(definition);
                 if definition.is_grpc() {
                     self.client.warm(definition.origin());

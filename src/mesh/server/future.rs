@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::inbound::Inbound;
 use super::record::Record;
-use super::steps::Waiting;
+use super::waiting::Waiting;
 use crate::context::Exchange;
 use crate::guard::panicked;
 use crate::message::{

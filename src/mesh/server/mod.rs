@@ -14,6 +14,7 @@ mod record;
 mod service;
 mod steps;
 mod trusted_proxies;
+mod waiting;
 
 pub use future::{ResponseBody, ResponseFuture};
 pub use service::{ConnectionServer, Server, ServerLayer};

@@ -17,7 +17,8 @@ use super::future::{Asking, ResponseBody, ResponseFuture, call};
 use super::header_trust::HeaderTrust;
 use super::inbound::Inbound;
 use super::record::Record;
-use super::steps::{self, Outcome, Way};
+use super::steps::Way;
+use super::waiting::{self, Outcome};
 use crate::context::{Exchange, Peer};
 use crate::gate::{self, Arrival, strip};
 use crate::mesh::config::live::CompiledInbound;
@@ -128,7 +129,7 @@ impl<S> Server<S> {
         let is_grpc = body.is_grpc();
         let mut record = inbound.open(trust, &mut head, &exchange, received, now);
         let way = Way::new(admitted, now);
-        match steps::judge(inbound, config, way, &mut head, &exchange, &mut record) {
+        match waiting::judge(inbound, config, way, &mut head, &exchange, &mut record) {
             Outcome::Pass => {
                 let request = Request::from_parts(head, body);
                 let called = call(&mut record, || self.inner.call(request));

@@ -1,18 +1,13 @@
 //! The order in which inbound requests are judged, written once.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 #[cfg(any(feature = "external", feature = "rate-limit-service"))]
 use std::time::Duration;
 use std::time::{Instant, SystemTime};
 
 #[cfg(any(feature = "external", feature = "rate-limit-service"))]
 use http::HeaderMap;
-use http::StatusCode;
 use http::request::Parts;
-use http_body::Body;
-use tokio::time::{Sleep, sleep_until};
 
 #[cfg(feature = "external")]
 use super::custom::Asked;
@@ -20,11 +15,10 @@ use super::inbound::Inbound;
 use super::record::Record;
 use crate::concurrency::{Limiter, Permit, overflow};
 use crate::context::Exchange;
-use crate::guard::{self, Answer, BodyPrefix, Question, Verdict};
+use crate::guard::{self, Answer, Question, Verdict};
 use crate::jwt::Patience;
-use crate::live::{Loaded, Snapshot};
 use crate::mesh::config::live::CompiledInbound;
-use crate::message::{CountingBody, GrpcStatus, LocalReply, OnEnd as _};
+use crate::message::{LocalReply, OnEnd as _};
 #[cfg(any(feature = "external", feature = "rate-limit-service"))]
 use crate::message::{grpc_timeout, is_grpc};
 use crate::policy::CustomMatch;
@@ -59,7 +53,7 @@ const STEPS: [Step; 8] = [
 type Step = fn(&mut Judged<'_>) -> Result<(), Halt>;
 
 /// Why a request does not go on to the next step.
-enum Halt {
+pub(super) enum Halt {
     Refuse(LocalReply),
     Ask(Question),
 }
@@ -169,7 +163,7 @@ pub(super) struct Way {
     /// The CUSTOM policies whose providers were not asked yet.
     customs: Option<Vec<CustomMatch>>,
     /// When the request came.
-    started: Option<Instant>,
+    pub(super) started: Option<Instant>,
 }
 
 impl Way {
@@ -193,17 +187,17 @@ impl Way {
 }
 
 /// A request while one generation of configuration judges it.
-struct Judged<'a> {
-    inbound: &'a Inbound,
-    config: &'a CompiledInbound,
-    head: &'a mut Parts,
-    exchange: &'a Exchange,
-    way: &'a mut Way,
+pub(super) struct Judged<'a> {
+    pub(super) inbound: &'a Inbound,
+    pub(super) config: &'a CompiledInbound,
+    pub(super) head: &'a mut Parts,
+    pub(super) exchange: &'a Exchange,
+    pub(super) way: &'a mut Way,
 }
 
 impl Judged<'_> {
     /// Runs the steps that have not run. A refusal is logged.
-    fn run(mut self, record: &mut Record) -> Result<(), Halt> {
+    pub(super) fn run(mut self, record: &mut Record) -> Result<(), Halt> {
         let mut run = self.crate_steps();
         if let Some(permit) = self.way.permit.take()
             && let Some(watches) = record.watch()
@@ -369,7 +363,7 @@ impl Judged<'_> {
         self.ask_provider(customs)
     }
 
-    fn refused(&self, reply: &LocalReply) {
+    pub(super) fn refused(&self, reply: &LocalReply) {
         refusal_log::refused(self.head, self.exchange, reply, Some(&self.config.engine));
     }
 }
@@ -380,150 +374,6 @@ fn halt(verdict: Verdict) -> Result<(), Halt> {
         Verdict::Refuse(reply) => Err(Halt::Refuse(reply)),
         Verdict::Ask(question) => Err(Halt::Ask(question)),
     }
-}
-
-/// The result of judging a request.
-pub(super) enum Outcome {
-    Pass,
-    Refuse(LocalReply),
-    Wait(Waiting),
-}
-
-/// Judges a request that has just come in, by this generation of configuration.
-pub(super) fn judge(
-    inbound: &Inbound,
-    config: Loaded<CompiledInbound>,
-    mut way: Way,
-    head: &mut Parts,
-    exchange: &Exchange,
-    record: &mut Record,
-) -> Outcome {
-    way.started = record.started();
-    let judged = Judged {
-        inbound,
-        config: &config,
-        head,
-        exchange,
-        way: &mut way,
-    };
-    match judged.run(record) {
-        Ok(()) => Outcome::Pass,
-        Err(Halt::Refuse(reply)) => Outcome::Refuse(reply),
-        Err(Halt::Ask(question)) => Outcome::Wait(Waiting {
-            question,
-            body_timer: None,
-            way,
-            config: config.into_snapshot(),
-        }),
-    }
-}
-
-/// A request that waits for an answer. It keeps the generation of configuration that judges it.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    question: Question,
-    /// Bounds the wait for the body, once the question waits for it.
-    body_timer: Option<Pin<Box<Sleep>>>,
-    way: Way,
-    config: Snapshot<CompiledInbound>,
-}
-
-impl Waiting {
-    /// Waits for the answer, runs the steps behind, and waits for their questions, too. The error
-    /// is the refusal.
-    ///
-    /// The question is polled within the request's trace.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        inbound: &Inbound,
-        head: &mut Parts,
-        body: &mut CountingBody<impl Body + 'static>,
-        exchange: &Exchange,
-        record: &mut Record,
-    ) -> Poll<Result<(), LocalReply>> {
-        loop {
-            if let Some(max_bytes) = self.question.wanted_body() {
-                match body.poll_read_ahead(cx, max_bytes) {
-                    Poll::Ready(Some((bytes, is_whole))) => {
-                        self.body_timer = None;
-                        let question = &mut self.question;
-                        record.within(|| question.give_body(BodyPrefix::new(bytes, is_whole)));
-                    }
-                    Poll::Ready(None) => {
-                        let reply = body_incomplete();
-                        return Poll::Ready(Err(self.without_body(reply, inbound, head, exchange)));
-                    }
-                    Poll::Pending => {
-                        ready!(self.poll_body_late(cx));
-                        let reply = body_late();
-                        return Poll::Ready(Err(self.without_body(reply, inbound, head, exchange)));
-                    }
-                }
-            }
-            let question = Pin::new(&mut self.question);
-            let changed = ready!(record.within(|| {
-                let answer = question.poll(cx);
-                answer.map(|answer| answer.apply(head, exchange))
-            }));
-            let judged = Judged {
-                inbound,
-                config: &self.config,
-                head,
-                exchange,
-                way: &mut self.way,
-            };
-            if let Err(reply) = changed {
-                judged.refused(&reply);
-                return Poll::Ready(Err(reply));
-            }
-            match judged.run(record) {
-                Ok(()) => return Poll::Ready(Ok(())),
-                Err(Halt::Refuse(reply)) => return Poll::Ready(Err(reply)),
-                Err(Halt::Ask(question)) => self.question = question,
-            }
-        }
-    }
-
-    /// Ready once the body should have been there.
-    fn poll_body_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(until) = self.question.body_deadline() else {
-            return Poll::Pending;
-        };
-        let timer = || Box::pin(sleep_until(until.into()));
-        self.body_timer.get_or_insert_with(timer).as_mut().poll(cx)
-    }
-
-    /// Refuses a request whose beginning of a body a guard could not see.
-    fn without_body(
-        &mut self,
-        reply: LocalReply,
-        inbound: &Inbound,
-        head: &mut Parts,
-        exchange: &Exchange,
-    ) -> LocalReply {
-        let judged = Judged {
-            inbound,
-            config: &self.config,
-            head,
-            exchange,
-            way: &mut self.way,
-        };
-        judged.refused(&reply);
-        reply
-    }
-}
-
-/// The body has broken off.
-fn body_incomplete() -> LocalReply {
-    LocalReply::new(StatusCode::BAD_REQUEST, "", "request_body_incomplete")
-}
-
-/// The body takes longer than the question about it may.
-fn body_late() -> LocalReply {
-    const DEADLINE_EXCEEDED: GrpcStatus = GrpcStatus::new(4);
-    LocalReply::new(StatusCode::REQUEST_TIMEOUT, "", "request_body_timeout")
-        .grpc_status(DEADLINE_EXCEEDED)
 }
 
 /// How long a gRPC caller still waits, if it says so.

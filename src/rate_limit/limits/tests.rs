@@ -7,8 +7,9 @@ use super::{Limits, judge};
 use crate::context::{Exchange, Peer};
 use crate::identity::Workload;
 use crate::message::{GrpcStatus, LocalReply, ResponseFlags};
-use crate::policy::limit::{Action, Limit, Local, Stage, TokenBucket};
+use crate::policy::limit::{Action, Limit, Local, ServiceLimit, Stage, TokenBucket};
 use crate::rate_limit::bucket::Tick;
+use crate::rate_limit::changes::Change;
 use crate::rate_limit::counts::Outcome;
 
 fn bucket(tokens: u32) -> TokenBucket {
@@ -215,4 +216,65 @@ fn limits_by_identity_are_judged_late() {
     };
     assert_eq!(names(Stage::Early).collect::<Vec<_>>(), ["tenants"]);
     assert_eq!(names(Stage::Late).collect::<Vec<_>>(), ["callers"]);
+}
+
+/// A stage that has more left does not hide what an earlier one has shown.
+#[test]
+fn headers_show_the_least_of_both_stages() {
+    let by_caller = |tokens| {
+        Limit::new("callers")
+            .descriptor([Action::principal_or("none")])
+            .local(Local::default().descriptor([("principal", "")], bucket(tokens)))
+            .x_ratelimit_headers()
+    };
+    for (early, late, shown) in [(3, 9, "2"), (9, 3, "2"), (4, 4, "3")] {
+        let limits = running(&[
+            by_tenant("tenants", early).x_ratelimit_headers(),
+            by_caller(late),
+        ]);
+        let (mut head, exchange) = request("north");
+        for stage in [Stage::Early, Stage::Late] {
+            let verdict = limits.judge(stage, &mut head, None, &exchange);
+            assert!(verdict.is_ok());
+        }
+        let mut headers = HeaderMap::new();
+        exchange.put_response_headers(&mut headers);
+        assert_eq!(headers["x-ratelimit-remaining"], shown);
+    }
+}
+
+#[test]
+fn what_a_reload_opens_is_told() {
+    let service = || ServiceLimit::new("ratelimit.default", 8081, "clinic");
+    let local = || by_tenant("limit", 2);
+    let both = || local().service(service().failure_mode_deny());
+    for (before, after, expected) in [
+        (local(), None, Some(Change::Removed("limit"))),
+        (local(), Some(local()), None),
+        (
+            local(),
+            Some(local().report_only()),
+            Some(Change::ReportsOnly("limit")),
+        ),
+        (
+            local(),
+            Some(local().status(503)),
+            Some(Change::Changed("limit")),
+        ),
+        (
+            local(),
+            Some(by_tenant("limit", 3)),
+            Some(Change::Replaced("limit")),
+        ),
+        (both(), Some(local()), Some(Change::CountsLess("limit"))),
+        (
+            both(),
+            Some(local().service(service())),
+            Some(Change::FailsOpen("limit")),
+        ),
+    ] {
+        let (before, after) = (running(&[before]), running(after.as_slice()));
+        let changes = before.changes(&after);
+        assert_eq!(changes, Vec::from_iter(expected));
+    }
 }

@@ -33,8 +33,9 @@ impl Values {
 impl KeyTable {
     /// What it has allocated.
     fn bytes(&self) -> usize {
-        let sets = self.sets.iter().filter_map(|set| set.get());
-        size_of_val(&*self.sets) + sets.count() * size_of::<Set>()
+        let all = self.sets.get().unwrap();
+        let sets = all.iter().filter_map(|set| set.get());
+        size_of_val(&**all) + sets.count() * size_of::<Set>()
     }
 
     fn passes(&self, key: u64, rate: &Rate, now: Tick) -> bool {
@@ -113,7 +114,8 @@ fn almost_every_key_finds_a_place_until_the_table_is_full() {
 }
 
 #[test]
-fn a_table_has_room_for_one_key_at_least() {
+fn a_table_has_room_for_one_key_at_least_and_for_millions_at_most() {
+    assert!(KeyTable::new(usize::MAX).max_keys < 5_000_000);
     let (table, values, rate) = (KeyTable::new(0), Values::new(), rate(1));
     assert!(!table.take(values.key(1), &rate, at(1)).is_overflow);
     assert!(table.take(values.key(2), &rate, at(1)).is_overflow);

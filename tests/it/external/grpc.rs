@@ -351,3 +351,34 @@ async fn a_provider_of_the_mesh_is_asked_over_mutual_tls() {
         }
     }
 }
+
+/// Rules and limits behind the provider see its facts, too.
+#[tokio::test]
+async fn facts_of_the_provider_reach_the_rules_behind() {
+    let mut stub = Stub::new().await;
+    let address = stub.address;
+    let rules =
+        "[{when: [{key: 'experimental.envoy.filters.http.ext_authz[plan]', values: [bronze]}]}]";
+    let config = super::support::ask_all() + &crate::support::mesh::policy("plan", "DENY", rules);
+    let mesh_config = super::support::mesh_config(Kind::Grpc, ", timeout: 5s");
+    let config = tower_mesh::source::Fixed::yaml("p.yaml", config);
+    let config = config.mesh_config("mesh.yaml", mesh_config);
+    let pki = Arc::new(Pki::new("cluster.local").unwrap());
+    let ward = Ward::with(pki, |builder| {
+        let host = ExternalHost::plaintext().at([address]);
+        builder.outside("authz.default", host).config(config)
+    })
+    .await;
+    let mut caller = ward.caller().await;
+    for (plan, expected) in [("gold", 200), ("bronze", 403)] {
+        let waiting = caller.get("/a");
+        let text = Some(plan.to_owned());
+        let fields = HashMap::from([("plan".to_owned(), Value { text })]);
+        let answer = CheckResponse {
+            metadata: Some(Struct { fields }),
+            ..answer(0, None)
+        };
+        stub.next().await.answer(grpc(&answer));
+        assert_eq!(status(waiting).await, expected, "{plan}");
+    }
+}

@@ -13,7 +13,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::service_fn;
+use tower_mesh::cel::Expression;
 use tower_mesh::context::Claims;
+use tower_mesh::external::AuthorizerError;
 use tower_mesh::gate::forwarded_client_cert;
 use tower_mesh::identity::{SpiffeId, TrustDomain};
 use tower_mesh::istio::{self, JwtRule};
@@ -87,6 +89,10 @@ async fn fetch(answer: Result<&'static str, Made>) -> FetchError {
     fetcher.fetch(&jwks).await.unwrap_err()
 }
 
+fn policy_request() -> tower_mesh::policy::Request {
+    tower_mesh::policy::Request::new().get("/")
+}
+
 fn bundle_error() -> BundleError {
     let domain = TrustDomain::new("cluster.local").unwrap();
     let bundles = BTreeMap::from([(domain, "no bundle".to_owned())]);
@@ -144,6 +150,23 @@ async fn made() -> Vec<(&'static str, Made)> {
     }
     let nameless = pki.issue(&Leaf::without_uri()).unwrap();
     let mut all: Vec<(&'static str, Made)> = vec![
+        (
+            "AuthorizerError",
+            Box::new(AuthorizerError::new("it is down")),
+        ),
+        (
+            "CelError",
+            Box::new(Expression::compile("reqest.path == '/'").unwrap_err()),
+        ),
+        (
+            "EvaluationError",
+            Box::new(
+                Expression::compile("auth.claims.sub == 'ada'")
+                    .unwrap()
+                    .evaluate(&policy_request())
+                    .unwrap_err(),
+            ),
+        ),
         ("BundleError", Box::new(bundle_error())),
         ("CidrError", Box::new(Cidr::parse("x").unwrap_err())),
         (
@@ -327,6 +350,7 @@ async fn every_error_type_is_on_the_list() {
     /// Those that are no public type, or that nothing but a world at fault makes; the latter have no source, or are judged where they are made.
     const OTHERS: &[&str] = &[
         // Private levels below a public error.
+        "UnknownProvider",
         "Failure",
         "Fault",
         "Faults",

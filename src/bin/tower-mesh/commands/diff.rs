@@ -71,7 +71,7 @@ A line of JSON is {\"id\", \"old\", \"new\"}: both answers as check prints them.
 Derived requests have a number as id, and a key \"request\", a line for
 check --requests. Finding nothing is strong evidence, and no proof.
 What no answer shows (mutual TLS, which tokens are good, how external providers
-are asked) is told on stderr. A request that passes only if a provider allows it
+are asked, rate limits) is told on stderr. A request that passes only if a provider allows it
 has less access than one that passes, and more than one that is refused;
 --provider says what a provider answers on both sides.
 

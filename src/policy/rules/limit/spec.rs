@@ -232,8 +232,8 @@ pub struct Local {
     pub bucket: Option<TokenBucket>,
     /// Each connection has its own buckets.
     pub per_connection: bool,
-    /// How many buckets of distinct values are kept. When it is full of live ones, new values share
-    /// one bucket.
+    /// How many buckets of distinct values each descriptor keeps, four million at most. When all of
+    /// them are live, new values share one bucket.
     pub max_keys: usize,
     /// The default bucket also counts requests that a descriptor matches.
     pub always_consume_default: bool,
@@ -275,7 +275,7 @@ impl Local {
         self
     }
 
-    /// Sets how many buckets of distinct values are kept; 10,000 by default.
+    /// Sets how many buckets of distinct values each descriptor keeps; 10,000 by default.
     #[must_use]
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;
