@@ -88,6 +88,7 @@ impl<E: Weigh> BoundedCache<E> {
     }
 
     /// How many bytes the entries take.
+    #[cfg(any(feature = "external", test))]
     pub(crate) fn weight(&self) -> usize {
         self.weight.load(Ordering::Relaxed)
     }

@@ -213,6 +213,13 @@ impl Provider {
         written: &[HeaderName],
         ticket: Option<Box<Ticket>>,
     ) -> Outcome {
+        #[cfg_attr(
+            not(feature = "cel"),
+            allow(
+                clippy::infallible_destructuring_match,
+                reason = "there are no rules then"
+            )
+        )]
         let authorizer = match &self.decides {
             Decides::Authorizer(authorizer) => authorizer,
             // INVARIANT: what decides at once is never asked.

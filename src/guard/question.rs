@@ -22,6 +22,10 @@ use crate::message::{LocalReply, polled_too_late};
 pub struct Question(Kind);
 
 /// The kinds of questions. The crate's own futures can become variants here, which need no box.
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "only the mesh reads bodies")
+)]
 enum Kind {
     Boxed(Pin<Box<dyn Future<Output = Answer> + Send>>),
     /// The first bytes of the body are read before the question exists.
@@ -29,6 +33,10 @@ enum Kind {
     Answered,
 }
 
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "only the mesh reads bodies")
+)]
 struct OfBody {
     max_bytes: usize,
     /// When the body has to be there.

@@ -72,6 +72,7 @@ impl<'a> RequestAttributes<'a> {
     }
 
     /// The same request to another host.
+    #[cfg(feature = "rbac")]
     pub(crate) fn to_host<'b>(self, host: &'b str) -> RequestAttributes<'b>
     where
         'a: 'b,

@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// Sends a request whose caller bounds the wait.
-    #[cfg(feature = "external")]
+    #[cfg(any(feature = "external", feature = "rate-limit-service"))]
     pub(in crate::mesh) fn request_unbounded<B>(&self, request: Request<B>) -> ResponseFuture
     where
         B: Body<Data = Bytes> + Send + 'static,

@@ -165,6 +165,10 @@ impl Compiler {
     }
 
     /// Notes that this configuration is in use.
+    #[cfg_attr(
+        not(feature = "rate-limit"),
+        allow(clippy::unused_self, reason = "no limits")
+    )]
     pub(in crate::mesh) fn serves(&mut self, config: &CompiledInbound) {
         #[cfg(feature = "rate-limit")]
         if let Some(limits) = &mut self.limits {
@@ -200,6 +204,7 @@ impl Compiler {
 
     /// A limit that nothing applies would open the workload in silence.
     #[cfg(not(feature = "rate-limit"))]
+    #[allow(clippy::unused_self, reason = "as the one with limits")]
     fn limits(&self, program: &Program) -> Result<(), Problems> {
         let unable = program.limits.iter().map(|limit| {
             let message = "a RateLimit is applied with the feature `rate-limit`";

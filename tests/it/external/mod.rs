@@ -9,3 +9,4 @@ mod mutations;
 mod refusals;
 mod reload;
 mod support;
+mod warm;
