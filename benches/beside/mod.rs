@@ -109,7 +109,7 @@ impl Table {
         let at = if self.takes_middle { ROUNDS / 2 } else { 0 };
         let [beside, took] = [beside, took].map(|mut times| {
             times.sort_unstable();
-            nanoseconds(times[at], self.per_round)
+            nanoseconds(times.get(at).copied().unwrap_or_default(), self.per_round)
         });
         let (adds, times) = (took - beside, took / beside);
         let idle = adds / self.slowness;

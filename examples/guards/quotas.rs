@@ -1,6 +1,7 @@
 //! A rate limit service in some lines, which speaks Envoy's protocol and allows two requests a day
 //! for each descriptor. It forgets all when it ends; a real one is
 //! <https://github.com/envoyproxy/ratelimit>, which keeps its counts in Redis.
+#![expect(clippy::disallowed_types, reason = "a toy of a service")]
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -74,7 +75,10 @@ const UNIT_DAY: i32 = 4;
 
 /// How often each descriptor was counted on each day, by the calendar of UTC.
 #[derive(Clone, Debug, Default)]
-pub struct Quotas(Arc<Mutex<HashMap<(u64, Vec<Entry>), u32>>>);
+pub struct Quotas(Arc<Mutex<Counts>>);
+
+/// By day and descriptor.
+type Counts = HashMap<(u64, Vec<Entry>), u32>;
 
 impl Quotas {
     fn count(&self, descriptor: Descriptor) -> DescriptorStatus {

@@ -36,7 +36,7 @@ impl World {
         let pki = Pki::new("cluster.local").unwrap();
         let identity = pki.identity("default", "ours").unwrap();
         let (ours, driver) = Mesh::builder(Workload::new("default", "ours"), identity)
-            .config(Fixed::yaml("mesh.yaml", &yaml.join("\n---\n")))
+            .config(Fixed::yaml("mesh.yaml", yaml.join("\n---\n")))
             .outside(
                 &format!("{host}:{}", at.port()),
                 ExternalHost::plaintext().at([at]),

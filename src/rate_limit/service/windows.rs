@@ -108,7 +108,7 @@ mod tests {
     fn statuses_without_a_limit_show_nothing() {
         let without = DescriptorStatus::default();
         assert!(shown(&[]).is_empty());
-        assert!(shown(&[without.clone()]).is_empty());
+        assert!(shown(std::slice::from_ref(&without)).is_empty());
         assert_eq!(shown(&[without, status(5, 0, "", 3, 2)]), ["5", "3", "2"]);
     }
 

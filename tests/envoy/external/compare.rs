@@ -188,7 +188,7 @@ async fn ours_of(setting: &Setting, at: SocketAddr, pki: &Pki) -> Ours {
     };
     let host = format!("{HOST}:{}", at.port());
     let builder = builder
-        .config(Fixed::yaml("mesh.yaml", &format!("{map}\n---\n{policy}\n")))
+        .config(Fixed::yaml("mesh.yaml", format!("{map}\n---\n{policy}\n")))
         .outside(&host, ExternalHost::plaintext().at([at]));
     Ours::start(builder).await
 }

@@ -94,7 +94,7 @@ async fn ours(scenario: &Scenario, service: SocketAddr) -> Ours {
     let host = format!("{HOST}:{}", service.port());
     let builder = Mesh::danger()
         .plaintext(Workload::new("foo", "web"))
-        .config(Fixed::yaml("limit.yaml", &limit.to_string()))
+        .config(Fixed::yaml("limit.yaml", limit.to_string()))
         .outside(&host, ExternalHost::plaintext().at([service]));
     Ours::start(builder).await
 }

@@ -145,7 +145,7 @@ async fn the_refusal_is_as_the_limit_wants_it() {
         assert!(!headers.contains_key("content-type"));
         let (found, headers, _) = ward.ask(grpc()).await;
         assert_eq!(
-            (found, &headers["grpc-status"] == grpc_status),
+            (found, headers["grpc-status"] == grpc_status),
             (200, true),
             "{headers:?}"
         );

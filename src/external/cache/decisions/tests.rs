@@ -38,7 +38,7 @@ fn with_header(mut asked: Asked, name: &'static str, value: &'static str) -> Ask
     asked
 }
 
-fn with_claims(mut asked: Asked, claims: serde_json::Value) -> Asked {
+fn with_claims(mut asked: Asked, claims: &serde_json::Value) -> Asked {
     asked.1 = asked.1.claims(claims.as_object().unwrap().clone());
     asked
 }
@@ -104,11 +104,11 @@ fn allows(outcome: &Result<Known, AuthorizerError>) -> Option<bool> {
 async fn a_decision_is_found_by_its_declared_attributes_alone() {
     let desk = Some("cluster.local/ns/default/sa/desk");
     let alice = || json!({"iss": "clinic", "sub": "alice", "role": ["a", "b"]});
-    let base = || with_claims(with_header(of("GET", "/a?x=1", desk), "x-a", "1"), alice());
-    let method = || with_claims(with_header(of("PUT", "/a?x=1", desk), "x-a", "1"), alice());
-    let query = || with_claims(with_header(of("GET", "/a?x=2", desk), "x-a", "1"), alice());
-    let path = || with_claims(with_header(of("GET", "/b?x=1", desk), "x-a", "1"), alice());
-    let caller = || with_claims(with_header(of("GET", "/a?x=1", None), "x-a", "1"), alice());
+    let base = || with_claims(with_header(of("GET", "/a?x=1", desk), "x-a", "1"), &alice());
+    let method = || with_claims(with_header(of("PUT", "/a?x=1", desk), "x-a", "1"), &alice());
+    let query = || with_claims(with_header(of("GET", "/a?x=2", desk), "x-a", "1"), &alice());
+    let path = || with_claims(with_header(of("GET", "/b?x=1", desk), "x-a", "1"), &alice());
+    let caller = || with_claims(with_header(of("GET", "/a?x=1", None), "x-a", "1"), &alice());
     let header = || with_header(base(), "x-a", "1");
     let bob = || {
         let mut bob = base();
@@ -122,7 +122,7 @@ async fn a_decision_is_found_by_its_declared_attributes_alone() {
     };
     let role = || {
         let claims = json!({"iss": "clinic", "sub": "alice", "role": ["a,b"]});
-        with_claims(base(), claims)
+        with_claims(base(), &claims)
     };
     let others: [(&str, Asked); 7] = [
         ("method", method()),
@@ -290,7 +290,7 @@ async fn a_key_that_is_too_long_is_asked_about_each_time() {
         Box::leak("a".repeat(4_100).into_boxed_str()),
     );
     let list: Vec<_> = (0..4_000).collect();
-    let claim = with_claims(get("/"), json!({"big": list}));
+    let claim = with_claims(get("/"), &json!({"big": list}));
     for asked in [header, claim] {
         decide(&cache, &asked, Ok(Authorization::allow())).unwrap();
         assert!(hit(&cache, &asked).is_none());
