@@ -54,8 +54,8 @@ impl<S> Layer<S> for ConcurrencyLimitLayer {
 /// Answers requests over the limit with 503, in front of the inner service.
 ///
 /// A request is under way until the body of its response has ended or is dropped. A request that
-/// upgrades its connection is under way until the connection of its [`Peer`] is gone; without a
-/// peer, until its response is sent.
+/// upgrades its connection is under way until the connection of its [`Peer`](crate::Peer) is gone;
+/// without a peer, until its response is sent.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimited<S> {
     inner: S,

@@ -86,7 +86,7 @@ impl Claims {
     }
 
     /// A text claim as policy sees it.
-    #[cfg(feature = "gate")]
+    #[cfg(any(feature = "gate", feature = "jwt"))]
     pub(crate) fn judged_text(&self, claim: &str) -> Option<&str> {
         match (&self.0.workload, claim) {
             (None, "iss") => self.issuer(),

@@ -77,6 +77,8 @@ mod answer;
 mod layer;
 mod question;
 mod request;
+#[cfg(any(feature = "rate-limit", feature = "rbac"))]
+mod target;
 mod verdict;
 
 pub use answer::{Answer, Change};
@@ -88,6 +90,6 @@ pub use verdict::{Guard, Verdict};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use answer::panicked;
 #[cfg(any(feature = "rate-limit", feature = "rbac"))]
-pub(crate) use request::judged_target;
+pub(crate) use target::judged_target;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use verdict::judge;

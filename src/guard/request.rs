@@ -1,13 +1,12 @@
 //! The attributes of a request that policy rules test.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
 use http::header::{HOST, HeaderValue};
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, Method, Uri};
+use http::uri::Authority;
+use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
 use crate::context::{Claims, Exchange, ForwardedPeer, Peer};
@@ -183,15 +182,5 @@ impl Attributes for RequestAttributes<'_> {
     /// What earlier guards have found out, such as the facts of an external provider.
     fn metadata(&self, filter: &str) -> Option<&Map<String, Value>> {
         self.exchange.metadata(filter)
-    }
-}
-
-/// The path and query that guards judge: the request's own, or another path with the request's
-/// query.
-pub(crate) fn judged_target<'p>(path: Option<&'p str>, uri: &'p Uri) -> Cow<'p, str> {
-    match (path, uri.query()) {
-        (None, _) => Cow::Borrowed(uri.path_and_query().map_or("/", PathAndQuery::as_str)),
-        (Some(path), None) => Cow::Borrowed(path),
-        (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
     }
 }
