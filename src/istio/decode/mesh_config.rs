@@ -1,6 +1,7 @@
 //! Decodes MeshConfig.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::value::is_label;
 use crate::istio::yaml::cursor::{Cursor, digits};
@@ -92,7 +93,9 @@ fn ext_authz(at: &Cursor<'_, '_>, is_http: bool) -> Option<ProviderKind> {
     };
     let port = fields.demand("port", "is missing; write the service's port")?;
     let port = port.port()?;
-    let timeout = fields.get("timeout").and_then(|timeout| timeout.duration());
+    let timeout = fields
+        .get("timeout")
+        .and_then(|timeout| asked_for(&timeout));
     let fail_open = fields.boolean("failOpen");
     let status = fields.get("statusOnError");
     let status_on_error = status.and_then(|status| http_status(&status));
@@ -130,6 +133,15 @@ fn ext_authz(at: &Cursor<'_, '_>, is_http: bool) -> Option<ProviderKind> {
         headers_to_downstream_on_allow: header_patterns(fields, "headersToDownstreamOnAllow"),
         headers_to_downstream_on_deny: header_patterns(fields, "headersToDownstreamOnDeny"),
     })
+}
+
+/// A provider's timeout. None could answer within zero, which means no timeout in Envoy.
+fn asked_for(at: &Cursor<'_, '_>) -> Option<Duration> {
+    let timeout = at.duration()?;
+    if timeout < Duration::from_millis(1) {
+        at.wrong("is less than a millisecond; write for example 1s");
+    }
+    Some(timeout)
 }
 
 /// Names, prefixes and suffixes of headers.

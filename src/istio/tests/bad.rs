@@ -441,6 +441,7 @@ fn mesh_configs_are_held_to_istios_rules() {
         ("extensionProviders: [{name: A, envoyExtAuthzGrpc: {service: s, port: 1}}]", "1:29: extensionProviders[0].name: ", "a-z"),
         ("extensionProviders: [{name: a, envoyExtAuthzGrpc: {port: 1}}]", "1:51: extensionProviders[0].envoyExtAuthzGrpc.service: ", "missing"),
         ("extensionProviders: [{name: a, envoyExtAuthzHttp: {service: s, port: 0}}]", "1:70: extensionProviders[0].envoyExtAuthzHttp.port: ", "1 to 65535"),
+        ("extensionProviders: [{name: a, envoyExtAuthzHttp: {service: s, port: 1, timeout: 0s}}]", "1:82: extensionProviders[0].envoyExtAuthzHttp.timeout: ", "1s"),
         ("extensionProviders: [{name: a, envoyExtAuthzHttp: {service: s, port: 1, statusOnError: '99'}}]", "1:88: extensionProviders[0].envoyExtAuthzHttp.statusOnError: ", "403"),
         ("extensionProviders: [{name: a, envoyExtAuthzHttp: {service: s, port: 1, headersToUpstreamOnAllow: ['*']}}]", "1:100: extensionProviders[0].envoyExtAuthzHttp.headersToUpstreamOnAllow[0]: ", "x-*"),
         ("extensionProviders: [{name: a, envoyExtAuthzGrpc: {service: s, port: 1, includeRequestBodyInCheck: {}}}]", "1:100: extensionProviders[0].envoyExtAuthzGrpc.includeRequestBodyInCheck.maxRequestBytes: ", "missing"),

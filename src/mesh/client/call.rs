@@ -91,7 +91,8 @@ impl Outbound {
         let route = Route {
             dialer: Arc::clone(&self.dialer),
             cluster: reach.cluster(&head.uri),
-            is_http2: head.version == Version::HTTP_2 || body.is_grpc(),
+            is_http2: head.version == Version::HTTP_2
+                || (body.is_grpc() && bound.reads_content_type()),
         };
         let attempts = Attempts::new(route, Request::from_parts(head, body), timeout);
         ResponseFuture {

@@ -20,6 +20,21 @@ pub(super) enum Bound {
     /// Exactly this long.
     Exactly(Duration),
     Unbounded,
+    /// As long as the guard waits that asks. Such a call is made over the version of HTTP that it
+    /// has: its headers may be a caller's, and must not choose another one.
+    #[cfg(any(feature = "external", feature = "rate-limit-service"))]
+    OfGuard,
+}
+
+impl Bound {
+    /// Whether a call is made over HTTP/2 because its content type says that it is gRPC.
+    pub(super) fn reads_content_type(self) -> bool {
+        match self {
+            Self::Usual | Self::Exactly(_) | Self::Unbounded => true,
+            #[cfg(any(feature = "external", feature = "rate-limit-service"))]
+            Self::OfGuard => false,
+        }
+    }
 }
 
 /// A timeout that has passed.
@@ -63,6 +78,8 @@ impl HeadTimeout {
         let usual = match bound {
             Bound::Exactly(time) => return Self::after(time),
             Bound::Unbounded => None,
+            #[cfg(any(feature = "external", feature = "rate-limit-service"))]
+            Bound::OfGuard => None,
             // A gRPC stream may send its head together with a first message that takes long.
             Bound::Usual if body.is_grpc() => {
                 return Self::deadline(headers);

@@ -68,7 +68,7 @@ impl Client {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.send(request, Bound::Unbounded)
+        self.send(request, Bound::OfGuard)
     }
 
     /// Whether calls to the host of this URI may be made.

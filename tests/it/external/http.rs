@@ -198,3 +198,20 @@ async fn a_refusal_has_all_headers_if_none_are_listed() {
     assert_eq!((status, &answer["x-any"]), (401, &"1".parse().unwrap()));
     assert_eq!(answer.get_all("set-cookie").iter().count(), 2);
 }
+
+/// A provider may speak HTTP/1 only. A caller's content type once made the question HTTP/2, so that
+/// it failed, and a provider that fails open let the request pass.
+#[tokio::test]
+async fn a_caller_does_not_choose_the_protocol_of_the_question() {
+    let mut stub = Stub::new().await;
+    let more = format!("{TIMEOUT}, includeRequestHeadersInCheck: [content-type]");
+    let ward = Ward::asking(&stub, Kind::Http, &more).await;
+    let mut caller = ward.caller().await;
+    let request = get2("/a").header("content-type", "application/grpc");
+    let waiting = caller.send(request, "");
+    let asked = stub.next().await;
+    assert_eq!(asked.head.version, http::Version::HTTP_11);
+    assert_eq!(asked.head.headers["content-type"], "application/grpc");
+    asked.answer(plain(200, &[], ""));
+    assert_eq!(answered(waiting).await.0, 200);
+}
