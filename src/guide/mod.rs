@@ -113,6 +113,7 @@ pub mod external_authorization {}
 #[doc = include_str!("../../docs/outages.md")]
 pub mod outages {}
 
+/// [layers]: layers
 /// [policy]: policy#when-a-watched-configuration-changes
 ///
 #[doc = include_str!("../../docs/rate-limits.md")]
