@@ -327,7 +327,7 @@ fn a_line_says_what_a_provider_answers() {
     );
     assert_eq!(
         (&plain[2]["custom"], &plain[2]["status"]),
-        (&of(Value::Null), &json!(200))
+        (&json!([{"provider": "opa", "policy": RULE}]), &json!(200))
     );
     let told = answers(&[&words[..], &["--provider", "opa=error"]].concat());
     assert_eq!(

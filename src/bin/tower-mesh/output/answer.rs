@@ -47,7 +47,8 @@ struct Refused {
 struct Asked {
     provider: String,
     policy: String,
-    /// `null` where it is not known: the request is allowed only if the provider allows it.
+    /// Absent where it is not known: the request is allowed only if the provider allows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<&'static str>,
 }
 
