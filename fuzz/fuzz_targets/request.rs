@@ -8,6 +8,10 @@
 mod lines;
 #[path = "../../src/bin/tower-mesh/input/options.rs"]
 mod options;
+#[path = "../../src/bin/tower-mesh/printable.rs"]
+mod printable;
+#[path = "../../src/bin/tower-mesh/input/providers.rs"]
+mod providers;
 #[path = "../../src/bin/tower-mesh/input/question.rs"]
 mod question;
 
