@@ -44,9 +44,11 @@
 //!
 //! # Example
 //!
-//! Each caller may send ten requests per second, and all together a hundred:
+//! Each tenant may send ten requests per hour, and all together a hundred:
 //!
 //! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
 //!
 //! use http::{Request, Response};
@@ -55,15 +57,13 @@
 //! use tower_mesh::policy::limit::{Action, Limit, Local, TokenBucket};
 //! use tower_mesh::rate_limit::RateLimitLayer;
 //!
-//! let per_second = |tokens| TokenBucket::new(tokens, Duration::from_secs(1));
-//! let local = Local::new(per_second(100)).descriptor([("tenant", "")], per_second(10));
+//! let per_hour = |tokens| TokenBucket::new(tokens, Duration::from_secs(3600));
+//! let local = Local::new(per_hour(100)).descriptor([("tenant", "")], per_hour(10));
 //! let limit = Limit::new("reads")
 //!     .descriptor([Action::header("x-tenant", "tenant")])
 //!     .local(local);
 //! let limits = RateLimitLayer::new([limit]);
 //!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let app = tower::service_fn(|_: Request<()>| async {
 //!     Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
 //! });
