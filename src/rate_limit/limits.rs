@@ -14,8 +14,6 @@ use super::actions::LimitRequest;
 use super::bucket::{Level, Tick};
 use super::headers;
 use super::running::RunningLimit;
-#[cfg(feature = "rate-limit-service")]
-use super::service::CountingService;
 use crate::context::{Exchange, Peer};
 #[cfg(feature = "rate-limit-service")]
 use crate::guard::Question;
@@ -32,6 +30,9 @@ use crate::refusal_log;
     allow(dead_code, reason = "only a mesh asks services")
 )]
 mod asked;
+
+#[cfg(feature = "rate-limit-service")]
+pub(crate) use asked::Counting;
 
 /// The limits that judge the requests of a workload, in the order in which they do.
 ///
@@ -115,7 +116,7 @@ impl Limits {
         head: &Parts,
         path: Option<&str>,
         exchange: &Exchange,
-        service: &Arc<dyn CountingService>,
+        counting: Counting<'_>,
         deadline: impl FnOnce() -> Option<Duration>,
     ) -> Option<Question> {
         let limits = self.of(stage);
@@ -125,7 +126,7 @@ impl Limits {
         let target = judged_target(path, &head.uri);
         let attributes = RequestAttributes::with_path(head, &target, exchange)?;
         let request = LimitRequest::new(&attributes);
-        asked::question(limits, request, service, deadline())
+        asked::question(limits, request, counting, deadline())
     }
 
     /// The services that the limits ask, as `http://host:port`, each with the name of its limit.

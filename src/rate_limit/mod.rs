@@ -115,6 +115,8 @@ pub use stats::LimitStats;
     not(all(feature = "server", feature = "client")),
     allow(unused_imports, reason = "a mesh judges by them")
 )]
+#[cfg(feature = "rate-limit-service")]
+pub(crate) use limits::Counting;
 pub(crate) use limits::Limits;
 #[cfg(all(feature = "client", feature = "rate-limit-service", feature = "server"))]
 pub(crate) use service::{CountingService, OverGrpc};

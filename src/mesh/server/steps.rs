@@ -24,6 +24,8 @@ use crate::message::{grpc_timeout, is_grpc};
 use crate::policy::CustomMatch;
 #[cfg(feature = "rate-limit")]
 use crate::policy::limit::Stage;
+#[cfg(feature = "rate-limit-service")]
+use crate::rate_limit::Counting;
 use crate::rbac::PolicyCheck;
 use crate::refusal_log;
 
@@ -267,8 +269,11 @@ impl Judged<'_> {
             let headers = &self.head.headers;
             let started = self.way.started;
             let deadline = || time_left(headers, started);
-            let service = &self.inbound.counting;
-            let question = limits.ask(stage, self.head, path, self.exchange, service, deadline);
+            let counting = Counting {
+                service: &self.inbound.counting,
+                written: self.config.authenticator(self.exchange).outputs(),
+            };
+            let question = limits.ask(stage, self.head, path, self.exchange, counting, deadline);
             if let Some(question) = question {
                 return Err(Halt::Ask(question));
             }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::HeaderName;
 use http::request::Parts;
 
 use crate::context::Exchange;
 use crate::guard::{Answer, Question};
 use crate::log_limit::limited;
+use crate::matcher::header;
 use crate::message::LocalReply;
 use crate::rate_limit::actions::LimitRequest;
 use crate::rate_limit::counts::Outcome;
@@ -24,10 +26,20 @@ use crate::refusal_log;
 /// What asks a service about one request.
 type Call = Pin<Box<dyn Future<Output = Asked> + Send>>;
 
+/// How services are asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Counting<'a> {
+    pub(crate) service: &'a Arc<dyn CountingService>,
+    /// The request headers that guards of this crate set from tokens: a service may not set them,
+    /// also where the request has no token.
+    pub(crate) written: &'a Arc<[HeaderName]>,
+}
+
 /// The answer of one limit.
 struct Asked {
     limit: Arc<RunningLimit>,
     counter: Arc<ServiceCounter>,
+    written: Arc<[HeaderName]>,
     result: Result<Decided, Unanswered>,
 }
 
@@ -36,15 +48,20 @@ struct Asked {
 pub(super) fn question(
     limits: &[Arc<RunningLimit>],
     request: LimitRequest<'_>,
-    service: &Arc<dyn CountingService>,
+    counting: Counting<'_>,
     deadline: Option<Duration>,
 ) -> Option<Question> {
     let calls = limits.iter().filter_map(|limit| {
         let counter = limit.service()?;
         let domain = &limit.limit().spec.service.as_ref()?.domain;
         let message = message(domain, limit.actions(), request)?;
-        let (limit, counter) = (Arc::clone(limit), Arc::clone(counter));
-        Some(call(limit, counter, Arc::clone(service), message, deadline))
+        let asked = Asked {
+            limit: Arc::clone(limit),
+            counter: Arc::clone(counter),
+            written: Arc::clone(counting.written),
+            result: Err(Unanswered::new("it was not asked")),
+        };
+        Some(call(asked, Arc::clone(counting.service), message, deadline))
     });
     let calls: Vec<_> = calls.collect();
     if calls.is_empty() {
@@ -57,19 +74,14 @@ pub(super) fn question(
 }
 
 fn call(
-    limit: Arc<RunningLimit>,
-    counter: Arc<ServiceCounter>,
+    mut asked: Asked,
     service: Arc<dyn CountingService>,
     message: RateLimitRequest,
     deadline: Option<Duration>,
 ) -> Call {
     Box::pin(async move {
-        let result = counter.ask(&*service, message, deadline).await;
-        Asked {
-            limit,
-            counter,
-            result,
-        }
+        asked.result = asked.counter.ask(&*service, message, deadline).await;
+        asked
     })
 }
 
@@ -114,11 +126,13 @@ impl Asked {
     fn apply(self, head: &mut Parts, exchange: &Exchange) -> Option<LocalReply> {
         let (limit, counter) = (&*self.limit, &*self.counter);
         let spec = &limit.limit().spec;
-        // What a service says may not hide what the token guard has verified.
-        let is_output = |decided: &Decided| {
-            let mut names = decided.request_headers.keys();
-            !decided.is_over && names.any(|name| exchange.output(name).is_some())
+        // What a service says may not pass for what the token guard has verified.
+        let is_written = |name: &HeaderName| {
+            let mut written = self.written.iter();
+            written.any(|written| header::is_same_name(written.as_str(), name.as_str()))
         };
+        let is_output =
+            |decided: &Decided| !decided.is_over && decided.request_headers.keys().any(is_written);
         let result = self.result.and_then(|decided| match is_output(&decided) {
             true => Err(Unanswered::new("it sets a header of the verified token")),
             false => Ok(decided),

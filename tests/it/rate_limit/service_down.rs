@@ -10,7 +10,7 @@ use tonic::Code;
 use tower::ServiceExt;
 use tower_mesh::message::ResponseFlags;
 use tower_mesh::policy::limit::{Action, Limit, Local, ServiceLimit};
-use tower_mesh::testing::Pki;
+use tower_mesh::testing::{Issuer, Pki};
 
 use super::stub::{
     OK, OVER_LIMIT, READS, RateLimitResponse, Reply, Stub, Ward, code, get, header, quota,
@@ -303,5 +303,32 @@ async fn limits_in_rust_that_can_never_count_are_mistakes() {
         let pki = Pki::new("cluster.local").unwrap();
         let error = app(&pki).rate_limit(limit).build().await.unwrap_err();
         assert!(error.to_string().contains(piece), "{error}");
+    }
+}
+
+/// Headers of verified tokens are the token guard's, also for a request without a token: the
+/// application takes them for verified.
+#[tokio::test]
+async fn a_service_sets_no_header_of_verified_tokens() {
+    let issuer = Issuer::es256("https://login.clinic.example");
+    let users = format!(
+        "---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {{name: users}}
+spec:
+  jwtRules:
+  - issuer: {}
+    jwks: '{}'
+    outputClaimToHeaders: [{{header: x-user, claim: sub}}]
+",
+        issuer.name(),
+        issuer.jwks(),
+    );
+    for (name, status) in [("x-user", 500), ("x_user", 500), ("x-plan", 200)] {
+        let stub = Stub::new(sets(name, "admin")).await;
+        let limits = quota(CLOSED, &format!("{READS}{users}"));
+        let ward = Ward::new(&limits, stub.address()).await;
+        assert_eq!(ward.status().await, status, "{name}");
     }
 }
