@@ -1,5 +1,6 @@
 //! The other end of a connection, and what the TLS handshake proved about it.
 
+#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
 use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,10 +41,12 @@ struct Facts {
     activity: Activity,
     /// See [`Peer::memo`].
     memo: AtomicU64,
+    #[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
     kept: Kept,
 }
 
 /// What is dropped with the connection. A connection is upgraded once, so a few places suffice.
+#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
 #[derive(Default)]
 struct Kept([OnceLock<Box<dyn Any + Send + Sync>>; 2]);
 
@@ -80,6 +83,7 @@ pub struct TlsFacts {
     pub alpn: Option<Box<[u8]>>,
 }
 
+#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
 debug_fields!(Kept {});
 
 impl Facts {
@@ -98,6 +102,7 @@ impl Facts {
             forwarded: OnceLock::new(),
             activity: Activity::default(),
             memo: AtomicU64::new(0),
+            #[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
             kept: Kept::default(),
         }
     }
@@ -206,10 +211,7 @@ impl Peer {
 
     /// Keeps a value until the last handle of this peer is dropped, which is when its connection is
     /// closed. Without a place for it the value is dropped now.
-    #[cfg_attr(
-        not(any(feature = "rate-limit", feature = "server")),
-        allow(dead_code, reason = "for requests that became tunnels")
-    )]
+    #[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
     pub(crate) fn keep(&self, value: impl Any + Send + Sync) {
         let mut value: Box<dyn Any + Send + Sync> = Box::new(value);
         for place in &self.0.kept.0 {
