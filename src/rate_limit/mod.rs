@@ -117,6 +117,7 @@ pub use stats::LimitStats;
 )]
 #[cfg(feature = "rate-limit-service")]
 pub(crate) use limits::Counting;
+#[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use limits::Limits;
 #[cfg(all(feature = "client", feature = "rate-limit-service", feature = "server"))]
 pub(crate) use service::{CountingService, OverGrpc};
