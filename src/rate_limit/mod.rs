@@ -111,10 +111,6 @@ mod table;
 pub use layer::{RateLimitGuard, RateLimitLayer, RateLimited, ResponseFuture};
 pub use stats::LimitStats;
 
-#[cfg_attr(
-    not(all(feature = "server", feature = "client")),
-    allow(unused_imports, reason = "a mesh judges by them")
-)]
 #[cfg(feature = "rate-limit-service")]
 pub(crate) use limits::Counting;
 #[cfg(all(feature = "server", feature = "client"))]
