@@ -243,4 +243,4 @@ const LONGEST_FILL: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 const MAX_RATE_LIMITS: usize = 32;
 const MAX_DESCRIPTORS: usize = 1_000;
 const MAX_HEADERS: usize = 16;
-const MAX_KEYS: u32 = 10_000_000;
+const MAX_KEYS: u32 = 1 << 22;

@@ -4,13 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 use http_body_util::Full;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::advance;
 use tower_mesh::external::{
-    Authorization, AuthorizerOptions, BodyBound, CacheKey, Changes, DecisionCache, Denial, Stage,
+    Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
+    CacheKey, Changes, DecisionCache, Denial, Stage,
 };
 use tower_mesh::source::{Fixed, channel};
 
@@ -309,4 +311,25 @@ async fn a_cache_outlives_a_reload_that_does_not_change_it() {
         assert_eq!(stub.count(), asked, "{ttl}");
     }
     assert_eq!(counted(&mesh, "hit"), 2, "counts go on");
+}
+
+/// Takes a while, and sends every caller to a login, which no other caller may get.
+struct Login;
+
+impl Authorizer for Login {
+    async fn authorize(&self, _: AuthorizationRequest) -> Result<Authorization, AuthorizerError> {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        Ok(Denial::new(StatusCode::FOUND).into())
+    }
+}
+
+/// The wait for an equal question once took its time off the provider's: the second answer came too
+/// late, and a provider that fails open let the request pass.
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_another_question_opens_no_provider() {
+    let options = AuthorizerOptions::new().danger().fail_open();
+    let mesh = builder(asks("own")).authorizer_with("own", options, Login);
+    let mesh = build(mesh.decision_cache("own", by_caller())).await;
+    let ask = || status(&mesh, "/own", "desk");
+    assert_eq!(tokio::join!(ask(), ask(), ask()), (302, 302, 302));
 }
