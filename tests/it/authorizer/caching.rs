@@ -64,7 +64,7 @@ async fn what_was_decided_is_the_same_from_the_cache() {
     let changes = Changes::new()
         .set_header(name, value.clone())
         .add_response_header(told, value);
-    let denial = Denial::new(http::StatusCode::UNAUTHORIZED).body("who are you?");
+    let denial = Denial::new(StatusCode::UNAUTHORIZED).body("who are you?");
     for decision in [Authorization::from(changes), Authorization::from(denial)] {
         let stub = Stub::new(Says::This(decision));
         let mesh = builder(asks("own")).authorizer("own", stub.clone());
