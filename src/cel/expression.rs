@@ -83,6 +83,14 @@ impl Expression {
         self.0.root.evaluate(request).map_err(Fault::into_error)
     }
 
+    /// The answer of a rule that constants alone decide, such as `request.path == '/' || true`;
+    /// `None` for every other rule. Only constants are folded: a rule that is always true for
+    /// another reason, such as `x || !x`, is not found.
+    #[must_use]
+    pub fn constant(&self) -> Option<bool> {
+        self.0.root.constant()
+    }
+
     /// The rule as written.
     #[must_use]
     pub fn as_str(&self) -> &str {

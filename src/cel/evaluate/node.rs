@@ -7,7 +7,7 @@ use super::interpret::Interpreted;
 use super::value::{Literal, Value};
 use crate::cel::attribute::Attribute;
 use crate::cel::pattern::Pattern;
-use crate::policy::Attributes;
+use crate::policy::{Attributes, Request};
 
 /// A condition.
 #[derive(Debug)]
@@ -101,6 +101,26 @@ impl Node {
         }
     }
 
+    /// The value that this condition has for every request, if constants alone decide it.
+    pub(in crate::cel) fn constant(&self) -> Option<bool> {
+        match self {
+            Self::And(terms) => folded(terms, false),
+            Self::Or(terms) => folded(terms, true),
+            Self::Not(inner) => inner.constant().map(|value| !value),
+            Self::Conditional(parts) => {
+                let [condition, yes, no] = &**parts;
+                let branch = if condition.constant()? { yes } else { no };
+                branch.constant()
+            }
+            leaf => {
+                let mut reads_request = false;
+                leaf.attributes(&mut |_| reads_request = true);
+                let value = || leaf.evaluate(&Request::new()).ok();
+                if reads_request { None } else { value() }
+            }
+        }
+    }
+
     /// Calls `visit` for this condition and all within it.
     pub(in crate::cel) fn visit<'n>(&'n self, visit: &mut dyn FnMut(&'n Self)) {
         visit(self);
@@ -152,6 +172,18 @@ fn decided<'e>(terms: &'e [Node], decides: bool, request: &dyn Attributes) -> Ou
         }
     }
     fault.map_or(Ok(!decides), Err)
+}
+
+/// [`decided`], as far as the constants among the terms decide it.
+fn folded(terms: &[Node], decides: bool) -> Option<bool> {
+    let mut others = Some(!decides);
+    for value in terms.iter().map(Node::constant) {
+        if value == Some(decides) {
+            return value;
+        }
+        others = others.and(value);
+    }
+    others
 }
 
 fn is_in<'e>(member: Value<'_>, of: Value<'_>) -> Outcome<'e> {

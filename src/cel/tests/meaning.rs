@@ -403,3 +403,42 @@ fn a_rule_says_what_it_needs() {
         assert_eq!(rule.to_string(), text);
     }
 }
+
+#[test]
+fn constants_are_folded_and_what_a_request_decides_is_none() {
+    let constant = |text: &str| Expression::compile(text).unwrap().constant();
+    for text in [
+        "true",
+        "1 == 1",
+        "!(false)",
+        "request.path == '/' || true",
+        "'a'.startsWith('a') && 2 > 1 && 'ab'.matches('^a')",
+        "'a' in ['a', 'b'] && size('ab') == 2",
+        "false ? connection.mtls : true",
+        "1 + 1 == 2",
+        "has(request.headers)",
+    ] {
+        assert_eq!(constant(text), Some(true), "{text}");
+        assert_eq!(answer(text, &plain()), Ok(true), "{text}");
+    }
+    for text in [
+        "false",
+        "1 == 2",
+        "!(true || connection.mtls)",
+        "request.headers['x-ward'] == '3' && false",
+        "[1, 2].exists(x, x == 3)",
+    ] {
+        assert_eq!(constant(text), Some(false), "{text}");
+        assert_eq!(answer(text, &plain()), Ok(false), "{text}");
+    }
+    for text in [
+        "connection.mtls",
+        "connection.mtls && true",
+        "connection.mtls || false",
+        "connection.mtls ? true : true",
+        "request.path == request.path",
+        "[1, 2].exists(x, x == size(request.path))",
+    ] {
+        assert_eq!(constant(text), None, "{text}");
+    }
+}

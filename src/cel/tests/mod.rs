@@ -58,6 +58,9 @@ fn answer(text: &str, request: &Request) -> Result<bool, EvaluationError> {
         same.as_ref().ok(),
         "{text}: {answer:?}, interpreted {same:?}"
     );
+    if let Some(value) = lowered.constant() {
+        assert_eq!(answer, Ok(value), "{text} is a constant");
+    }
     answer
 }
 

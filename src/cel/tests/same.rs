@@ -192,6 +192,9 @@ proptest! {
         for request in requests {
             let (left, right) = (lowered.evaluate(&request), interpreted.evaluate(&request));
             prop_assert_eq!(left.as_ref().ok(), right.as_ref().ok(), "{}: {:?}, {:?}", text, left, right);
+            if let Some(value) = lowered.constant() {
+                prop_assert_eq!(&left, &Ok(value), "{} is a constant", text);
+            }
         }
     }
 }
