@@ -1,5 +1,7 @@
 //! Runs all checks over a set of resources.
 
+#[cfg(feature = "cel")]
+use super::check::expressions;
 use super::check::{
     callers, legacy, limits, mesh, ports, providers, redundancy, tokens, values, workloads,
 };
@@ -135,6 +137,8 @@ impl Vet {
         tokens::check(world, &mut notes);
         workloads::check(world, &mut notes);
         providers::check(world, &mut notes);
+        #[cfg(feature = "cel")]
+        expressions::check(world, &mut notes);
         limits::check(world, &mut notes);
         ports::check(world, &mut notes);
         legacy::check(world, &mut notes);

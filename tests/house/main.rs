@@ -150,7 +150,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("source", &["istio", "policy", "cel"]),
     ("coverage", &["istio", "policy"]),
-    ("vet", &["identity", "matcher", "istio", "policy", "gate"]),
+    ("vet", &["identity", "matcher", "istio", "policy", "gate", "cel"]),
     ("diff", &["identity", "matcher", "istio", "policy"]),
     ("convert", &["istio"]),
     // Floor 5: the roof.

@@ -1,6 +1,8 @@
 //! The checks, one file per subject; each adds its notes.
 
 pub(super) mod callers;
+#[cfg(feature = "cel")]
+pub(super) mod expressions;
 pub(super) mod hosts;
 pub(super) mod legacy;
 pub(super) mod limits;

@@ -104,6 +104,8 @@ codes! {
         "Two rules match the same requests and do the same."
     EmptySelector "empty-selector" Warning
         "A selector without labels selects every workload."
+    ExpressionConstant "expression-constant" Warning
+        "A rule in CEL gives every request the same answer."
     GetWithoutHead "get-without-head" Warning
         "GET is denied and HEAD, which runs the same handler, is not."
     GrpcNotPost "grpc-not-post" Warning
@@ -131,7 +133,7 @@ codes! {
     LimitFailsOpen "limit-fails-open" Warning
         "Requests pass uncounted while a rate limit service cannot be asked."
     LimitKeyFromCaller "limit-key-from-caller" Warning
-        "A limit counts by what the caller chooses, so that another value is another budget."
+        "A limit counts by what the caller chooses, so that another value, or none, avoids it."
     LimitLostAtRestart "limit-lost-at-restart" Warning
         "A process counts over a day or longer, and forgets it when it ends."
     LimitNeverApplies "limit-never-applies" Error
