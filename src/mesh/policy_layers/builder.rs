@@ -17,7 +17,9 @@ use crate::tls::Settings;
 /// Describes guards: options in, [`Guards`] and their [`Driver`] out. Every mistake is found by
 /// [`build`](Self::build).
 ///
-/// Each option means the same as that of [`MeshBuilder`](crate::MeshBuilder) by the same name.
+/// Each option means the same as that of [`MeshBuilder`](crate::MeshBuilder) by the same name. There
+/// is none for providers of external authorization: guards refuse with 403 what a CUSTOM policy
+/// matches.
 #[derive(Debug)]
 #[must_use = "nothing happens until `build`"]
 pub struct GuardsBuilder {

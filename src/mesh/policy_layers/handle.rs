@@ -35,6 +35,12 @@ use crate::rbac::RbacLayer;
 /// - `jwt` goes outside of `rbac`: policies read the claims that it leaves. In the other order,
 ///   every request to which token rules apply is refused. A layer that should count and trace
 ///   refusals goes outside of both.
+/// - No provider of external authorization is asked. A request that an AuthorizationPolicy with
+///   `action: CUSTOM` matches is refused with 403, also where the provider is a rule in CEL. The
+///   log warns of such providers when the configuration is read. Only a [`Mesh`](crate::Mesh) asks
+///   providers.
+/// - No [RateLimit](crate::istio::RateLimit) is applied; the log warns of those that select the
+///   workload. Put a [`RateLimitLayer`](crate::rate_limit::RateLimitLayer) around the service.
 /// - What terminates TLS has to enforce PeerAuthentication, as no layer can refuse a connection.
 ///   The log warns of STRICT.
 ///

@@ -429,3 +429,38 @@ async fn what_is_wrong_or_open_is_told_at_build() {
         log.text()
     );
 }
+
+/// Guards have no client and no application behind them that could answer.
+#[tokio::test]
+async fn guards_refuse_what_a_provider_would_decide_and_say_so() {
+    let (log, _guard) = Log::listen(Level::WARN);
+    let yaml = "
+apiVersion: mesh.tower/v1
+kind: Authorizer
+metadata: {name: always}
+spec: {expression: 'request.method == \"GET\"'}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: asks}
+spec: {action: CUSTOM, provider: {name: always}, rules: [{to: [{operation: {paths: [/asked]}}]}]}
+---
+apiVersion: mesh.tower/v1
+kind: RateLimit
+metadata: {name: few}
+spec: {local: {tokenBucket: {maxTokens: 1, fillInterval: 3600s}}}
+";
+    let guards = build(builder().config(Fixed::yaml("p.yaml", yaml))).await;
+    let app = guarded(&guards);
+    let desk = || Some(proven("desk"));
+    assert_eq!(ask(&app, desk(), "/asked", None).await, 403);
+    for _ in 0..2 {
+        assert_eq!(ask(&app, desk(), "/other", None).await, 200, "no limit");
+    }
+    for pieces in [
+        ["the provider cannot be asked here", "provider=\"always\""],
+        ["guards do not apply it", "limit=\"few\""],
+    ] {
+        assert_eq!(log.with(&pieces).len(), 1, "{pieces:?}: {}", log.text());
+    }
+}
