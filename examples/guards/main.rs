@@ -7,8 +7,8 @@
 //!
 //! `patients` reads `guards.yaml`. The authorizer `consent` and the rate limit service `quotas` are
 //! workloads of the same mesh, so they are asked over mutual TLS. The program plays a table of
-//! requests, stops both services in the middle, and exits with 1 if an answer is not the expected
-//! one.
+//! requests, stops both services in the middle, waits until the authorizer's decisions are too old to
+//! count without it, and exits with 1 if an answer is not the expected one.
 
 #![allow(
     clippy::print_stdout,
@@ -30,6 +30,7 @@ use axum::routing::any;
 use quotas::Quotas;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tower_mesh::metrics::Format;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
@@ -110,15 +111,29 @@ const UP: &[Row] = &[
     ("and of none", "desk", "GET /charts/8", None, 403),
 ];
 
+/// Both services are down. What the authorizer has decided is older than its `ttl`.
 const DOWN: &[Row] = &[
-    ("both services are down", "desk", "GET /charts/7", None, 200),
-    ("a denial is kept, too", "desk", "GET /charts/8", None, 403),
     (
-        "a chart nobody asked for before",
+        "no authorizer: its older yes still counts",
+        "desk",
+        "GET /charts/7",
+        None,
+        200,
+    ),
+    ("and so does its no", "desk", "GET /charts/8", None, 403),
+    (
+        "a chart that nobody has asked for",
         "desk",
         "GET /charts/9",
         None,
-        403,
+        503,
+    ),
+    (
+        "a caller that has not asked for it",
+        "lab",
+        "GET /charts/7",
+        None,
+        503,
     ),
     (
         "a quota that nobody can count",
@@ -135,6 +150,9 @@ const DOWN: &[Row] = &[
         200,
     ),
 ];
+
+/// The `ttl` of `guards.yaml`.
+const TTL: Duration = Duration::from_millis(500);
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -170,8 +188,18 @@ async fn main() -> Result<ExitCode, BoxError> {
         service.shutdown(Duration::ZERO);
         ended.await?;
     }
+    // The last decision was made before this, so that all are too old then.
+    tokio::time::sleep(TTL).await;
     differences += play(&callers, DOWN).await?;
     println!("the authorizer was asked {before} times");
+    let metrics = patients.metrics().render(Format::Text);
+    let is_stale = |line: &&str| {
+        line.starts_with("mesh_decision_cache_total{") && line.contains("result=\"stale\"")
+    };
+    let stale = metrics.lines().find(is_stale).unwrap_or_default();
+    println!("{stale}");
+    // One for each decision of DOWN that was there.
+    differences += usize::from(!stale.ends_with("} 2"));
     Ok(match differences {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
