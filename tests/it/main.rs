@@ -15,6 +15,8 @@ mod client;
 mod external;
 mod jwt;
 mod mesh;
+#[path = "../support/messages.rs"]
+mod messages;
 mod mistakes;
 mod policy;
 mod rate_limit;

@@ -4,6 +4,7 @@ mod app;
 mod caller;
 mod difference;
 mod envoy;
+#[path = "../../support/messages.rs"]
 pub(crate) mod messages;
 mod ours;
 mod serve;

@@ -11,10 +11,10 @@ use tower_mesh::mesh::ExternalHost;
 use tower_mesh::message::ResponseFlags;
 use tracing::Level;
 
-use super::messages::CheckResponse;
 use super::support::{
     Frames, Kind, Reply, Stub, Ward, answered, framed, grpc, grpc_error, plain, status,
 };
+use crate::messages::{CheckResponse, Status};
 use crate::support::log::Log as Lines;
 use crate::support::mesh::{Seen, get2};
 
@@ -135,7 +135,7 @@ async fn the_deadline_of_a_grpc_caller_ends_the_question() {
 
 fn lies() -> Vec<(&'static str, Kind, Reply)> {
     let yes = prost::Message::encode_to_vec(&CheckResponse {
-        status: Some(super::messages::Status { code: 0 }),
+        status: Some(Status::default()),
         ..CheckResponse::default()
     });
     let with = |name: &'static str, value: &'static str, body: AxumBody| {
@@ -295,7 +295,7 @@ async fn many_questions_are_out_at_once() {
         let number: u32 = path[1..].parse().unwrap();
         asked.answer(match number % 2 {
             0 => Kind::Grpc.yes(),
-            _ => grpc(&super::messages::denied(401, &[], &path)),
+            _ => grpc(&super::answers::denied(401, &[], &path)),
         });
     }
     for (number, waiting) in waiting.into_iter().enumerate() {

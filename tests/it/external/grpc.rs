@@ -11,11 +11,9 @@ use tower_mesh::message::ResponseFlags;
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, Workload};
 
-use super::messages::{
-    Allowed, Answer, CheckResponse, Denied, Struct, Value, answer, append, denied, header, ok,
-    options, reply,
-};
+use super::answers::{answer, append, denied, ok, options, pair, reply};
 use super::support::{Kind, Stub, Ward, answered, desk, grpc, next, status};
+use crate::messages::{Allowed, CheckResponse, Denied, Http, Struct, Value};
 use crate::support::mesh::{build, get2, serve};
 
 #[tokio::test]
@@ -74,7 +72,7 @@ async fn each_answer_has_its_result() {
         status: None,
         ..reply(0, &[], "down")
     };
-    let denied_ok = Answer::Denied(reply(401, &[], "no"));
+    let denied_ok = Http::Denied(reply(401, &[], "no"));
     let rows: Vec<(&str, CheckResponse, u16, &str, Option<&str>)> = vec![
         ("nothing", CheckResponse::default(), 200, "hello", None),
         ("0", answer(0, None), 200, "hello", None),
@@ -89,7 +87,7 @@ async fn each_answer_has_its_result() {
         ("16", answer(16, None), 403, "", Some("ext_authz_denied")),
         (
             "7 beside an ok",
-            answer(7, Some(Answer::Ok(Allowed::default()))),
+            answer(7, Some(Http::Ok(Allowed::default()))),
             403,
             "",
             Some("ext_authz_denied"),
@@ -138,14 +136,14 @@ async fn each_answer_has_its_result() {
         ),
         (
             "an error with a status",
-            answer(7, Some(Answer::Error(reply(502, &[], "down")))),
+            answer(7, Some(Http::Error(reply(502, &[], "down")))),
             502,
             "down",
             Some("ext_authz_error"),
         ),
         (
             "an error without a status",
-            answer(7, Some(Answer::Error(no_status))),
+            answer(7, Some(Http::Error(no_status))),
             503,
             "down",
             Some("ext_authz_error"),
@@ -227,12 +225,12 @@ async fn an_allowed_request_is_changed() {
     headers.extend([append("x-c", "3"), append("x-none", "4")]);
     let changes = Allowed {
         headers,
-        remove: ["cookie", ":path", "host", "x-b"]
+        headers_to_remove: ["cookie", ":path", "host", "x-b"]
             .map(str::to_owned)
             .to_vec(),
-        response: options(&[("x-from", "opa"), ("set-cookie", "s=1")]),
-        query: vec![header("role", "x"), header("new", "1")],
-        remove_query: vec!["token".to_owned()],
+        response_headers_to_add: options(&[("x-from", "opa"), ("set-cookie", "s=1")]),
+        query_parameters_to_set: vec![pair("role", "x"), pair("new", "1")],
+        query_parameters_to_remove: vec!["token".to_owned()],
     };
     let request = get2("/a?token=t&role=a&keep&role=b")
         .header("x-user", "forged")
@@ -298,7 +296,7 @@ async fn facts_of_the_provider_reach_the_guards_behind() {
     .await;
     let mut caller = ward.caller().await;
     let gold = Value {
-        text: Some("gold".to_owned()),
+        string: Some("gold".to_owned()),
     };
     for (fields, plan) in [
         (HashMap::from([("plan".to_owned(), gold)]), Some("gold")),
@@ -306,7 +304,7 @@ async fn facts_of_the_provider_reach_the_guards_behind() {
     ] {
         let waiting = caller.get("/a");
         let answer = CheckResponse {
-            metadata: Some(Struct { fields }),
+            dynamic_metadata: Some(Struct { fields }),
             ..answer(0, None)
         };
         stub.next().await.answer(grpc(&answer));
@@ -372,10 +370,10 @@ async fn facts_of_the_provider_reach_the_rules_behind() {
     let mut caller = ward.caller().await;
     for (plan, expected) in [("gold", 200), ("bronze", 403)] {
         let waiting = caller.get("/a");
-        let text = Some(plan.to_owned());
-        let fields = HashMap::from([("plan".to_owned(), Value { text })]);
+        let string = Some(plan.to_owned());
+        let fields = HashMap::from([("plan".to_owned(), Value { string })]);
         let answer = CheckResponse {
-            metadata: Some(Struct { fields }),
+            dynamic_metadata: Some(Struct { fields }),
             ..answer(0, None)
         };
         stub.next().await.answer(grpc(&answer));

@@ -1,7 +1,8 @@
 //! What a provider may not change: an answer that tries is an error of the provider.
 
-use super::messages::{Allowed, ok, options};
+use super::answers::{ok, options};
 use super::support::{Kind, Stub, Ward, answered, grpc, plain};
+use crate::messages::Allowed;
 use crate::support::mesh::get2;
 
 const FORBIDDEN: [(&str, &str); 14] = [
@@ -37,12 +38,12 @@ async fn over_grpc_no_forbidden_header_is_set_removed_or_added() {
             };
             let added = Allowed {
                 headers: options(&[("x-good", "1")]),
-                response: headers(),
+                response_headers_to_add: headers(),
                 ..Allowed::default()
             };
             let removed = Allowed {
                 headers: options(&[("x-good", "1")]),
-                remove: vec![name.to_owned()],
+                headers_to_remove: vec![name.to_owned()],
                 ..Allowed::default()
             };
             // Removal of these is ignored, as in Envoy, and a value is not removed.

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Issuer, Pki};
 
-use super::messages::{Allowed, denied, header, ok};
+use super::answers::{denied, ok, pair};
 use super::support::{Kind, Reply, Stub, Ward, answered, custom, grpc, plain};
+use crate::messages::Allowed;
 use crate::support::mesh::{Fed, ISSUER, authentication, get2, http2, read};
 
 /// A refusal of each kind of provider, and the status and body that the caller gets.
@@ -115,8 +116,8 @@ async fn a_request_whose_changes_cannot_be_made_is_refused() {
     let waiting = caller.get("/a");
     // Escaped, it is longer than a target may be.
     let changes = Allowed {
-        query: vec![header("q", &"|".repeat(30_000))],
-        remove: vec!["x-user".to_owned()],
+        query_parameters_to_set: vec![pair("q", &"|".repeat(30_000))],
+        headers_to_remove: vec!["x-user".to_owned()],
         ..Allowed::default()
     };
     stub.next().await.answer(grpc(&ok(changes)));

@@ -31,7 +31,7 @@ use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder};
 
-use super::messages::{CheckRequest, CheckResponse, Http};
+use crate::messages::{CheckRequest, CheckResponse, HttpRequest};
 use crate::support::mesh::{
     Log, Seen, Served, app, build, get2, http2, lines, policy, read, serve,
 };
@@ -62,7 +62,7 @@ impl Asked {
         CheckRequest::decode(&self.body[5..]).unwrap()
     }
 
-    pub(crate) fn http(&self) -> Http {
+    pub(crate) fn http(&self) -> HttpRequest {
         self.check()
             .attributes
             .unwrap()
@@ -235,7 +235,7 @@ impl Kind {
     /// A no with 403.
     pub(crate) fn no(self) -> Reply {
         match self {
-            Self::Grpc => grpc(&super::messages::answer(7, None)),
+            Self::Grpc => grpc(&super::answers::answer(7, None)),
             Self::Http => plain(403, &[], ""),
         }
     }

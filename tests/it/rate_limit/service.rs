@@ -5,10 +5,8 @@ use std::time::Duration;
 use tower_mesh::message::ResponseFlags;
 use tower_mesh::policy::limit::{Action, Limit, ServiceLimit};
 
-use super::stub::{
-    DescriptorStatus, Limit as Current, OK, OVER_LIMIT, READS, RateLimitResponse, Reply, Span,
-    Stub, Ward, code, get, header, quota,
-};
+use super::stub::{OK, OVER_LIMIT, READS, Reply, Stub, Ward, code, get, header, quota};
+use crate::messages::{CurrentLimit, DescriptorStatus, RateLimitResponse, Timestamp};
 use crate::support::mesh::{lines, proven, unproven};
 
 /// What the service was asked, as text.
@@ -173,13 +171,14 @@ async fn headers_of_a_good_answer_go_both_ways() {
 async fn windows_are_shown_if_they_are_wanted() {
     let status = |requests, unit, name: &str, left, seconds| DescriptorStatus {
         code: OK,
-        current_limit: Some(Current {
+        current_limit: Some(CurrentLimit {
             requests_per_unit: requests,
             unit,
             name: name.to_owned(),
+            unit_multiplier: None,
         }),
         limit_remaining: left,
-        duration_until_reset: Some(Span { seconds }),
+        duration_until_reset: Some(Timestamp { seconds, nanos: 0 }),
     };
     let statuses = vec![status(10, 1, "", 4, 1), status(1000, 3, "perh", 2, 7)];
     let shows = "  enableXRatelimitHeaders: DRAFT_VERSION_03\n";

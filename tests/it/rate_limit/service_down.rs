@@ -12,9 +12,8 @@ use tower_mesh::message::ResponseFlags;
 use tower_mesh::policy::limit::{Action, Limit, Local, ServiceLimit};
 use tower_mesh::testing::{Issuer, Pki};
 
-use super::stub::{
-    OK, OVER_LIMIT, READS, RateLimitResponse, Reply, Stub, Ward, code, get, header, quota,
-};
+use super::stub::{OK, OVER_LIMIT, READS, Reply, Stub, Ward, code, get, header, quota};
+use crate::messages::RateLimitResponse;
 use crate::support::log::Log;
 use crate::support::mesh::{app, lines, pass, proven, still, until};
 

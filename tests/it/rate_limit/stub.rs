@@ -20,81 +20,8 @@ use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder, Peer};
 
+use crate::messages::{Header, RateLimitRequest, RateLimitResponse};
 use crate::support::mesh::{Log, app, build, proven, read};
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct RateLimitRequest {
-    #[prost(string, tag = "1")]
-    pub(super) domain: String,
-    #[prost(message, repeated, tag = "2")]
-    pub(super) descriptors: Vec<Descriptor>,
-    #[prost(uint32, tag = "3")]
-    pub(super) hits_addend: u32,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Descriptor {
-    #[prost(message, repeated, tag = "1")]
-    pub(super) entries: Vec<Entry>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Entry {
-    #[prost(string, tag = "1")]
-    pub(super) key: String,
-    #[prost(string, tag = "2")]
-    pub(super) value: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct RateLimitResponse {
-    #[prost(int32, tag = "1")]
-    pub(super) overall_code: i32,
-    #[prost(message, repeated, tag = "2")]
-    pub(super) statuses: Vec<DescriptorStatus>,
-    #[prost(message, repeated, tag = "3")]
-    pub(super) response_headers_to_add: Vec<HeaderValue>,
-    #[prost(message, repeated, tag = "4")]
-    pub(super) request_headers_to_add: Vec<HeaderValue>,
-    #[prost(bytes = "vec", tag = "5")]
-    pub(super) raw_body: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct DescriptorStatus {
-    #[prost(int32, tag = "1")]
-    pub(super) code: i32,
-    #[prost(message, optional, tag = "2")]
-    pub(super) current_limit: Option<Limit>,
-    #[prost(uint32, tag = "3")]
-    pub(super) limit_remaining: u32,
-    #[prost(message, optional, tag = "4")]
-    pub(super) duration_until_reset: Option<Span>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Limit {
-    #[prost(uint32, tag = "1")]
-    pub(super) requests_per_unit: u32,
-    #[prost(int32, tag = "2")]
-    pub(super) unit: i32,
-    #[prost(string, tag = "3")]
-    pub(super) name: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Span {
-    #[prost(int64, tag = "1")]
-    pub(super) seconds: i64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct HeaderValue {
-    #[prost(string, tag = "1")]
-    pub(super) key: String,
-    #[prost(string, tag = "2")]
-    pub(super) value: String,
-}
 
 pub(super) const OK: i32 = 1;
 pub(super) const OVER_LIMIT: i32 = 2;
@@ -106,9 +33,12 @@ pub(super) fn code(overall_code: i32) -> Reply {
     })
 }
 
-pub(super) fn header(key: &str, value: &str) -> HeaderValue {
-    let (key, value) = (key.to_owned(), value.to_owned());
-    HeaderValue { key, value }
+pub(super) fn header(key: &str, value: &str) -> Header {
+    Header {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        ..Header::default()
+    }
 }
 
 /// What the service does with a call.
