@@ -230,52 +230,35 @@ struct Settings<'p> {
 impl<'p> Settings<'p> {
     /// `None` where it is no provider for authorization.
     fn of(provider: &'p ExtensionProvider) -> Option<Self> {
-        let (protocol, (service, port, timeout, body, clear)) = match &provider.kind {
-            ProviderKind::ExtAuthzGrpc {
-                service,
-                port,
-                timeout,
-                include_request_body,
-                clear_route_cache,
-                ..
-            } => {
-                let common = (
-                    service,
-                    port,
-                    timeout,
-                    include_request_body,
-                    clear_route_cache,
-                );
-                ("gRPC", common)
-            }
-            ProviderKind::ExtAuthzHttp {
-                service,
-                port,
-                timeout,
-                include_request_body,
-                clear_route_cache,
-                ..
-            } => {
-                let common = (
-                    service,
-                    port,
-                    timeout,
-                    include_request_body,
-                    clear_route_cache,
-                );
-                ("HTTP", common)
-            }
-            ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Other => {
-                return None;
-            }
+        let (ProviderKind::ExtAuthzGrpc {
+            service,
+            port,
+            timeout,
+            include_request_body,
+            clear_route_cache,
+            ..
+        }
+        | ProviderKind::ExtAuthzHttp {
+            service,
+            port,
+            timeout,
+            include_request_body,
+            clear_route_cache,
+            ..
+        }) = &provider.kind
+        else {
+            return None;
         };
         Some(Self {
-            protocol,
+            protocol: match provider.kind {
+                ProviderKind::ExtAuthzGrpc { .. } => "gRPC",
+                _ => "HTTP",
+            },
             service,
             port: *port,
             timeout: *timeout,
-            body: *body,
-            clear_route_cache: *clear,
+            body: *include_request_body,
+            clear_route_cache: *clear_route_cache,
         })
     }
 }

@@ -71,21 +71,11 @@ impl Actions {
     fn entry(&self, action: &Action, request: &dyn Attributes, sink: &mut impl Sink) -> Entry {
         let key = action.key();
         let visit = &mut |value: &[u8]| sink.entry(key, value);
-        let (found, fallback) = match action {
-            Action::SourceCluster => {
-                visit(self.own_cluster.as_bytes());
-                (true, &Fallback::Drop)
-            }
-            Action::DestinationCluster => {
-                let found = value::destination_cluster(request, visit);
-                (found, &Fallback::Drop)
-            }
-            Action::RequestHeader { name, fallback, .. } => {
-                (value::header(request, name, visit), fallback)
-            }
-            Action::QueryParameter { name, fallback, .. } => {
-                (value::query_parameter(request, name, visit), fallback)
-            }
+        let found = match action {
+            Action::SourceCluster => fixed(&self.own_cluster, true, visit),
+            Action::DestinationCluster => value::destination_cluster(request, visit),
+            Action::RequestHeader { name, .. } => value::header(request, name, visit),
+            Action::QueryParameter { name, .. } => value::query_parameter(request, name, visit),
             Action::QueryMatch {
                 value,
                 expect,
@@ -93,14 +83,13 @@ impl Actions {
                 ..
             } => {
                 let agree = value::query_matches(request, parameters);
-                (fixed(value, agree == *expect, visit), &Fallback::Drop)
+                fixed(value, agree == *expect, visit)
             }
-            Action::RemoteAddress => (value::remote_address(request, visit), &Fallback::Drop),
+            Action::RemoteAddress => value::remote_address(request, visit),
             Action::MaskedRemoteAddress { v4, v6 } => {
-                let found = value::masked_remote_address(request, (*v4, *v6), visit);
-                (found, &Fallback::Drop)
+                value::masked_remote_address(request, (*v4, *v6), visit)
             }
-            Action::GenericKey { value, .. } => (fixed(value, true, visit), &Fallback::Drop),
+            Action::GenericKey { value, .. } => fixed(value, true, visit),
             Action::HeaderMatch {
                 value,
                 expect,
@@ -109,33 +98,28 @@ impl Actions {
             } => {
                 let mut headers = headers.iter();
                 let agree = headers.all(|matcher| header_matches(matcher, request));
-                (fixed(value, agree == *expect, visit), &Fallback::Drop)
+                fixed(value, agree == *expect, visit)
             }
-            Action::Metadata {
-                filter,
-                path,
-                fallback,
-                ..
-            } => (value::metadata(request, filter, path, visit), fallback),
-            Action::Method => (value::method(request, visit), &Fallback::Drop),
-            Action::Host => (value::host(request, visit), &Fallback::Drop),
+            Action::Metadata { filter, path, .. } => value::metadata(request, filter, path, visit),
+            Action::Method => value::method(request, visit),
+            Action::Host => value::host(request, visit),
             Action::Path { patterns } => {
                 let path = url_path(request).unwrap_or_default();
                 let pattern = patterns.iter().find(|pattern| pattern.matches(path));
                 let text = pattern.map_or("", |pattern| pattern.as_str());
-                (fixed(text, pattern.is_some(), visit), &Fallback::Drop)
+                fixed(text, pattern.is_some(), visit)
             }
-            Action::Principal { fallback } => (value::principal(request, visit), fallback),
-            Action::RequestPrincipal { fallback } => {
-                (value::request_principal(request, visit), fallback)
-            }
-            Action::Claim { path, fallback, .. } => (value::claim(request, path, visit), fallback),
+            Action::Principal { .. } => value::principal(request, visit),
+            Action::RequestPrincipal { .. } => value::request_principal(request, visit),
+            Action::Claim { path, .. } => value::claim(request, path, visit),
         };
-        match (found, fallback) {
-            (true, _) => Entry::Written,
-            (false, Fallback::Drop) => Entry::Failed,
-            (false, Fallback::Skip) => Entry::LeftOut,
-            (false, Fallback::Value(value)) => {
+        if found {
+            return Entry::Written;
+        }
+        match action.fallback() {
+            Fallback::Drop => Entry::Failed,
+            Fallback::Skip => Entry::LeftOut,
+            Fallback::Value(value) => {
                 visit(value.as_bytes());
                 Entry::Written
             }

@@ -214,27 +214,23 @@ impl Action {
         }
     }
 
-    /// Whether a descriptor can be made without its entry.
-    #[must_use]
-    pub fn may_be_left_out(&self) -> bool {
+    /// What it does when the request does not have its value.
+    pub(crate) fn fallback(&self) -> &Fallback {
         match self {
             Self::RequestHeader { fallback, .. }
             | Self::QueryParameter { fallback, .. }
             | Self::Metadata { fallback, .. }
             | Self::Principal { fallback }
             | Self::RequestPrincipal { fallback }
-            | Self::Claim { fallback, .. } => *fallback == Fallback::Skip,
-            Self::SourceCluster
-            | Self::DestinationCluster
-            | Self::QueryMatch { .. }
-            | Self::RemoteAddress
-            | Self::MaskedRemoteAddress { .. }
-            | Self::GenericKey { .. }
-            | Self::HeaderMatch { .. }
-            | Self::Method
-            | Self::Host
-            | Self::Path { .. } => false,
+            | Self::Claim { fallback, .. } => fallback,
+            _ => &Fallback::Drop,
         }
+    }
+
+    /// Whether a descriptor can be made without its entry.
+    #[must_use]
+    pub fn may_be_left_out(&self) -> bool {
+        *self.fallback() == Fallback::Skip
     }
 
     /// The key of its entry.
