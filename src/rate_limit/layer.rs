@@ -1,5 +1,7 @@
 //! Local limits as a tower layer.
 
+use std::error::Error;
+use std::fmt;
 use std::ptr;
 use std::sync::Arc;
 
@@ -37,7 +39,30 @@ pub struct RateLimitGuard {
 }
 
 impl RateLimitLayer {
+    /// Starts a layer whose limits are checked: a limit that can never count is an error, as it is
+    /// to a [`Mesh`](crate::Mesh).
+    ///
+    /// # Example
+    /// ```
+    /// use tower_mesh::policy::limit::{Limit, Local};
+    /// use tower_mesh::rate_limit::RateLimitLayer;
+    ///
+    /// let limits = RateLimitLayer::builder().limit(Limit::new("reads").local(Local::default()));
+    /// let error = limits.build().unwrap_err();
+    /// assert_eq!(error.to_string(), r#"the limit "reads": its local part has no bucket"#);
+    /// ```
+    pub fn builder() -> RateLimitLayerBuilder {
+        RateLimitLayerBuilder {
+            limits: Vec::new(),
+            workload: Workload::new("", ""),
+            mistakes: Vec::new(),
+        }
+    }
+
     /// A layer that applies these limits, in this order.
+    ///
+    /// A limit that can never count is told in the log as an error, and passes all requests;
+    /// [`builder`](Self::builder) refuses it.
     #[must_use]
     pub fn new(limits: impl IntoIterator<Item = Limit>) -> Self {
         Self::of_workload(limits, &Workload::new("", ""))
@@ -47,7 +72,20 @@ impl RateLimitLayer {
     /// ([`Action::SourceCluster`](crate::policy::limit::Action::SourceCluster)).
     #[must_use]
     pub fn of_workload(limits: impl IntoIterator<Item = Limit>, workload: &Workload) -> Self {
-        let limits: Vec<_> = limits.into_iter().collect();
+        let mut builder = Self::builder().workload(workload);
+        for limit in limits {
+            builder = builder.limit(limit);
+        }
+        for mistake in &builder.mistakes {
+            tracing::error!(
+                %mistake,
+                "a rate limit counts less than it says: `RateLimitLayer::builder` refuses it"
+            );
+        }
+        Self::applying(&builder.limits, workload)
+    }
+
+    fn applying(limits: &[Limit], workload: &Workload) -> Self {
         for limit in limits.iter().filter(|limit| limit.spec.service.is_some()) {
             tracing::warn!(
                 limit = limit.name,
@@ -55,7 +93,7 @@ impl RateLimitLayer {
             );
         }
         Self(RateLimitGuard {
-            limits: Arc::new(Limits::default().next(&limits, workload)),
+            limits: Arc::new(Limits::default().next(limits, workload)),
         })
     }
 
@@ -73,6 +111,64 @@ impl RateLimitLayer {
         limits.map(|limit| LimitStats::new(limit)).collect()
     }
 }
+
+/// Gathers limits for a [`RateLimitLayer`]; made by [`RateLimitLayer::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RateLimitLayerBuilder {
+    limits: Vec<Limit>,
+    workload: Workload,
+    mistakes: Vec<String>,
+}
+
+impl RateLimitLayerBuilder {
+    /// Adds a limit behind those that are there.
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.mistakes.extend(limit.mistakes_behind(&self.limits));
+        self.limits.push(limit);
+        self
+    }
+
+    /// Sets the workload, for limits that name it
+    /// ([`Action::SourceCluster`](crate::policy::limit::Action::SourceCluster)); without a name by
+    /// default.
+    pub fn workload(mut self, workload: &Workload) -> Self {
+        self.workload = workload.clone();
+        self
+    }
+
+    /// Makes the layer.
+    ///
+    /// # Errors
+    /// All limits, or parts of them, that can never count ([`Limit::mistake`]), and second limits
+    /// of one name.
+    pub fn build(self) -> Result<RateLimitLayer, RateLimitError> {
+        match self.mistakes.is_empty() {
+            true => Ok(RateLimitLayer::applying(&self.limits, &self.workload)),
+            false => Err(RateLimitError(self.mistakes)),
+        }
+    }
+}
+
+/// Why a [`RateLimitLayer`] could not be built. `Display` shows all mistakes on one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimitError(Vec<String>);
+
+impl RateLimitError {
+    /// What is wrong, each with the name of its limit.
+    #[must_use]
+    pub fn mistakes(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for RateLimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+impl Error for RateLimitError {}
 
 impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimited<S>;

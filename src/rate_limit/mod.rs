@@ -62,7 +62,7 @@
 //! let limit = Limit::new("reads")
 //!     .descriptor([Action::header("x-tenant", "tenant")])
 //!     .local(local);
-//! let limits = RateLimitLayer::new([limit]);
+//! let limits = RateLimitLayer::builder().limit(limit).build()?;
 //!
 //! let app = tower::service_fn(|_: Request<()>| async {
 //!     Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
@@ -108,7 +108,10 @@ mod service;
 mod stats;
 mod table;
 
-pub use layer::{RateLimitGuard, RateLimitLayer, RateLimited, ResponseFuture};
+pub use layer::{
+    RateLimitError, RateLimitGuard, RateLimitLayer, RateLimitLayerBuilder, RateLimited,
+    ResponseFuture,
+};
 pub use stats::LimitStats;
 
 #[cfg(feature = "rate-limit-service")]

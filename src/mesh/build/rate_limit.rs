@@ -43,16 +43,9 @@ impl MeshBuilder {
     /// # Ok(()) }
     /// ```
     pub fn rate_limit(mut self, limit: Limit) -> Self {
-        let name = &limit.name;
-        if self.limits.iter().any(|other| other.name == *name) {
-            self.mistakes.push(format!(
-                "rate_limit: two limits have the name {name:?}: give each a name of its own"
-            ));
-        }
-        if let Some(mistake) = limit.mistake() {
-            self.mistakes
-                .push(format!("rate_limit: the limit {name:?}: {mistake}"));
-        }
+        let mistakes = limit.mistakes_behind(&self.limits);
+        let mistakes = mistakes.map(|mistake| format!("rate_limit: {mistake}"));
+        self.mistakes.extend(mistakes);
         self.limits.push(limit);
         self
     }

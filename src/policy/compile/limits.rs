@@ -304,7 +304,7 @@ fn text_match(
 fn note_unmatched(compiler: &mut Compiler<'_>, local: &LocalRateLimit, made: &[Descriptor]) {
     for (index, descriptor) in local.descriptors.iter().enumerate() {
         let keys = descriptor.entries.iter().map(|(key, _)| key.as_str());
-        if !made.iter().any(|made| can_make(made, keys.clone())) {
+        if !made.iter().any(|made| made.can_make(keys.clone())) {
             let keys: Vec<_> = keys.collect();
             let keys = keys.join(", ");
             let message = format!(
@@ -314,17 +314,4 @@ fn note_unmatched(compiler: &mut Compiler<'_>, local: &LocalRateLimit, made: &[D
             compiler.note(&descriptor.at, field, message);
         }
     }
-}
-
-/// Whether a descriptor can have just these keys.
-fn can_make<'k>(made: &Descriptor, mut keys: impl Iterator<Item = &'k str>) -> bool {
-    let mut due = keys.next();
-    for action in &made.actions {
-        if due == Some(action.key()) {
-            due = keys.next();
-        } else if !action.may_be_left_out() {
-            return false;
-        }
-    }
-    due.is_none()
 }

@@ -185,6 +185,33 @@ async fn rotated_values_share_a_bucket_once_there_is_no_room() {
     assert_eq!((stats.keys(), stats.overflowed()), (2, 50));
 }
 
+/// A layer has every mistake told, and one that is made all the same has it in the log.
+#[tokio::test]
+async fn a_layer_of_limits_that_can_never_count_is_a_mistake() {
+    let (log, _guard) = log::Log::listen(tracing::Level::ERROR);
+    let good = || by_tenant(Local::default().descriptor([("tenant", "")], hourly(2)));
+    let idle = || by_tenant(Local::default().descriptor([("tenants", "")], hourly(2)));
+    let builder = RateLimitLayer::builder().limit(good());
+    assert_eq!(builder.clone().build().unwrap().stats().len(), 1);
+    let error = builder.limit(idle()).limit(Limit::new("none")).build();
+    let due = [
+        r#"two limits have the name "tenants": give each a name of its own"#,
+        r#"the limit "tenants": no request reaches one of its buckets: no descriptor(..) makes its keys"#,
+        r#"the limit "none": nothing counts: add local(..) or service(..)"#,
+    ];
+    let error = error.unwrap_err();
+    assert_eq!(error.mistakes(), due);
+    assert_eq!(error.to_string(), due.join("; "));
+    assert_eq!(log.text(), "");
+    drop(RateLimitLayer::new([idle()]));
+    assert_eq!(
+        log.with(&["counts less than it says", due[1]]).len(),
+        1,
+        "{}",
+        log.text()
+    );
+}
+
 /// A limit by a header does not count requests without it; the default bucket does.
 #[tokio::test]
 async fn a_request_without_a_value_is_counted_by_the_default_bucket() {

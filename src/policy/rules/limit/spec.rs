@@ -76,7 +76,8 @@ impl Limit {
         self
     }
 
-    /// Why the limit can never count; `None` if it can. Configuration is checked when it is read.
+    /// Why the limit, or a part of it, can never count; `None` if all of it can. Configuration is
+    /// checked when it is read.
     #[must_use]
     pub fn mistake(&self) -> Option<&'static str> {
         let Spec {
@@ -92,8 +93,14 @@ impl Limit {
             (_, Some(service)) if !is_host(&service.host) => {
                 Some("the host of its service is not a name only, without a scheme and a port")
             }
+            (_, Some(service)) if service.domain.is_empty() => {
+                Some("the domain of its service is empty")
+            }
             (_, Some(_)) if descriptors.is_empty() => {
                 Some("a service counts only descriptors: add descriptor(..)")
+            }
+            _ if descriptors.iter().any(|made| made.actions.is_empty()) => {
+                Some("a descriptor has no action, so that no request has it")
             }
             (Some(local), _) if local.bucket.is_none() && local.descriptors.is_empty() => {
                 Some("its local part has no bucket")
@@ -101,8 +108,30 @@ impl Limit {
             (Some(local), _) if !local.descriptors.is_empty() && descriptors.is_empty() => {
                 Some("its buckets match only descriptors: add descriptor(..)")
             }
+            (Some(local), _) if local.descriptors.iter().any(|due| !self.reaches(due)) => {
+                Some("no request reaches one of its buckets: no descriptor(..) makes its keys")
+            }
             _ => None,
         }
+    }
+
+    /// Whether a request can have the descriptor of this bucket.
+    fn reaches(&self, due: &LocalDescriptor) -> bool {
+        let keys = due.entries.iter().map(|(key, _)| key.as_str());
+        let mut made = self.spec.descriptors.iter();
+        made.any(|made| made.can_make(keys.clone()))
+    }
+
+    /// What is wrong with this limit behind these others: each mistake with its name.
+    pub(crate) fn mistakes_behind(&self, others: &[Self]) -> impl Iterator<Item = String> {
+        let name = &self.name;
+        let is_second = others.iter().any(|other| other.name == *name);
+        let second = is_second
+            .then(|| format!("two limits have the name {name:?}: give each a name of its own"));
+        let own = self.mistake();
+        second
+            .into_iter()
+            .chain(own.map(|mistake| format!("the limit {name:?}: {mistake}")))
     }
 
     /// When the limit is judged.
@@ -186,6 +215,24 @@ impl Default for Spec {
 pub struct Descriptor {
     /// The actions; at least one.
     pub actions: Vec<Action>,
+}
+
+impl Descriptor {
+    /// Whether it can have just these keys, in this order.
+    pub(in crate::policy) fn can_make<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> bool {
+        let Some(first) = keys.next() else {
+            return false;
+        };
+        let mut due = Some(first);
+        for action in &self.actions {
+            if due == Some(action.key()) {
+                due = keys.next();
+            } else if !action.may_be_left_out() {
+                return false;
+            }
+        }
+        due.is_none()
+    }
 }
 
 /// A bucket of tokens: each request takes one. It begins full, and is refilled continuously.
