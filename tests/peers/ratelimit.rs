@@ -1,5 +1,6 @@
 //! `github.com/envoyproxy/ratelimit` with a real Redis, as the service that counts for all workloads.
 
+mod between;
 mod process;
 
 use std::net::SocketAddr;
@@ -8,9 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Router;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant, sleep};
 
 use self::process::Service;
 use crate::guarded::{Said, World};
+use crate::tool::PATIENCE;
 
 const RULES: &str = "
 domain: mesh
@@ -191,6 +194,84 @@ async fn nested_descriptors_match_entry_by_entry() {
     }
     assert!(seen.ends_with(&[200, 200, 429]), "{seen:?}");
     assert_eq!(ask(Method::GET, "free").await, 200);
+}
+
+/// Asks until the service has counted a request of this user, which shows in the answer.
+async fn until_counted(world: &World, user: &str) {
+    let start = Instant::now();
+    loop {
+        let said = world.ask(Method::GET, "/", &[("x-user", user)]).await;
+        if said.header("x-ratelimit-limit") == "3, 3;w=3600" {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{said:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Each failure mode, with what it makes of a request that is not counted.
+fn modes(timeout: &str) -> [(Value, u16); 2] {
+    [
+        (json!({"timeout": timeout}), 200),
+        (json!({"timeout": timeout, "failureModeDeny": true}), 500),
+    ]
+}
+
+async fn assert_uncounted(world: &World, status: u16) {
+    let said = world.ask(Method::GET, "/", &[("x-user", "bob")]).await;
+    assert_eq!(said.status, status, "{said:?}");
+    assert_eq!(said.header("x-ratelimit-limit"), "");
+}
+
+/// The service does not start without Redis, and answers with an error once it has lost it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_down_at_the_start_or_later_is_the_services_error() {
+    let Some(mut service) = Service::start_without_redis(RULES).await else {
+        return;
+    };
+    let mut worlds = Vec::new();
+    for (fields, uncounted) in modes("10s") {
+        let world = world(service.address, fields).await;
+        assert_uncounted(&world, uncounted).await;
+        worlds.push((world, uncounted));
+    }
+    service.between.pass();
+    service.again().await;
+    for (world, _) in &worlds {
+        until_counted(world, "at the start").await;
+    }
+    service.between.close();
+    for (world, uncounted) in &worlds {
+        assert_uncounted(world, *uncounted).await;
+    }
+    service.between.pass();
+    for (world, _) in &worlds {
+        until_counted(world, "later").await;
+    }
+}
+
+/// A Redis that hangs makes the service hang.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_slow_or_hangs_is_waited_for_until_the_timeout() {
+    let Some(service) = Service::start(RULES).await else {
+        return;
+    };
+    for (fields, uncounted) in modes("200ms") {
+        let world = world(service.address, fields).await;
+        until_counted(&world, "before").await;
+        service.between.hold();
+        assert_uncounted(&world, uncounted).await;
+        // Slow: its answer comes after all, and is nobody's.
+        service.between.pass();
+        until_counted(&world, "slow").await;
+        // So often that the breaker opens.
+        service.between.hold();
+        for _ in 0..7 {
+            assert_uncounted(&world, uncounted).await;
+        }
+        service.between.pass();
+        until_counted(&world, "behind it").await;
+    }
 }
 
 /// A quota by day is one of the calendar's, in UTC: it ends at midnight, whenever it began.

@@ -1,6 +1,7 @@
 //! Rate limits: their resources, those that this process counts, and those that a service counts.
 
 mod local;
+mod metadata;
 mod reload;
 mod resources;
 mod service;

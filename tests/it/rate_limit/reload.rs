@@ -1,16 +1,21 @@
 //! Limits when the configuration is replaced.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
-use tower_mesh::Mesh;
+use tower_mesh::mesh::ExternalHost;
 use tower_mesh::source::{self, Fixed, Sender};
 use tower_mesh::testing::Pki;
+use tower_mesh::{Mesh, MeshBuilder};
 use tracing::Level;
 
-use super::stub::get;
+use super::stub::{OK, OVER_LIMIT, READS, Reply, Stub, get, quota};
+use crate::messages::RateLimitResponse;
 use crate::support::log::Log;
-use crate::support::mesh::{app, build, proven};
+use crate::support::mesh::{app, build, policy, proven, until};
 
 /// A limit of so many requests in an hour for each tenant, and one more document.
 fn limit(tokens: u32, more: &str) -> Fixed {
@@ -39,9 +44,16 @@ spec: {rules: [{}]}
 ";
 
 async fn started(first: Fixed) -> (Mesh, Sender) {
+    started_with(first, |builder| builder).await
+}
+
+async fn started_with(
+    first: Fixed,
+    with: impl FnOnce(MeshBuilder) -> MeshBuilder,
+) -> (Mesh, Sender) {
     let pki = Pki::new("cluster.local").unwrap();
     let (sender, channel) = source::channel(first.load("default").unwrap());
-    (build(app(&pki).config(channel)).await, sender)
+    (build(with(app(&pki).config(channel))).await, sender)
 }
 
 async fn replace(sender: &Sender, next: &Fixed) {
@@ -97,6 +109,42 @@ async fn a_limit_that_changes_begins_anew_and_the_log_says_so() {
     assert_eq!(status(&mesh, "north").await, 200);
     assert_eq!(status(&mesh, "north").await, 200);
     assert_eq!(status(&mesh, "north").await, 429);
+}
+
+/// A request that waits for the service is judged by the limits and policies that asked.
+#[tokio::test]
+async fn one_generation_judges_a_request_that_waits_for_the_service() {
+    let everybody = policy("all", "ALLOW", "[{}]");
+    let counted = quota("", &format!("{READS}---\n{everybody}"));
+    let nobody = format!("{counted}{}", policy("none", "DENY", "[{}]"));
+    for (code, next, waiting, later, asked) in [
+        // The service allows it, and the new policies would not.
+        (OK, nobody.as_str(), 200, 403, 2),
+        // It refuses, and the new configuration does not ask it any more.
+        (OVER_LIMIT, everybody.as_str(), 429, 200, 1),
+    ] {
+        let held = Arc::new(Semaphore::new(0));
+        let answer = RateLimitResponse {
+            overall_code: code,
+            ..RateLimitResponse::default()
+        };
+        let stub = Stub::new(Reply::Held(Arc::clone(&held), answer)).await;
+        let first = Fixed::yaml("limits.yaml", counted.as_str());
+        let (mesh, sender) = started_with(first, |builder| {
+            let host = ExternalHost::plaintext().at([stub.address()]);
+            builder.outside("ratelimit.platform:8081", host)
+        })
+        .await;
+        let replaced = async {
+            until("the service to be asked", || stub.asked().len() == 1).await;
+            replace(&sender, &Fixed::yaml("limits.yaml", next)).await;
+            held.add_permits(2);
+        };
+        let (seen, ()) = tokio::join!(status(&mesh, "north"), replaced);
+        assert_eq!(seen, waiting, "the configuration from before");
+        assert_eq!(status(&mesh, "north").await, later, "the new one");
+        assert_eq!(stub.asked().len(), asked);
+    }
 }
 
 /// Nothing opens in silence.

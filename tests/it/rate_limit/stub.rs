@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::routing::any;
 use http::{HeaderMap, Request, Response};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
@@ -46,6 +46,8 @@ pub(super) fn header(key: &str, value: &str) -> Header {
 pub(super) enum Reply {
     Answer(RateLimitResponse),
     Status(Code),
+    /// Answers once the test adds a permit.
+    Held(Arc<Semaphore>, RateLimitResponse),
     /// Never answers. What is sent when the call is cancelled is for the test.
     Hang,
 }
@@ -129,6 +131,10 @@ impl State {
         let reply = self.reply.lock().unwrap().clone();
         match reply {
             Reply::Answer(answer) => Ok(tonic::Response::new(answer)),
+            Reply::Held(held, answer) => {
+                held.acquire().await.unwrap().forget();
+                Ok(tonic::Response::new(answer))
+            }
             Reply::Status(code) => Err(Status::new(code, "no")),
             Reply::Hang => {
                 let _cancelled = Cancelled(self.cancelled.clone());
