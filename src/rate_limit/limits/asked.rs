@@ -16,10 +16,12 @@ use crate::log_limit::limited;
 use crate::matcher::header;
 use crate::message::LocalReply;
 use crate::rate_limit::actions::LimitRequest;
+use crate::rate_limit::bucket::Level;
 use crate::rate_limit::counts::Outcome;
+use crate::rate_limit::headers;
 use crate::rate_limit::running::RunningLimit;
 use crate::rate_limit::service::{
-    CountingService, Decided, RateLimitRequest, ServiceCounter, Unanswered, message,
+    CountingService, Decided, RateLimitRequest, ServiceCounter, Unanswered, Windows, message,
 };
 use crate::refusal_log;
 
@@ -115,15 +117,16 @@ async fn all(mut calls: Vec<Call>) -> Vec<Asked> {
 fn apply(asked: Vec<Asked>, head: &mut Parts, exchange: &Exchange) -> Result<(), LocalReply> {
     let mut refusal = None;
     for asked in asked {
-        let reply = asked.apply(head, exchange);
+        let reply = asked.apply(head, exchange, refusal.is_some());
         refusal = refusal.or(reply);
     }
     refusal.map_or(Ok(()), Err)
 }
 
 impl Asked {
-    /// Counts the answer, and changes the request; `Some` is its refusal.
-    fn apply(self, head: &mut Parts, exchange: &Exchange) -> Option<LocalReply> {
+    /// Counts the answer, and changes the request; `Some` is its refusal. `is_refused`: another
+    /// limit has refused the request.
+    fn apply(self, head: &mut Parts, exchange: &Exchange, is_refused: bool) -> Option<LocalReply> {
         let (limit, counter) = (&*self.limit, &*self.counter);
         let spec = &limit.limit().spec;
         // What a service says may not pass for what the token guard has verified.
@@ -153,9 +156,14 @@ impl Asked {
                 return refusal;
             }
         };
-        if spec.x_ratelimit_headers {
-            for (name, value) in decided.windows.drain(..) {
-                exchange.set_response_header(name, value);
+        if spec.x_ratelimit_headers
+            && let Some(Windows { level, limit }) = decided.windows.take()
+        {
+            let shown = head.extensions.get::<Level>();
+            let is_least = shown.is_none_or(|shown| level.left < shown.left);
+            if is_least || (decided.is_over && !is_refused) {
+                headers::show_as(exchange, limit, &level);
+                head.extensions.insert(level);
             }
         }
         if !decided.is_over {

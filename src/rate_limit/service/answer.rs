@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::client::Unanswered;
 use super::messages::{self, Code, RateLimitResponse};
-use super::windows;
+use super::windows::{Windows, windows};
 use crate::log_limit::limited;
 use crate::matcher::mutation::is_forbidden;
 
@@ -18,7 +18,7 @@ pub(in crate::rate_limit) struct Decided {
     /// For the caller.
     pub(in crate::rate_limit) response_headers: HeaderMap,
     /// `x-ratelimit-*`.
-    pub(in crate::rate_limit) windows: Vec<(HeaderName, HeaderValue)>,
+    pub(in crate::rate_limit) windows: Option<Windows>,
     /// The text of a refusal.
     pub(in crate::rate_limit) body: Bytes,
 }
@@ -28,8 +28,8 @@ pub(in crate::rate_limit) struct Decided {
 /// # Errors
 ///
 /// The code is unknown, where Envoy lets the request pass; or a header of a good answer is not
-/// valid, or is one that no service may set, which Envoy would set. A refusal stays one: it is sent
-/// without such headers.
+/// valid, longer than 8 KiB, or one that no service may set, which Envoy would set; or there are
+/// more than 64. A refusal stays one: it is sent without such headers.
 pub(super) fn read(answer: RateLimitResponse) -> Result<Decided, Unanswered> {
     let code = answer.code().ok_or_else(|| {
         let code = answer.overall_code;
@@ -48,7 +48,7 @@ pub(super) fn read(answer: RateLimitResponse) -> Result<Decided, Unanswered> {
     };
     Ok(Decided {
         is_over,
-        windows: windows::headers(&answer.statuses),
+        windows: windows(&answer.statuses),
         request_headers,
         response_headers,
         body: answer.raw_body,
@@ -85,6 +85,9 @@ fn good_headers(said: Vec<messages::HeaderValue>) -> HeaderMap {
 }
 
 fn checked(header: messages::HeaderValue) -> Result<(HeaderName, HeaderValue), Unanswered> {
+    if header.key.len() + header.value.len().max(header.raw_value.len()) > LONGEST_HEADER {
+        return Err(Unanswered::new("it sets a header of more than 8 KiB"));
+    }
     let name = HeaderName::try_from(header.key.as_str());
     let value = match header.value.is_empty() {
         true => HeaderValue::try_from(header.raw_value),
@@ -101,6 +104,8 @@ fn checked(header: messages::HeaderValue) -> Result<(HeaderName, HeaderValue), U
 }
 
 const MOST_HEADERS: usize = 64;
+/// The bytes of a header's name and value.
+const LONGEST_HEADER: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -136,8 +141,13 @@ mod tests {
 
     #[test]
     fn a_service_sets_no_header_that_others_judge_by() {
+        // With its name, 8 KiB.
+        let longest = "a".repeat(8 * 1024 - "x-plan".len());
+        let longer = format!("{longest}a");
         for (name, value, allowed) in [
             ("x-plan", "gold", true),
+            ("x-plan", longest.as_str(), true),
+            ("x-plan", longer.as_str(), false),
             ("X-Plan", "gold", true),
             ("host", "other", false),
             (":path", "/admin", false),

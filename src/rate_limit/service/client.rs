@@ -13,6 +13,7 @@ use tonic::Request;
 use tonic::client::{Grpc, GrpcService};
 use tonic_prost::ProstCodec;
 
+use super::long_answer::{LARGEST_ANSWER, ShortRefusals};
 use super::messages::{RateLimitRequest, RateLimitResponse};
 use crate::error_chain::ErrorChain;
 use crate::peer_text::PeerText;
@@ -82,8 +83,9 @@ where
     <T::ResponseBody as Body>::Error: Into<Box<dyn Error + Send + Sync>> + Send,
 {
     fn ask(&self, origin: &Uri, message: RateLimitRequest, timeout: Option<Duration>) -> Asking {
-        let mut grpc = Grpc::with_origin(self.0.clone(), origin.clone())
-            .max_decoding_message_size(LARGEST_ANSWER);
+        let transport = ShortRefusals::new(self.0.clone(), origin.clone());
+        let mut grpc = Grpc::with_origin(transport, origin.clone())
+            .max_decoding_message_size(LARGEST_ANSWER as usize);
         let mut call = Request::new(message);
         if let Some(timeout) = timeout {
             // A header holds no longer time.
@@ -117,8 +119,5 @@ impl<T> fmt::Debug for OverGrpc<T> {
 }
 
 const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
-
-/// The most bytes of an answer.
-const LARGEST_ANSWER: usize = 1024 * 1024;
 
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -1,5 +1,9 @@
 //! The descriptors of a request, as a message. Its size is bounded, whatever a request says.
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::messages::{Entry, RateLimitDescriptor, RateLimitRequest};
 use crate::rate_limit::actions::{Actions, LimitRequest, Made, Sink};
 
@@ -38,25 +42,36 @@ struct Writer<'b> {
 }
 
 impl Sink for Writer<'_> {
-    /// Keeps the beginning of a long value: values that begin alike are counted together. What is
-    /// not UTF-8 is replaced, because the message holds text.
+    /// Cuts a long value. What is not UTF-8 is replaced, because the message holds text.
     fn entry(&mut self, key: &str, value: &[u8]) {
         let most = match *self.bytes < MOST_BYTES {
             true => MOST_OF_VALUE,
             false => LEAST_OF_VALUE,
         };
-        let value = value.get(..most).unwrap_or(value);
+        let value = match value.len() > most {
+            true => cut(value, most),
+            false => String::from_utf8_lossy(value).into_owned(),
+        };
         *self.bytes += value.len();
         self.entries.push(Entry {
             key: key.to_owned(),
-            value: String::from_utf8_lossy(value).into_owned(),
+            value,
         });
     }
 }
 
-/// How much of a value is sent.
+/// The beginning of a value and a hash of the whole, so that values that begin alike are counted by
+/// themselves, by all processes in the same way: a caller chooses how a value begins.
+fn cut(value: &[u8], most: usize) -> String {
+    let hash = digest(&SHA256, value);
+    let mark = format!("#{}", URL_SAFE_NO_PAD.encode(hash));
+    let begin = value.get(..most.saturating_sub(mark.len()));
+    String::from_utf8_lossy(begin.unwrap_or_default()).into_owned() + &mark
+}
+
+/// The bytes of a value that are sent.
 const MOST_OF_VALUE: usize = 1024;
-/// How much of a value is sent in a message that is large already.
+/// The bytes of a value that are sent in a message that is large already.
 const LEAST_OF_VALUE: usize = 64;
 /// The bytes of values that make a message large.
 const MOST_BYTES: usize = 32 * 1024;
@@ -118,5 +133,32 @@ mod tests {
         let request = Request::new().get("/").header("x-tenant", b"a\xff");
         let message = super::message("clinic", &all, LimitRequest::new(&request)).unwrap();
         assert_eq!(message.descriptors[0].entries[0].value, "a\u{fffd}");
+    }
+    /// The value that is sent for this one.
+    fn sent(value: &[u8]) -> String {
+        let all = [actions([Action::header("x-tenant", "tenant")])];
+        let request = Request::new().get("/").header("x-tenant", value);
+        let message = message("clinic", &all, LimitRequest::new(&request)).unwrap();
+        message.descriptors[0].entries[0].value.clone()
+    }
+
+    /// Else a caller could use up what another has.
+    #[test]
+    fn long_values_that_begin_alike_are_different() {
+        let longest = "a".repeat(1024);
+        assert_eq!(sent(longest.as_bytes()), longest);
+        let [b, c] = ["b", "c"].map(|end| sent(format!("{longest}{end}").as_bytes()));
+        assert_ne!(b, c);
+        // `openssl dgst -sha256`, in base64url: every process says the same.
+        let hash = "2aQdm2y_VF9p9zbjAGHKXE-EEDAE4bP_ACBL95kxVd0";
+        assert_eq!(b, format!("{}#{hash}", &longest[..980]));
+        // In a large message, too.
+        let header = || Action::header("x-tenant", "tenant");
+        let all = [actions((0..40).map(|_| header()))];
+        let value = "a".repeat(1000);
+        let request = Request::new().get("/").header("x-tenant", value.as_str());
+        let message = message("clinic", &all, LimitRequest::new(&request)).unwrap();
+        let last = &message.descriptors[0].entries[39].value;
+        assert_eq!((last.len(), &last[..21]), (64, "aaaaaaaaaaaaaaaaaaaa#"));
     }
 }

@@ -1,29 +1,34 @@
-//! `x-ratelimit-*`, from the statuses of an answer.
+//! What the statuses of an answer say for `x-ratelimit-*`.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use super::messages::DescriptorStatus;
+use crate::rate_limit::bucket::Level;
 
-/// The headers by which a response shows what the service has left, as Envoy's `ratelimit` with
-/// `DRAFT_VERSION_03`. The first number, what remains and the time until more comes are those of
-/// the status with the least left; the windows are those of all. Without a status that names its
-/// limit there are no headers.
-pub(super) fn headers(statuses: &[DescriptorStatus]) -> Vec<(HeaderName, HeaderValue)> {
+/// What a service has left.
+#[derive(Debug, PartialEq)]
+pub(in crate::rate_limit) struct Windows {
+    /// That of the status with the least left.
+    pub(in crate::rate_limit) level: Level,
+    /// The limit of that status, and the windows of all.
+    pub(in crate::rate_limit) limit: HeaderValue,
+}
+
+/// What a response shows of an answer, as Envoy's `ratelimit` with `DRAFT_VERSION_03`: what is left
+/// is that of the status with the least left; the windows are those of the first 32 statuses that
+/// have one. A name of more than 64 bytes is left out. `None` without a status that names its limit.
+pub(super) fn windows(statuses: &[DescriptorStatus]) -> Option<Windows> {
     let named = || {
         let statuses = statuses.iter();
         statuses.filter_map(|status| Some((status, status.current_limit.as_ref()?)))
     };
-    let least = named().min_by_key(|(status, _)| status.limit_remaining);
-    let Some((least, limit)) = least else {
-        return Vec::new();
-    };
+    let (least, limit) = named().min_by_key(|(status, _)| status.limit_remaining)?;
     let mut shown = limit.requests_per_unit.to_string();
-    for (_, limit) in named() {
-        let Some(window) = limit.window() else {
-            continue;
-        };
+    let windows = named().filter_map(|(_, limit)| Some((limit, limit.window()?)));
+    for (limit, window) in windows.take(MOST_WINDOWS) {
         // A text takes everything.
         let _ = write!(
             shown,
@@ -31,20 +36,20 @@ pub(super) fn headers(statuses: &[DescriptorStatus]) -> Vec<(HeaderName, HeaderV
             limit.requests_per_unit,
             window.as_secs()
         );
-        if !limit.name.is_empty() && limit.name.bytes().all(is_plain) {
+        if (1..=LONGEST_NAME).contains(&limit.name.len()) && limit.name.bytes().all(is_plain) {
             let _ = write!(shown, ";name=\"{}\"", limit.name);
         }
     }
     let reset = least.duration_until_reset.as_ref();
-    let reset = reset.map_or(0, |reset| reset.seconds.max(0));
-    let Ok(shown) = HeaderValue::try_from(shown) else {
-        return Vec::new();
-    };
-    vec![
-        (LIMIT, shown),
-        (REMAINING, least.limit_remaining.into()),
-        (RESET, reset.into()),
-    ]
+    let reset = reset.and_then(|reset| u64::try_from(reset.seconds).ok());
+    Some(Windows {
+        level: Level {
+            max_tokens: limit.requests_per_unit,
+            left: least.limit_remaining,
+            next_token: Duration::from_secs(reset.unwrap_or(0)),
+        },
+        limit: HeaderValue::try_from(shown).ok()?,
+    })
 }
 
 /// Whether a name can hold this byte between quotation marks.
@@ -52,9 +57,8 @@ fn is_plain(byte: u8) -> bool {
     (byte.is_ascii_graphic() || byte == b' ') && byte != b'"' && byte != b'\\'
 }
 
-const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const MOST_WINDOWS: usize = 32;
+const LONGEST_NAME: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -78,10 +82,13 @@ mod tests {
     }
 
     fn shown(statuses: &[DescriptorStatus]) -> Vec<String> {
-        let headers = headers(statuses).into_iter();
-        headers
-            .map(|(_, value)| value.to_str().unwrap().to_owned())
-            .collect()
+        let windows = windows(statuses).into_iter();
+        let shown = windows.flat_map(|windows| {
+            let limit = windows.limit.to_str().unwrap().to_owned();
+            let (left, reset) = (windows.level.left, windows.level.next_token.as_secs());
+            [limit, left.to_string(), reset.to_string()]
+        });
+        shown.collect()
     }
 
     /// What a real Envoy showed for these statuses.
@@ -126,5 +133,20 @@ mod tests {
             ..status(5, 1, "", 3, 2)
         };
         assert_eq!(shown(&[no_reset])[2], "0");
+    }
+    #[test]
+    fn a_service_with_much_to_say_makes_no_long_headers() {
+        let most = "n".repeat(64);
+        let mut statuses = vec![status(u32::MAX, 6, &most, 9, 2); 40];
+        // What is left is shown also where its window is not.
+        statuses.push(status(7, 1, "last", 1, 3));
+        let shown_of_many = shown(&statuses);
+        let windows: Vec<_> = shown_of_many[0].split(", ").collect();
+        let window = format!("4294967295;w=31536000;name=\"{most}\"");
+        assert_eq!(windows[0], "7");
+        assert_eq!(windows[1..], vec![window.as_str(); 32]);
+        assert_eq!(shown_of_many[1..], ["1", "3"]);
+        let longer = format!("{most}n");
+        assert_eq!(shown(&[status(5, 1, &longer, 3, 2)])[0], "5, 5;w=1");
     }
 }

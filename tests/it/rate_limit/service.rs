@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_mesh::message::ResponseFlags;
-use tower_mesh::policy::limit::{Action, Limit, ServiceLimit};
+use tower_mesh::policy::limit::{Action, Limit, Local, ServiceLimit, TokenBucket};
 
 use super::stub::{OK, OVER_LIMIT, READS, Reply, Stub, Ward, code, get, header, quota};
 use crate::messages::{CurrentLimit, DescriptorStatus, RateLimitResponse, Timestamp};
@@ -167,9 +167,8 @@ async fn headers_of_a_good_answer_go_both_ways() {
     assert_eq!(body, "x-plan: gold\nx-tenant: one\nx-tenant: two");
 }
 
-#[tokio::test]
-async fn windows_are_shown_if_they_are_wanted() {
-    let status = |requests, unit, name: &str, left, seconds| DescriptorStatus {
+fn status(requests: u32, unit: i32, name: &str, left: u32, seconds: i64) -> DescriptorStatus {
+    DescriptorStatus {
         code: OK,
         current_limit: Some(CurrentLimit {
             requests_per_unit: requests,
@@ -179,7 +178,11 @@ async fn windows_are_shown_if_they_are_wanted() {
         }),
         limit_remaining: left,
         duration_until_reset: Some(Timestamp { seconds, nanos: 0 }),
-    };
+    }
+}
+
+#[tokio::test]
+async fn windows_are_shown_if_they_are_wanted() {
     let statuses = vec![status(10, 1, "", 4, 1), status(1000, 3, "perh", 2, 7)];
     let shows = "  enableXRatelimitHeaders: DRAFT_VERSION_03\n";
     for overall in [OK, OVER_LIMIT] {
@@ -199,6 +202,94 @@ async fn windows_are_shown_if_they_are_wanted() {
         let ward = Ward::new(&quota("", READS), stub.address()).await;
         let (_, headers, _) = ward.ask(get("/")).await;
         assert!(!headers.contains_key("x-ratelimit-limit"));
+    }
+}
+
+/// This process and a service count one request: what is nearest to a refusal is shown.
+#[tokio::test]
+async fn of_local_limits_and_services_the_least_left_is_shown() {
+    let stub = Stub::new(code(OK)).await;
+    let local = "  local: {tokenBucket: {maxTokens: 5, fillInterval: 3600s}}
+  enableXRatelimitHeaders: DRAFT_VERSION_03
+";
+    let hourly = |tokens| TokenBucket::new(tokens, Duration::from_secs(3_600));
+    // Judged behind the service.
+    let late = Limit::new("late")
+        .descriptor([Action::principal_or("none")])
+        .local(Local::default().descriptor([("principal", "")], hourly(4)))
+        .x_ratelimit_headers();
+    let ward = Ward::with(&quota("", &format!("{READS}{local}")), |builder| {
+        let host = tower_mesh::mesh::ExternalHost::plaintext().at([stub.address()]);
+        let builder = builder.outside("ratelimit.platform:8081", host);
+        builder.rate_limit(late)
+    })
+    .await;
+    let (own, service, behind) = ("5", "10, 10;w=60", "4");
+    for (overall, left, status_due, limit, remaining) in [
+        (OK, 9, 200, behind, "3"),
+        (OK, 1, 200, service, "1"),
+        (OVER_LIMIT, 0, 429, service, "0"),
+        (OK, 9, 200, own, "1"),
+        // The last token of the process, and the service refuses.
+        (OVER_LIMIT, 0, 429, service, "0"),
+        (OK, 9, 429, own, "0"),
+    ] {
+        stub.replies(Reply::Answer(RateLimitResponse {
+            statuses: vec![status(10, 2, "", left, 3)],
+            ..answer(overall)
+        }));
+        let (seen, headers, _) = ward.ask(get("/")).await;
+        let shown = |name: &str| headers[name].to_str().unwrap();
+        let shown = (shown("x-ratelimit-limit"), shown("x-ratelimit-remaining"));
+        assert_eq!((seen, shown), (status_due, (limit, remaining)));
+        for name in [
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+        ] {
+            assert_eq!(headers.get_all(name).iter().count(), 1, "{headers:?}");
+        }
+    }
+}
+
+/// Of the limits of one stage, that of a service with less left; and of one that refuses, its own.
+#[tokio::test]
+async fn of_several_services_the_least_left_is_shown() {
+    for (first, second, limit) in [
+        ((OK, 5), (OK, 4), "20, 20;w=60"),
+        ((OK, 4), (OK, 5), "10, 10;w=60"),
+        ((OK, 4), (OK, 4), "10, 10;w=60"),
+        ((OK, 0), (OVER_LIMIT, 0), "20, 20;w=60"),
+        ((OVER_LIMIT, 0), (OK, 0), "10, 10;w=60"),
+        ((OVER_LIMIT, 0), (OVER_LIMIT, 0), "10, 10;w=60"),
+    ] {
+        let reply = |(overall, left), requests| {
+            Reply::Answer(RateLimitResponse {
+                statuses: vec![status(requests, 2, "", left, 3)],
+                ..answer(overall)
+            })
+        };
+        let stubs = [
+            Stub::new(reply(first, 10)).await,
+            Stub::new(reply(second, 20)).await,
+        ];
+        let shows = "  enableXRatelimitHeaders: DRAFT_VERSION_03\n";
+        let other = ServiceLimit::new("other.platform", 8081, "other");
+        let other = Limit::new("other")
+            .service(other.timeout(Duration::from_secs(30)))
+            .descriptor([Action::Method])
+            .x_ratelimit_headers();
+        let ward = Ward::with(&quota("", &format!("{READS}{shows}")), |builder| {
+            let host =
+                |stub: &Stub| tower_mesh::mesh::ExternalHost::plaintext().at([stub.address()]);
+            let builder = builder.outside("ratelimit.platform:8081", host(&stubs[0]));
+            builder
+                .outside("other.platform:8081", host(&stubs[1]))
+                .rate_limit(other)
+        })
+        .await;
+        let (_, headers, _) = ward.ask(get("/")).await;
+        assert_eq!(headers["x-ratelimit-limit"], limit, "{first:?} {second:?}");
     }
 }
 

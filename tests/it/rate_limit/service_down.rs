@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use tonic::Code;
 use tower::ServiceExt;
 use tower_mesh::message::ResponseFlags;
-use tower_mesh::policy::limit::{Action, Limit, Local, ServiceLimit};
+use tower_mesh::policy::limit::{Action, Limit, Local, ServiceLimit, TokenBucket};
+use tower_mesh::rate_limit::RateLimitLayer;
 use tower_mesh::testing::{Issuer, Pki};
 
 use super::stub::{OK, OVER_LIMIT, READS, Reply, Stub, Ward, code, get, header, quota};
@@ -287,20 +288,82 @@ async fn a_refusal_is_sent_without_the_headers_that_it_may_not_have() {
     assert_eq!(stub.asked().len(), 10, "the breaker is closed");
 }
 
+fn long(overall_code: i32) -> Reply {
+    Reply::Answer(RateLimitResponse {
+        overall_code,
+        response_headers_to_add: vec![header("x-why", "a")],
+        raw_body: vec![b'a'; 3 << 20],
+        ..RateLimitResponse::default()
+    })
+}
+
+/// An answer that is too long to be kept: what refuses does not pass, whatever the failure mode.
+#[tokio::test]
+async fn a_refusal_of_any_length_stays_one() {
+    let (log, _guard) = Log::listen(tracing::Level::WARN);
+    let stub = Stub::new(long(OVER_LIMIT)).await;
+    let ward = Ward::new(&quota("", READS), stub.address()).await;
+    for _ in 0..10 {
+        let (status, headers, body) = ward.ask(get("/")).await;
+        assert_eq!((status, body.as_str()), (429, ""));
+        assert!(!headers.contains_key("x-why") && headers.contains_key("x-envoy-ratelimited"));
+    }
+    assert_eq!(stub.asked().len(), 10, "the breaker is closed");
+    let limited = lines(
+        &ward.mesh,
+        "mesh_rate_limit_total",
+        &["outcome=\"limited\""],
+    );
+    assert!(limited[0].ends_with(" 10"), "{limited:?}");
+    let told = log.with(&["more than 1 MiB", "ratelimit.platform:8081"]);
+    assert!(!told.is_empty(), "{}", log.text());
+}
+
+/// Its changes are not known, so that it counts as none.
+#[tokio::test]
+async fn a_long_answer_that_allows_is_no_answer() {
+    for (service, status) in [("", 200), (CLOSED, 500)] {
+        let stub = Stub::new(long(OK)).await;
+        let ward = Ward::new(&quota(service, READS), stub.address()).await;
+        assert_eq!(ward.status().await, status);
+        let errors = lines(&ward.mesh, "mesh_rate_limit_total", &["outcome=\"error\""]);
+        assert_eq!(errors.len(), 1);
+    }
+}
+
 /// A limit that can never count is a mistake, and so is a second one of its name.
 #[tokio::test]
 async fn limits_in_rust_that_can_never_count_are_mistakes() {
     let service = |host: &str| ServiceLimit::new(host, 8081, "clinic");
     let counted = || Limit::new("a").descriptor([Action::Method]);
+    let one = TokenBucket::new(1, Duration::from_secs(1));
     for (limit, piece) in [
         (Limit::new("a"), "nothing counts"),
         (counted().service(service("http://h")), "a name only"),
         (counted().service(service("h:8081")), "a name only"),
         (Limit::new("a").service(service("h")), "only descriptors"),
+        (counted().service(ServiceLimit::new("h", 1, "")), "domain"),
         (counted().local(Local::default()), "no bucket"),
+        (counted().descriptor([]).local(Local::new(one)), "no action"),
+        (
+            counted().local(Local::new(one).descriptor([("host", "")], one)),
+            "no request reaches",
+        ),
+        (
+            counted().local(Local::new(one).descriptor([], one)),
+            "no request reaches",
+        ),
     ] {
         let pki = Pki::new("cluster.local").unwrap();
-        let error = app(&pki).rate_limit(limit).build().await.unwrap_err();
+        let error = app(&pki)
+            .rate_limit(limit.clone())
+            .build()
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains(piece), "{error}");
+        // In front of one service, too.
+        let error = RateLimitLayer::builder().limit(limit).build().unwrap_err();
+        assert_eq!(error.mistakes().len(), 1);
         assert!(error.to_string().contains(piece), "{error}");
     }
 }
