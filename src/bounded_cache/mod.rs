@@ -3,4 +3,4 @@
 mod ways;
 pub(crate) mod weight;
 
-pub(crate) use ways::{BoundedCache, Look};
+pub(crate) use ways::{BoundedCache, Look, Standing};

@@ -1,6 +1,6 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 
 use arc_swap::{ArcSwapOption, Guard};
 use foldhash::SharedSeed;
@@ -58,6 +58,16 @@ pub(crate) enum Look<T> {
     Found(T),
     /// The entry of the key, whose time is over: it is dropped.
     Spent,
+}
+
+/// What becomes of an entry when a new one is put into its set.
+pub(crate) enum Standing {
+    /// Another key's, which still counts. It may be replaced if the set is full.
+    Stays,
+    /// Outdated, or an older one of the same key: it is dropped.
+    Goes,
+    /// A newer one of the same key: the new one is not kept.
+    Wins,
 }
 
 impl<E: Weigh> BoundedCache<E> {
@@ -124,42 +134,93 @@ impl<E: Weigh> BoundedCache<E> {
         None
     }
 
-    /// Keeps an entry: in a free way of its set, or in place of another one. Every entry of the set
-    /// which `is_spent` (outdated, or of the same key) is dropped before: also an older one of the
-    /// same key must not be found again. Does not keep an entry for which there is no room.
-    pub(crate) fn put(&self, spot: Spot, entry: E, is_spent: impl Fn(&E) -> bool) {
+    /// Keeps an entry: in a free way of its set, or in place of another one. `judge` says of each
+    /// entry of the set whether the new one may take its place: also an older one of the same key
+    /// must not be found again. Does not keep an entry for which there is no room, nor one that
+    /// loses against another.
+    ///
+    /// Puts of one key may run at once. Each decides about the very entry that it replaces: if
+    /// another put was faster, it decides again. Two puts that have taken two ways meet in the
+    /// second look at the set, which at least one of them has when both entries are there. So the
+    /// newest entry stays in any case; of two that go for each other, neither may stay.
+    pub(crate) fn put(&self, spot: Spot, entry: E, judge: impl Fn(&E) -> Standing) {
         let (Some(tags), Some(slots)) = (self.tags.get(spot.set), self.slots.get(spot.set)) else {
             return;
         };
-        let was_used = |way: usize| {
-            let tag = tags.0.get(way);
-            tag.is_some_and(|tag| tag.load(Ordering::Relaxed) != 0)
-        };
-        for slot in slots {
-            let kept = slot.load();
-            if kept.as_deref().is_some_and(&is_spent) {
-                self.forget(slot, &kept);
+        let entry = Arc::new(entry);
+        let mut has_room = false;
+        while self.clear(slots, &entry, &judge) {
+            let way = self.way_for_new(spot, slots);
+            let (Some(tag), Some(slot)) = (tags.0.get(way), slots.get(way)) else {
+                break;
+            };
+            if !self.vacate(slot, &judge) {
+                break;
             }
-        }
-        let is_free = |way: &usize| {
-            let slot = slots.get(*way);
-            !was_used(*way) || slot.is_some_and(|slot| slot.load().is_none())
-        };
-        let way = self
-            .ways(spot)
-            .find(is_free)
-            .unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % self.ways);
-        if let (Some(tag), Some(slot)) = (tags.0.get(way), slots.get(way)) {
-            if was_used(way) && slot.load().is_some() {
-                self.release(slot.swap(None));
-            }
-            if !self.reserve(entry.weight()) {
+            has_room = has_room || self.reserve(entry.weight());
+            if !has_room {
                 return;
             }
-            self.release(slot.swap(Some(Arc::new(entry))));
+            if !fill(slot, &entry) {
+                continue;
+            }
             // A reader that sees the old tag misses; one that sees the new tag with the old entry
             // compares the keys and misses.
             tag.store(spot.tag, Ordering::Relaxed);
+            // Of two puts that have filled two ways, one at least sees the other's entry now.
+            fence(Ordering::SeqCst);
+            if !self.clear(slots, &entry, &judge) {
+                self.withdraw(slot, &entry);
+            }
+            return;
+        }
+        if has_room {
+            self.release(Some(entry));
+        }
+    }
+
+    /// Drops the entries of a set that go for a new one. `false` if one wins against it.
+    fn clear(
+        &self,
+        slots: &[ArcSwapOption<E>; WAYS],
+        new: &Arc<E>,
+        judge: &impl Fn(&E) -> Standing,
+    ) -> bool {
+        for slot in slots {
+            let kept = slot.load();
+            let other = kept.as_ref().filter(|kept| !Arc::ptr_eq(kept, new));
+            match other.map(|other| judge(other)) {
+                Some(Standing::Wins) => return false,
+                Some(Standing::Goes) => self.forget(slot, &kept),
+                Some(Standing::Stays) | None => {}
+            }
+        }
+        true
+    }
+
+    /// The way for a new entry: a free one, or the next in turn.
+    fn way_for_new(&self, spot: Spot, slots: &[ArcSwapOption<E>; WAYS]) -> usize {
+        let is_free = |way: &usize| slots.get(*way).is_some_and(|slot| slot.load().is_none());
+        let free = self.ways(spot).find(is_free);
+        free.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % self.ways)
+    }
+
+    /// Drops the entry of a slot, unless it wins against the new one: then `false`.
+    fn vacate(&self, slot: &ArcSwapOption<E>, judge: &impl Fn(&E) -> Standing) -> bool {
+        let kept = slot.load();
+        match kept.as_deref().map(judge) {
+            Some(Standing::Wins) => return false,
+            Some(Standing::Goes | Standing::Stays) => self.forget(slot, &kept),
+            None => {}
+        }
+        true
+    }
+
+    /// Takes an entry back, if it is still there.
+    fn withdraw(&self, slot: &ArcSwapOption<E>, entry: &Arc<E>) {
+        let kept = slot.load();
+        if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, entry)) {
+            self.forget(slot, &kept);
         }
     }
 
@@ -222,11 +283,22 @@ impl<E: Weigh> BoundedCache<E> {
     }
 }
 
+/// Puts an entry into a slot that is empty. `false` if it is not, by now.
+fn fill<E>(slot: &ArcSwapOption<E>, entry: &Arc<E>) -> bool {
+    let kept = slot.load();
+    kept.is_none()
+        && slot
+            .compare_and_swap(&kept, Some(Arc::clone(entry)))
+            .is_none()
+}
+
 // Nothing of what it holds.
 debug_fields!(BoundedCache<E> {});
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
 
     /// A key, and which of its entries this is.
@@ -246,7 +318,10 @@ mod tests {
             let cache = BoundedCache::new(WAYS, 1_000);
             let spot = |key: u32| cache.spot(&key.to_be_bytes());
             let put = |key: u32, version: u32| {
-                cache.put(spot(key), Item(key, version), |item| item.0 == key);
+                cache.put(spot(key), Item(key, version), |item| match item.0 == key {
+                    true => Standing::Goes,
+                    false => Standing::Stays,
+                });
             };
             (0..15).for_each(|other| put(other, 0));
             put(key, 1);
@@ -265,5 +340,65 @@ mod tests {
             assert_eq!(found, [2], "{key}");
             assert_eq!((cache.len(), cache.weight()), (1, cache.total()));
         }
+    }
+
+    /// Puts a version, unless a later one is there.
+    fn put_newer(cache: &BoundedCache<Item>, spot: Spot, key: u32, version: u32) {
+        cache.put(spot, Item(key, version), |item| {
+            if item.0 != key {
+                Standing::Stays
+            } else if item.1 > version {
+                Standing::Wins
+            } else {
+                Standing::Goes
+            }
+        });
+    }
+
+    fn versions(cache: &BoundedCache<Item>, spot: Spot, key: u32) -> Vec<u32> {
+        let mut found = Vec::new();
+        let _: Option<()> = cache.get(spot, |item| {
+            found.extend((item.0 == key).then_some(item.1));
+            Look::Other
+        });
+        found
+    }
+
+    #[test]
+    fn an_older_entry_does_not_replace_a_newer_one() {
+        for ways in [1, WAYS] {
+            let cache = BoundedCache::new(ways, 1_000);
+            let spot = cache.spot(b"key");
+            for (put, kept) in [(2, 2), (1, 2), (2, 2), (3, 3), (0, 3)] {
+                put_newer(&cache, spot, 7, put);
+                assert_eq!(versions(&cache, spot, 7), [kept], "{put}");
+                assert_eq!((cache.len(), cache.weight()), (1, 1));
+            }
+        }
+    }
+
+    /// Two keep entries of one key at once, in a set that others fill, too.
+    #[test]
+    fn the_newest_entry_stays_when_many_are_put_at_once() {
+        const ROUNDS: u32 = 20_000;
+        let cache = BoundedCache::new(WAYS, 1_000);
+        let spot = cache.spot(b"key");
+        let barrier = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for thread in 0..2_u32 {
+                let (cache, barrier) = (&cache, &barrier);
+                scope.spawn(move || {
+                    for round in 1..=ROUNDS {
+                        barrier.wait();
+                        // The later version is now the one thread's, now the other's.
+                        let version = 2 * round + (thread + round) % 2;
+                        put_newer(cache, spot, 7, version);
+                        barrier.wait();
+                        assert_eq!(versions(cache, spot, 7), [2 * round + 1]);
+                        assert_eq!((cache.len(), cache.weight()), (1, cache.total()));
+                    }
+                });
+            }
+        });
     }
 }

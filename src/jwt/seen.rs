@@ -3,7 +3,7 @@
 
 use super::token::Window;
 use crate::bounded_cache::weight::{self, Weigh};
-use crate::bounded_cache::{BoundedCache, Look};
+use crate::bounded_cache::{BoundedCache, Look, Standing};
 
 /// Longer tokens are verified each time.
 const MAX_TOKEN: usize = 4 << 10;
@@ -84,9 +84,13 @@ impl<V: Clone + Weigh> SeenTokens<V> {
             weight,
         };
         self.0.put(self.0.spot(tail(token)), new, |entry| {
-            !entry.window.contains(now)
+            let is_spent = !entry.window.contains(now)
                 || (entry.key.rule == key.rule
-                    && (entry.key.keys != key.keys || *entry.token == *token))
+                    && (entry.key.keys != key.keys || *entry.token == *token));
+            match is_spent {
+                true => Standing::Goes,
+                false => Standing::Stays,
+            }
         });
     }
 }

@@ -13,7 +13,7 @@ use super::options::DecisionCache;
 use super::personal::is_personal;
 use super::weight::compact;
 use crate::bounded_cache::weight::{self, Weigh};
-use crate::bounded_cache::{BoundedCache, Look};
+use crate::bounded_cache::{BoundedCache, Look, Standing};
 use crate::external::authorizer::{Authorization, AuthorizerError, Stage};
 use crate::log_limit::limited;
 use crate::policy::Attributes;
@@ -162,7 +162,8 @@ impl Decisions {
         })
     }
 
-    /// Keeps a decision for its time, in place of what was decided before.
+    /// Keeps a decision for its time, in place of what was decided before. The answer to a question
+    /// that was asked later stays.
     fn keep(&self, key: &Key, decision: &Known, asked: Moment) {
         let settings = self.settings.settings();
         let ttl = match decision {
@@ -194,21 +195,19 @@ impl Decisions {
             stale_until: fresh_until.saturating_add(nanos(settings.stale_if_error)),
             weight,
         };
+        let now = self.now();
         let spot = self.cache.spot(key.bytes());
-        // A question that was asked later may have been answered earlier.
-        let newer = self.cache.get(spot, |entry| {
-            if *entry.key == *key.bytes() && entry.asked > asked {
-                Look::Found(())
+        self.cache.put(spot, entry, |other| {
+            let is_equal = *other.key == *key.bytes();
+            if is_equal && other.asked > asked {
+                // A question that was asked later may have been answered earlier.
+                Standing::Wins
+            } else if is_equal || now >= other.stale_until {
+                Standing::Goes
             } else {
-                Look::Other
+                Standing::Stays
             }
         });
-        if newer.is_none() {
-            let now = self.now();
-            self.cache.put(spot, entry, |entry| {
-                now >= entry.stale_until || *entry.key == *key.bytes()
-            });
-        }
     }
 
     /// Drops what was decided before. It must not count again when the provider cannot be asked.

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use super::key::Key;
 use crate::bounded_cache::weight::{self, Weigh};
-use crate::bounded_cache::{BoundedCache, Look};
+use crate::bounded_cache::{BoundedCache, Look, Standing};
 
 /// How many questions can be waited for, and the bytes of their keys. Others are asked each.
 const MOST: usize = 1_024;
@@ -69,7 +69,10 @@ impl Flights {
             key: key.bytes().into(),
             ended,
         };
-        self.0.put(spot, flight, Flight::has_ended);
+        self.0.put(spot, flight, |other| match other.has_ended() {
+            true => Standing::Goes,
+            false => Standing::Stays,
+        });
         Place::First(sender)
     }
 }
