@@ -256,27 +256,33 @@ pub(crate) enum Settled {
 
 impl Ticket {
     /// Waits for the answer to an equal request that is out, for a time at most. `None` if there is
-    /// none, or has come none: then the provider must be asked.
+    /// none, or has come none, or one that was not kept: then the provider must be asked.
     pub(crate) async fn wait(&mut self, at_most: Duration) -> Option<Known> {
         let key = self.key.as_ref()?;
         let decisions = &*self.decisions;
         let begun = Instant::now();
-        while let Some(Place::Behind(ended)) = &mut self.place {
+        while let Some(Place::Behind(answered)) = &mut self.place {
             let left = at_most.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 break;
             }
-            // It never changes: it ends.
-            let _ = timeout(left.min(HUNG), ended.changed()).await;
+            let _ = timeout(left.min(HUNG), answered.changed()).await;
+            // This is read first: an answer is kept before it is announced.
+            let is_answered = *answered.borrow();
             let now = decisions.now();
             if let Some(known) = decisions.fresh(key, now) {
                 count(&decisions.counters.shared);
                 return Some(known);
             }
             self.asked = now;
-            // One of those that have waited asks next, and the others wait for it.
-            let next = decisions.flights.join(key, Some(ended));
-            self.place = Some(next);
+            self.place = match is_answered {
+                // Nobody can share it, and the next answer may be of the same kind: if one asked
+                // after the other, the last would wait for all of them.
+                true => None,
+                // It hangs, or its request has gone away. One of those that have waited asks next,
+                // and the others wait for it.
+                false => Some(decisions.flights.join(key, Some(answered))),
+            };
         }
         count(&decisions.counters.misses.0);
         None
@@ -288,6 +294,14 @@ impl Ticket {
         self: Box<Self>,
         answer: Result<Authorization, AuthorizerError>,
     ) -> Settled {
+        let settled = self.kept(answer);
+        if let Some(place) = &self.place {
+            place.answered();
+        }
+        settled
+    }
+
+    fn kept(&self, answer: Result<Authorization, AuthorizerError>) -> Settled {
         let (decisions, Some(key)) = (&*self.decisions, &self.key) else {
             return Settled::Answer(answer);
         };

@@ -17,15 +17,27 @@ pub(super) struct Flights(BoundedCache<Flight>);
 
 struct Flight {
     key: Box<[u8]>,
-    ended: watch::Receiver<()>,
+    answered: Answered,
 }
+
+/// Changes to `true` when a question has its answer, and closes when its request has gone away.
+pub(super) type Answered = watch::Receiver<bool>;
 
 /// The place of a request among those that ask the same.
 pub(super) enum Place {
     /// It asks. When this is dropped, the others wait no longer.
-    First(#[expect(dead_code, reason = "its end is the message")] watch::Sender<()>),
+    First(watch::Sender<bool>),
     /// It waits until the first has an answer, or has gone away.
-    Behind(watch::Receiver<()>),
+    Behind(Answered),
+}
+
+impl Place {
+    /// Tells those behind that there is an answer: it is kept by now, or will not be.
+    pub(super) fn answered(&self) {
+        if let Self::First(answered) = self {
+            answered.send_replace(true);
+        }
+    }
 }
 
 impl Weigh for Flight {
@@ -37,7 +49,7 @@ impl Weigh for Flight {
 
 impl Flight {
     fn has_ended(&self) -> bool {
-        self.ended.has_changed().is_err()
+        self.answered.has_changed().unwrap_or(true)
     }
 }
 
@@ -48,26 +60,26 @@ impl Flights {
 
     /// The place of a request with this key. It does not wait again for a question that it has
     /// waited for: it takes that one's place.
-    pub(super) fn join(&self, key: &Key, waited_for: Option<&watch::Receiver<()>>) -> Place {
+    pub(super) fn join(&self, key: &Key, waited_for: Option<&Answered>) -> Place {
         let spot = self.0.spot(key.bytes());
         let found = self.0.get(spot, |flight| {
             if *flight.key != *key.bytes() {
                 Look::Other
             } else if flight.has_ended()
-                || waited_for.is_some_and(|ended| ended.same_channel(&flight.ended))
+                || waited_for.is_some_and(|other| other.same_channel(&flight.answered))
             {
                 Look::Spent
             } else {
-                Look::Found(flight.ended.clone())
+                Look::Found(flight.answered.clone())
             }
         });
-        if let Some(ended) = found {
-            return Place::Behind(ended);
+        if let Some(answered) = found {
+            return Place::Behind(answered);
         }
-        let (sender, ended) = watch::channel(());
+        let (sender, answered) = watch::channel(false);
         let flight = Flight {
             key: key.bytes().into(),
-            ended,
+            answered,
         };
         self.0.put(spot, flight, |other| match other.has_ended() {
             true => Standing::Goes,

@@ -25,7 +25,8 @@ use crate::istio::{AuthorizerCache, CacheKey, Position};
 /// challenge with a nonce.
 ///
 /// Equal requests that come while the provider is asked wait for its answer, for half of its
-/// timeout at most. After two seconds another one of them asks, too.
+/// timeout at most. After two seconds another one of them asks, too. If the answer is an error or is
+/// not kept, all that have waited ask at once.
 ///
 /// # How long a decision counts
 ///

@@ -1,6 +1,7 @@
 //! Decisions that count for more than one request.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use http::header::{HeaderName, HeaderValue};
 use http_body_util::Full;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 use tower_mesh::external::{
     Authorization, AuthorizationRequest, Authorizer, AuthorizerError, AuthorizerOptions, BodyBound,
     CacheKey, Changes, DecisionCache, Denial, Stage,
@@ -119,8 +120,8 @@ async fn an_authorizer_that_is_killed_under_load_fails_no_cached_request() {
     for caller in 0..CALLERS {
         assert_eq!(status(&mesh, "/own", &format!("c{caller}")).await, ALLOWED);
     }
-    let is_down = std::sync::Arc::new(AtomicBool::new(false));
-    let begin = std::sync::Arc::new(Barrier::new(CALLERS + 1));
+    let is_down = Arc::new(AtomicBool::new(false));
+    let begin = Arc::new(Barrier::new(CALLERS + 1));
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
         let (mesh, stub) = (mesh.clone(), stub.clone());
@@ -220,7 +221,7 @@ async fn a_question_that_hangs_is_asked_again_by_one_that_waits() {
     let hung = ask();
     until("a question", || stub.count() == 1).await;
     stub.say(Says::This(Authorization::allow()));
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     let others: Vec<_> = (0..10).map(|_| ask()).collect();
     for other in others {
         assert_eq!(other.await.unwrap(), ALLOWED);
@@ -313,14 +314,97 @@ async fn a_cache_outlives_a_reload_that_does_not_change_it() {
     assert_eq!(counted(&mesh, "hit"), 2, "counts go on");
 }
 
-/// Takes a while, and sends every caller to a login, which no other caller may get.
-struct Login;
+/// Takes a while, and then answers each caller the same.
+struct Slow(
+    Duration,
+    Result<Authorization, &'static str>,
+    Arc<AtomicUsize>,
+);
 
-impl Authorizer for Login {
-    async fn authorize(&self, _: AuthorizationRequest) -> Result<Authorization, AuthorizerError> {
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        Ok(Denial::new(StatusCode::FOUND).into())
+impl Slow {
+    fn new(millis: u64, answer: Result<Authorization, &'static str>) -> Self {
+        Self(Duration::from_millis(millis), answer, Arc::default())
     }
+}
+
+impl Authorizer for Slow {
+    async fn authorize(&self, _: AuthorizationRequest) -> Result<Authorization, AuthorizerError> {
+        self.2.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(self.0).await;
+        self.1.clone().map_err(AuthorizerError::from_static)
+    }
+}
+
+/// Equal requests wait for one answer. If it cannot be shared, none of them waits for the answers
+/// to the others, too.
+#[tokio::test(start_paused = true)]
+async fn equal_requests_do_not_queue_for_answers_that_are_not_kept() {
+    const CALLERS: usize = 10;
+    let long = AuthorizerOptions::new().timeout(Duration::from_secs(600));
+    let cookie = HeaderName::from_static("set-cookie");
+    let cookie = Changes::new().add_response_header(cookie, HeaderValue::from_static("a=1"));
+    let large = Denial::forbidden().body("b".repeat(100_000));
+    for (what, answer, status, kept) in [
+        ("a yes", Ok(Authorization::allow()), ALLOWED, true),
+        ("a cookie", Ok(cookie.into()), ALLOWED, false),
+        (
+            "a login",
+            Ok(Denial::new(StatusCode::FOUND).into()),
+            302,
+            false,
+        ),
+        (
+            "a no without a time",
+            Ok(Authorization::deny()),
+            REFUSED,
+            false,
+        ),
+        ("a large answer", Ok(large.into()), REFUSED, false),
+        ("an error", Err("down"), REFUSED, false),
+    ] {
+        let slow = Slow::new(1_000, answer);
+        let asked = Arc::clone(&slow.2);
+        let mesh = builder(asks("own")).authorizer_with("own", long, slow);
+        let cache = by_caller().denial_ttl(Duration::ZERO);
+        let mesh = build(mesh.decision_cache("own", cache)).await;
+        let begun = Instant::now();
+        let mut callers = JoinSet::new();
+        for _ in 0..CALLERS {
+            let mesh = mesh.clone();
+            callers.spawn(async move { get(&mesh, "/own", "desk").await.status });
+        }
+        while let Some(got) = callers.join_next().await {
+            assert_eq!(got.unwrap(), status, "{what}");
+        }
+        let (questions, seconds) = if kept { (1, 1) } else { (CALLERS, 2) };
+        assert_eq!(asked.load(Ordering::SeqCst), questions, "{what}");
+        let took = begun.elapsed();
+        let longest = Duration::from_millis(seconds * 1_000 + 100);
+        assert!(took < longest, "{what}: {took:?}");
+    }
+}
+
+/// The one that asked has gone away: one of the others asks, and not all of them.
+#[tokio::test(start_paused = true)]
+async fn a_question_without_an_answer_is_asked_again_by_one_that_waits() {
+    let long = AuthorizerOptions::new().timeout(Duration::from_secs(600));
+    let slow = Slow::new(1_000, Ok(Authorization::allow()));
+    let asked = Arc::clone(&slow.2);
+    let mesh = builder(asks("own")).authorizer_with("own", long, slow);
+    let mesh = build(mesh.decision_cache("own", by_caller())).await;
+    let ask = || {
+        let mesh = mesh.clone();
+        tokio::spawn(async move { status(&mesh, "/own", "desk").await })
+    };
+    let first = ask();
+    until("a question", || asked.load(Ordering::SeqCst) == 1).await;
+    let others: Vec<_> = (0..10).map(|_| ask()).collect();
+    settle().await;
+    first.abort();
+    for other in others {
+        assert_eq!(other.await.unwrap(), ALLOWED);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 /// The wait for an equal question once took its time off the provider's: the second answer came too
@@ -328,7 +412,8 @@ impl Authorizer for Login {
 #[tokio::test(start_paused = true)]
 async fn a_wait_for_another_question_opens_no_provider() {
     let options = AuthorizerOptions::new().danger().fail_open();
-    let mesh = builder(asks("own")).authorizer_with("own", options, Login);
+    let login = Slow::new(700, Ok(Denial::new(StatusCode::FOUND).into()));
+    let mesh = builder(asks("own")).authorizer_with("own", options, login);
     let mesh = build(mesh.decision_cache("own", by_caller())).await;
     let ask = || status(&mesh, "/own", "desk");
     assert_eq!(tokio::join!(ask(), ask(), ask()), (302, 302, 302));
