@@ -103,6 +103,11 @@ impl Provider {
         self.cache.as_ref()
     }
 
+    /// How often it was asked.
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+
     pub(crate) fn stage(&self) -> Stage {
         match &self.decides {
             Decides::Authorizer(authorizer) => authorizer.stage(),

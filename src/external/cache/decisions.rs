@@ -115,6 +115,11 @@ impl Decisions {
         self.counters.read(self.cache.len(), self.cache.weight())
     }
 
+    /// The counters, which the provider's next cache goes on with.
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
     /// The decision about a request, or a ticket for the question. A decision that changes nothing
     /// is found without an allocation.
     pub(crate) fn look_up(

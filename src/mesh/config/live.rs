@@ -137,7 +137,7 @@ impl Compiler {
         }
         let authenticators = self.authenticators(&program)?;
         #[cfg(feature = "external")]
-        let providers = match &mut self.providers {
+        let providers = match &self.providers {
             Some(compiler) => compiler.compile(&program),
             None => Providers::default(),
         };
@@ -166,15 +166,19 @@ impl Compiler {
 
     /// Notes that this configuration is in use.
     #[cfg_attr(
-        not(feature = "rate-limit"),
-        allow(clippy::unused_self, reason = "no limits")
+        not(any(feature = "external", feature = "rate-limit")),
+        allow(clippy::unused_self, reason = "neither providers nor limits")
     )]
     pub(in crate::mesh) fn serves(&mut self, config: &CompiledInbound) {
+        #[cfg(feature = "external")]
+        if let Some(providers) = &mut self.providers {
+            providers.serves(&config.providers);
+        }
         #[cfg(feature = "rate-limit")]
         if let Some(limits) = &mut self.limits {
             limits.serves(&config.limits);
         }
-        #[cfg(not(feature = "rate-limit"))]
+        #[cfg(not(any(feature = "external", feature = "rate-limit")))]
         let _ = config;
     }
 

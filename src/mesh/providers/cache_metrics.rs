@@ -16,7 +16,7 @@ pub(super) struct CacheMetrics {
 }
 
 /// The caches of one provider's name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shown {
     counters: Arc<CacheCounters>,
     current: Arc<ArcSwapOption<Decisions>>,
@@ -41,12 +41,31 @@ impl CacheMetrics {
         }
     }
 
-    /// The counters of a provider. A name that is new gets its metrics.
-    pub(super) fn counters(&mut self, name: &str) -> Arc<CacheCounters> {
-        if let Some(shown) = self.shown.get(name) {
-            return Arc::clone(&shown.counters);
+    /// The counters of a provider: those of its caches of earlier, if there were some.
+    pub(super) fn counters(&self, name: &str) -> Arc<CacheCounters> {
+        let shown = self.shown.get(name);
+        shown.map_or_else(Arc::default, |shown| Arc::clone(&shown.counters))
+    }
+
+    /// Shows these caches, by provider, and no others.
+    pub(super) fn show<'a>(&mut self, caches: impl Iterator<Item = (&'a str, Arc<Decisions>)>) {
+        let mut caches: BTreeMap<&str, Arc<Decisions>> = caches.collect();
+        for (name, cache) in &caches {
+            if !self.shown.contains_key(*name) {
+                self.register(name, Arc::clone(cache.counters()));
+            }
         }
-        let shown = Shown::default();
+        for (name, shown) in &self.shown {
+            shown.current.store(caches.remove(&**name));
+        }
+    }
+
+    /// Gives a name its metrics.
+    fn register(&mut self, name: &str, counters: Arc<CacheCounters>) {
+        let shown = Shown {
+            counters,
+            current: Arc::default(),
+        };
         for (result, count) in RESULTS {
             let counters = Arc::clone(&shown.counters);
             self.registry.counter_of(
@@ -74,16 +93,6 @@ impl CacheMetrics {
             &[("provider", name)],
             move || Some(current.load().as_ref()?.counts().bytes as f64),
         );
-        let counters = Arc::clone(&shown.counters);
         self.shown.insert(name.into(), shown);
-        counters
-    }
-
-    /// Shows these caches, by provider, and no others.
-    pub(super) fn show<'a>(&self, caches: impl Iterator<Item = (&'a str, Arc<Decisions>)>) {
-        let mut caches: BTreeMap<&str, Arc<Decisions>> = caches.collect();
-        for (name, shown) in &self.shown {
-            shown.current.store(caches.remove(&**name));
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Makes providers from the configuration.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 
 use super::cache_metrics::CacheMetrics;
@@ -15,18 +16,25 @@ use crate::policy::Program;
 
 /// The providers that one generation of configuration can ask, by name. A provider that is not
 /// among them cannot be asked, so requests for it are refused.
-#[derive(Debug, Default)]
-pub(in crate::mesh) struct Providers(BTreeMap<Box<str>, Arc<Provider>>);
+#[derive(Clone, Debug, Default)]
+pub(in crate::mesh) struct Providers(BTreeMap<Box<str>, Compiled>);
+
+/// A provider, and what it was made from.
+#[derive(Clone, Debug)]
+struct Compiled {
+    meaning: Meaning,
+    provider: Arc<Provider>,
+}
 
 impl Providers {
     pub(in crate::mesh) fn get(&self, name: &str) -> Option<&Arc<Provider>> {
-        self.0.get(name)
+        self.0.get(name).map(|compiled| &compiled.provider)
     }
 }
 
-/// Compiles the providers of one configuration after the other. A provider that stays as it is
-/// stays the same, with all that it holds, such as its cache; connections are the client's, and
-/// stay in any case.
+/// Compiles the providers of one configuration after the other. A provider that stays as it is in
+/// the configuration in use stays the same, with all that it holds, such as its cache; connections
+/// are the client's, and stay in any case.
 #[derive(Debug)]
 pub(in crate::mesh) struct ProviderCompiler {
     client: LateClient,
@@ -34,7 +42,8 @@ pub(in crate::mesh) struct ProviderCompiler {
     own: Box<str>,
     registry: Registry,
     registered: Registered,
-    latest: Vec<(Meaning, Arc<Provider>)>,
+    /// The providers in use.
+    serving: Providers,
     /// Counts go on when a provider changes, or comes back.
     counts: BTreeMap<Box<str>, Arc<Counts>>,
     caches: CacheMetrics,
@@ -43,7 +52,6 @@ pub(in crate::mesh) struct ProviderCompiler {
 /// What a name means. A provider whose meaning stays is kept.
 #[derive(Clone, Debug, PartialEq)]
 struct Meaning {
-    name: Box<str>,
     kind: Kind,
     cache: Option<DecisionCache>,
 }
@@ -69,7 +77,7 @@ impl ProviderCompiler {
             own: own.into(),
             registry: registry.clone(),
             registered,
-            latest: Vec::new(),
+            serving: Providers::default(),
             counts: BTreeMap::new(),
             caches: CacheMetrics::new(registry),
         }
@@ -81,69 +89,74 @@ impl ProviderCompiler {
         (!is_empty).then(|| self.registered.add_to(mesh))
     }
 
-    /// The providers that the program's CUSTOM policies name.
-    pub(in crate::mesh) fn compile(&mut self, program: &Program) -> Providers {
+    /// The providers that the program's CUSTOM policies name. Nothing is shown and nothing is
+    /// called before they [serve](Self::serves).
+    pub(in crate::mesh) fn compile(&self, program: &Program) -> Providers {
         let chains = &program.http;
         let chains = std::iter::once(&chains.default).chain(chains.by_port.values());
-        let mut latest: Vec<(Meaning, Arc<Provider>)> = Vec::new();
+        let mut providers = Providers::default();
         for filter in chains.flat_map(|chain| &chain.custom) {
             let Some(named) = &filter.usable else {
                 continue;
             };
-            let is_known = latest.iter().any(|(known, _)| *known.name == *named.name);
-            if !is_known && let Some(made) = self.provider(named, filter.cache.as_ref()) {
-                latest.push(made);
+            let name = &*named.name;
+            if providers.0.contains_key(name) {
+                continue;
+            }
+            if let Some(compiled) = self.provider(named, filter.cache.as_ref()) {
+                providers.0.insert(name.into(), compiled);
             }
         }
-        self.latest = latest;
-        let caches = self.latest.iter();
-        let caches = caches.filter_map(|(meaning, provider)| {
-            Some((&*meaning.name, Arc::clone(provider.cache()?)))
-        });
-        self.caches.show(caches);
-        let named = self.latest.iter();
-        Providers(
-            named
-                .map(|(meaning, provider)| (meaning.name.clone(), Arc::clone(provider)))
-                .collect(),
-        )
+        providers
     }
 
-    fn provider(
-        &mut self,
-        named: &ExtensionProvider,
-        cache: Option<&AuthorizerCache>,
-    ) -> Option<(Meaning, Arc<Provider>)> {
-        let name = &*named.name;
-        let meaning = Meaning {
-            name: name.into(),
-            kind: self.kind(named)?,
-            cache: self.cache(name, cache),
-        };
-        let before = self.latest.iter().find(|(before, _)| *before == meaning);
-        if let Some((meaning, provider)) = before {
-            return Some((meaning.clone(), Arc::clone(provider)));
-        }
-        let counts = self.counts(name);
-        let provider = match &meaning.kind {
-            Kind::Network(definition) => {
-                if definition.lacks_timeout() {
-                    tracing::warn!(
-                        target: TARGET, provider = name,
-                        "the provider has no `timeout`, so that a request may wait for it for ten \
-                         minutes, as in Istio: write one, such as 1s"
-                    );
-                }
-                if definition.options().fails_open() {
-                    tracing::warn!(
-                        target: TARGET, provider = name,
-                        "the provider fails open: requests pass when it gives no answer"
-                    );
-                }
+    /// Notes that these providers are in use: shows their counts and caches, warns of what is
+    /// dangerous about new ones, and connects to them.
+    pub(in crate::mesh) fn serves(&mut self, providers: &Providers) {
+        let before = mem::replace(&mut self.serving, providers.clone());
+        for (name, Compiled { meaning, provider }) in &providers.0 {
+            self.show(name, provider.counts());
+            let stays = before
+                .get(name)
+                .is_some_and(|old| Arc::ptr_eq(old, provider));
+            if stays {
+                continue;
+            }
+            if let (Some(_), Some(cache)) = (provider.cache(), &meaning.cache) {
+                warn_of_useless_cache(provider, name, cache);
+            }
+            if let Kind::Network(definition) = &meaning.kind {
+                warn_of_dangers(definition);
                 self.warn_of_unknown_host(definition);
                 if definition.is_grpc() {
                     self.client.warm(definition.origin());
                 }
+            }
+        }
+        let caches = providers.0.iter();
+        let caches = caches.filter_map(|(name, Compiled { provider, .. })| {
+            Some((&**name, Arc::clone(provider.cache()?)))
+        });
+        self.caches.show(caches);
+    }
+
+    fn provider(
+        &self,
+        named: &ExtensionProvider,
+        cache: Option<&AuthorizerCache>,
+    ) -> Option<Compiled> {
+        let name = &*named.name;
+        let meaning = Meaning {
+            kind: self.kind(named)?,
+            cache: self.cache(name, cache),
+        };
+        let before = self.serving.0.get(name);
+        if let Some(same) = before.filter(|before| before.meaning == meaning) {
+            return Some(same.clone());
+        }
+        let counts = self.counts.get(name).cloned().unwrap_or_default();
+        let provider = match &meaning.kind {
+            Kind::Network(definition) => {
                 let authorizer = definition.over(self.client.clone(), &self.own);
                 Provider::new(name, authorizer, definition.options(), counts)
             }
@@ -165,13 +178,15 @@ impl ProviderCompiler {
         };
         let provider = match &meaning.cache {
             Some(cache) if !provider.is_rule() => {
-                warn_of_useless_cache(&provider, name, cache);
                 let counters = self.caches.counters(name);
                 provider.cached(Arc::new(Decisions::new(name, cache.clone(), counters)))
             }
             _ => provider,
         };
-        Some((meaning, Arc::new(provider)))
+        Some(Compiled {
+            meaning,
+            provider: Arc::new(provider),
+        })
     }
 
     fn kind(&self, named: &ExtensionProvider) -> Option<Kind> {
@@ -217,7 +232,7 @@ impl ProviderCompiler {
 
     /// Warns of providers whose hosts the client does not know, once there is a client.
     pub(in crate::mesh) fn warn_of_unknown_hosts(&self) {
-        for (meaning, _) in &self.latest {
+        for Compiled { meaning, .. } in self.serving.0.values() {
             if let Kind::Network(definition) = &meaning.kind {
                 self.warn_of_unknown_host(definition);
             }
@@ -236,14 +251,13 @@ impl ProviderCompiler {
         }
     }
 
-    /// The counts of a provider. A name whose counts are new gets its metrics.
-    fn counts(&mut self, name: &str) -> Arc<Counts> {
-        if let Some(counts) = self.counts.get(name) {
-            return Arc::clone(counts);
+    /// Shows the counts of a provider, if its name is new.
+    fn show(&mut self, name: &str, counts: &Arc<Counts>) {
+        if self.counts.contains_key(name) {
+            return;
         }
-        let counts = Arc::new(Counts::default());
         for kind in CountKind::ALL {
-            let shown = Arc::clone(&counts);
+            let shown = Arc::clone(counts);
             self.registry.counter_of(
                 "mesh_external_authorization_total",
                 "Requests that a provider was asked about, by outcome.",
@@ -251,8 +265,25 @@ impl ProviderCompiler {
                 move || Some(shown.count(kind)).filter(|count| *count > 0),
             );
         }
-        self.counts.insert(name.into(), Arc::clone(&counts));
-        counts
+        self.counts.insert(name.into(), Arc::clone(counts));
+    }
+}
+
+/// Warns of what is valid and yet dangerous.
+fn warn_of_dangers(definition: &Definition) {
+    let provider = definition.name();
+    if definition.lacks_timeout() {
+        tracing::warn!(
+            target: TARGET, provider,
+            "the provider has no `timeout`, so that a request may wait for it for ten minutes, as \
+             in Istio: write one, such as 1s"
+        );
+    }
+    if definition.options().fails_open() {
+        tracing::warn!(
+            target: TARGET, provider,
+            "the provider fails open: requests pass when it gives no answer"
+        );
     }
 }
 

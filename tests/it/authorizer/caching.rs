@@ -18,7 +18,7 @@ use tower_mesh::external::{
 use tower_mesh::source::{Fixed, channel};
 
 use super::{ALLOWED, REFUSED, Says, Stub, asks, build, builder, get, request, send, status};
-use crate::support::mesh::{lines, proven, settle, until};
+use crate::support::mesh::{lines, policy, proven, settle, until};
 
 fn by_caller() -> DecisionCache {
     DecisionCache::keyed_by([CacheKey::Principal, CacheKey::Path]).ttl(Duration::from_secs(10))
@@ -312,6 +312,43 @@ async fn a_cache_outlives_a_reload_that_does_not_change_it() {
         assert_eq!(stub.count(), asked, "{ttl}");
     }
     assert_eq!(counted(&mesh, "hit"), 2, "counts go on");
+}
+
+/// A configuration that is refused changes nothing, and so it leaves the cache as it is.
+#[tokio::test(start_paused = true)]
+async fn a_cache_outlives_a_reload_that_is_refused() {
+    let cache = |ttl: &str| {
+        format!(
+            "apiVersion: mesh.tower/v1\nkind: Authorizer\nmetadata: {{name: own}}\nspec: {{cache: {{keys: [source.principal], ttl: {ttl}}}}}\n---\n"
+        )
+    };
+    let load = |yaml: String| Fixed::yaml("p.yaml", yaml).load("default").unwrap();
+    let closed = policy(
+        "deny",
+        "DENY",
+        "[{to: [{operation: {paths: ['/closed']}}]}]",
+    );
+    let good = || load(asks("own") + &closed + &cache("10m"));
+    // Without the DENY it opens the workload.
+    let open = || load(asks("own") + &asks("other") + &cache("11m"));
+    let (sender, channel) = channel(good());
+    let stub = Stub::allowing();
+    let mesh = builder("").config(channel).authorizer("own", stub.clone());
+    let other = by_caller();
+    let mesh = mesh.authorizer("other", Stub::allowing());
+    let mesh = build(mesh.decision_cache("other", other)).await;
+    let entries = || lines(&mesh, "mesh_decision_cache_entries", &["provider="]);
+    assert_eq!(status(&mesh, "/own", "desk").await, ALLOWED);
+    let before = entries();
+    assert!(before.len() == 1 && before[0].ends_with(" 1"), "{before:?}");
+    stub.say(Says::Error);
+    sender.send(open()).await.unwrap_err();
+    assert_eq!(entries(), before, "the cache in use is shown");
+    assert_eq!(status(&mesh, "/own", "desk").await, ALLOWED);
+    sender.send(good()).await.unwrap();
+    assert_eq!(status(&mesh, "/own", "desk").await, ALLOWED);
+    assert_eq!(stub.count(), 1);
+    assert_eq!((counted(&mesh, "hit"), entries()), (2, before));
 }
 
 /// Takes a while, and then answers each caller the same.
