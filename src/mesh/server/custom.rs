@@ -21,7 +21,7 @@ use crate::rbac::{PolicyCheck, other_hosts};
 /// A request that a CUSTOM policy matches, as its guards see it.
 pub(super) struct Asked<'a> {
     pub(super) config: &'a CompiledInbound,
-    pub(super) head: &'a Parts,
+    pub(super) head: &'a mut Parts,
     /// The path to judge, where it differs from the request's.
     pub(super) path: Option<&'a str>,
     pub(super) exchange: &'a Exchange,
@@ -33,8 +33,9 @@ impl Asked<'_> {
     /// The first of the two steps, before tokens are verified: takes providers of this step out of
     /// `customs`, up to the first that must be asked or that refuses. `Pass` if there are no more;
     /// then the others are for the second step.
-    pub(super) fn before_tokens(&self, customs: &mut Vec<CustomMatch>) -> Verdict {
-        let providers = &self.config.providers;
+    pub(super) fn before_tokens(&mut self, customs: &mut Vec<CustomMatch>) -> Verdict {
+        let config = self.config;
+        let providers = &config.providers;
         let is_of_this_step = |custom: &CustomMatch| {
             let provider = providers.get(&custom.provider);
             provider.is_none_or(|provider| provider.stage() == Stage::BeforeTokens)
@@ -49,7 +50,7 @@ impl Asked<'_> {
     }
 
     /// The second step, once tokens are verified: as the first, with all that are left.
-    pub(super) fn after_tokens(&self, customs: &mut Vec<CustomMatch>) -> Verdict {
+    pub(super) fn after_tokens(&mut self, customs: &mut Vec<CustomMatch>) -> Verdict {
         while !customs.is_empty() {
             match self.ask_about(customs.remove(0)) {
                 Verdict::Pass => {}
@@ -59,8 +60,9 @@ impl Asked<'_> {
         Verdict::Pass
     }
 
-    fn ask_about(&self, custom: CustomMatch) -> Verdict {
-        match self.config.providers.get(&custom.provider) {
+    fn ask_about(&mut self, custom: CustomMatch) -> Verdict {
+        let config = self.config;
+        match config.providers.get(&custom.provider) {
             Some(provider) => self.ask(provider, custom),
             None => Verdict::Refuse(self.refuse(custom)),
         }
@@ -72,9 +74,10 @@ impl Asked<'_> {
         reply
     }
 
-    fn ask(&self, provider: &Arc<Provider>, custom: CustomMatch) -> Verdict {
+    fn ask(&mut self, provider: &Arc<Provider>, custom: CustomMatch) -> Verdict {
         let target: Cow<'_, str> = judged_target(self.path, &self.head.uri);
-        let written = self.config.authenticator(self.exchange).outputs();
+        let config = self.config;
+        let written = config.authenticator(self.exchange).outputs();
         let Some(attributes) = RequestAttributes::with_path(self.head, &target, self.exchange)
         else {
             return Verdict::Refuse(self.refuse(custom));
@@ -88,7 +91,7 @@ impl Asked<'_> {
         let ticket = match beforehand {
             Beforehand::Ask(ticket) => ticket,
             Beforehand::Decided(outcome) => {
-                return self.decided(provider, custom, written, outcome);
+                return self.decided(provider, custom, outcome).into();
             }
         };
         let request = AuthorizationRequest::from_exchange(self.head, &target, self.exchange);
@@ -131,29 +134,20 @@ impl Asked<'_> {
         Beforehand::Decided(Outcome::Allowed(Changes::new()))
     }
 
-    /// What follows from a decision without a question. Only changes of the request need a wait,
-    /// which ends at once.
+    /// What follows from a decision without a question.
     fn decided(
-        &self,
-        provider: &Arc<Provider>,
+        &mut self,
+        provider: &Provider,
         custom: CustomMatch,
-        written: &Arc<[HeaderName]>,
         outcome: Outcome,
-    ) -> Verdict {
+    ) -> Result<(), LocalReply> {
         match outcome {
-            Outcome::FailedOpen => Verdict::Pass,
-            Outcome::Allowed(changes) if changes.is_empty() => Verdict::Pass,
-            Outcome::Refused(reply) => Verdict::Refuse(settled(reply, Some(custom), self.exchange)),
-            outcome @ Outcome::Allowed(_) => {
-                let pending = Pending {
-                    provider: Arc::clone(provider),
-                    custom,
-                    written: Arc::clone(written),
-                    ticket: None,
-                    until: None,
-                };
-                Verdict::Ask(Question::new(async move { pending.answer_of(outcome) }))
+            Outcome::FailedOpen => Ok(()),
+            Outcome::Allowed(changes) if changes.is_empty() => Ok(()),
+            Outcome::Allowed(changes) => {
+                change(provider, custom, &changes, self.head, self.exchange)
             }
+            Outcome::Refused(reply) => Err(settled(reply, Some(custom), self.exchange)),
         }
     }
 }
@@ -194,44 +188,40 @@ impl Pending {
         }
         let ticket = self.ticket.take();
         let asked = self.provider.ask(request, &self.written, ticket);
-        let outcome = asked.await;
-        self.answer_of(outcome)
-    }
-
-    fn answer_of(self, outcome: Outcome) -> Answer {
-        match outcome {
+        match asked.await {
             Outcome::FailedOpen => Answer::Pass,
             Outcome::Allowed(changes) if changes.is_empty() => Answer::Pass,
-            Outcome::Allowed(changes) => {
-                Answer::change(move |head, exchange| self.change(&changes, head, exchange))
-            }
+            Outcome::Allowed(changes) => Answer::change(move |head, exchange| {
+                change(&self.provider, self.custom, &changes, head, exchange)
+            }),
             Outcome::Refused(reply) => refused(reply, Some(self.custom)),
         }
     }
+}
 
-    /// Changes the request as its provider wants, and keeps the rest for the response and for the
-    /// guards behind.
-    fn change(
-        self,
-        changes: &Changes,
-        head: &mut Parts,
-        exchange: &Exchange,
-    ) -> Result<(), LocalReply> {
-        if let Err(error) = apply(changes, head) {
-            // The provider has allowed the request as it wants it, and not as it came.
-            return match self.provider.failed(&error.never_passes()) {
-                Outcome::Refused(reply) => Err(settled(reply, Some(self.custom), exchange)),
-                Outcome::Allowed(_) | Outcome::FailedOpen => Ok(()),
-            };
-        }
-        for (name, value, placement) in changes.response_headers() {
-            exchange.place_response_header(name.clone(), value.clone(), *placement);
-        }
-        if !changes.facts().is_empty() {
-            exchange.set_metadata(METADATA, changes.facts().clone());
-        }
-        Ok(())
+/// Changes the request as its provider wants, and keeps the rest for the response and for the
+/// guards behind.
+fn change(
+    provider: &Provider,
+    custom: CustomMatch,
+    changes: &Changes,
+    head: &mut Parts,
+    exchange: &Exchange,
+) -> Result<(), LocalReply> {
+    if let Err(error) = apply(changes, head) {
+        // The provider has allowed the request as it wants it, and not as it came.
+        return match provider.failed(&error.never_passes()) {
+            Outcome::Refused(reply) => Err(settled(reply, Some(custom), exchange)),
+            Outcome::Allowed(_) | Outcome::FailedOpen => Ok(()),
+        };
     }
+    for (name, value, placement) in changes.response_headers() {
+        exchange.place_response_header(name.clone(), value.clone(), *placement);
+    }
+    if !changes.facts().is_empty() {
+        exchange.set_metadata(METADATA, changes.facts().clone());
+    }
+    Ok(())
 }
 
 fn refused(reply: LocalReply, custom: Option<CustomMatch>) -> Answer {

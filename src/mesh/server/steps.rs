@@ -341,13 +341,13 @@ impl Judged<'_> {
     }
 
     #[cfg(feature = "external")]
-    fn asked(&self) -> Asked<'_> {
+    fn asked(&mut self) -> Asked<'_> {
         Asked {
             config: self.config,
+            time_left: time_left(&self.head.headers, self.way.started),
             head: self.head,
             path: self.way.path.as_deref(),
             exchange: self.exchange,
-            time_left: time_left(&self.head.headers, self.way.started),
         }
     }
 
