@@ -9,12 +9,16 @@ use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::{Map, Value};
 
+use self::hidden::HiddenParts;
+use self::left::{original_uri, original_uri_mut, peer_left};
 use self::once_list::OnceList;
 pub use self::response_header::Placement;
 use self::response_header::ResponseHeader;
 use super::{Claims, ForwardedPeer, Peer, TraceContext};
 use crate::policy::Decision;
 
+mod hidden;
+mod left;
 mod once_list;
 mod response_header;
 
@@ -37,7 +41,7 @@ struct Cells {
     path: OnceLock<PathAndQuery>,
     /// Boxed because it is rare, and every request allocates this struct.
     rewritten: OnceLock<Box<PathAndQuery>>,
-    hidden: OnceLock<Hidden>,
+    hidden: HiddenParts,
     trace: OnceLock<TraceContext>,
     claims: OnceLock<Claims>,
     verifies_tokens: AtomicBool,
@@ -51,16 +55,6 @@ struct Cells {
     keeps_client_cert: AtomicBool,
     judges_bare_host: AtomicBool,
     has_settled_headers: AtomicBool,
-}
-
-/// The parts of the target that a token guard hides.
-struct Hidden {
-    /// Query parameters that must not be shown.
-    parameters: Arc<[Box<str>]>,
-    /// The target without these parameters; `None` if the target was unknown or has none of them.
-    target: Option<Box<Uri>>,
-    /// The parts that a guard further in hides.
-    next: OnceLock<Box<Self>>,
 }
 
 /// Declares the reader and the setter of cells that a layer fills once.
@@ -192,8 +186,7 @@ impl Exchange {
     /// seen it, query parameters that may hold a token are removed.
     #[must_use]
     pub fn target(&self) -> Option<&Uri> {
-        let shown = self.hidden().filter_map(|hidden| hidden.target.as_deref());
-        shown.last().or_else(|| self.0.target.get())
+        self.0.hidden.shown().or_else(|| self.0.target.get())
     }
 
     /// The whole path of the request without its query, before any router removed a prefix. If a
@@ -366,39 +359,12 @@ impl Exchange {
     /// [target](Self::target) without them, if it has any. Each token guard calls this, and the
     /// parameters of earlier calls stay hidden.
     pub fn hide(&self, parameters: &Arc<[Box<str>]>, target: Option<Uri>) {
-        let mut said = Hidden {
-            parameters: Arc::clone(parameters),
-            target: target.map(Box::new),
-            next: OnceLock::new(),
-        };
-        let Err(back) = self.0.hidden.set(said) else {
-            return;
-        };
-        said = back;
-        let mut last = self.0.hidden.get();
-        while let Some(hidden) = last {
-            let is_known = Arc::ptr_eq(&hidden.parameters, &said.parameters);
-            if is_known && said.target.is_none() {
-                return;
-            }
-            match hidden.next.set(Box::new(said)) {
-                Ok(()) => return,
-                Err(back) => said = *back,
-            }
-            last = hidden.next.get().map(Box::as_ref);
-        }
+        self.0.hidden.add(parameters, target);
     }
 
     /// The query parameters that guards have hidden.
     pub fn hidden_parameters(&self) -> impl Iterator<Item = &str> {
-        self.hidden()
-            .flat_map(|hidden| hidden.parameters.iter().map(AsRef::as_ref))
-    }
-
-    fn hidden(&self) -> impl Iterator<Item = &Hidden> {
-        std::iter::successors(self.0.hidden.get(), |hidden| {
-            hidden.next.get().map(Box::as_ref)
-        })
+        self.0.hidden.parameters()
     }
 
     /// Keeps the whole path of the request, unless one is kept already.
@@ -441,46 +407,6 @@ debug_fields!(Exchange(exchange) {
     route = exchange.route(),
     details = exchange.details()
 });
-
-/// The peer that a server left in a request's extensions.
-fn peer_left(extensions: &Extensions) -> Option<&Peer> {
-    let peer = extensions.get::<Peer>();
-    peer.or_else(|| connected(extensions))
-}
-
-/// The peer that axum's own server left, behind a listener of this crate.
-#[cfg(all(feature = "axum", feature = "tls"))]
-fn connected(extensions: &Extensions) -> Option<&Peer> {
-    let connected = extensions.get::<axum::extract::ConnectInfo<Peer>>()?;
-    Some(&connected.0)
-}
-
-#[cfg(not(all(feature = "axum", feature = "tls")))]
-fn connected(_: &Extensions) -> Option<&Peer> {
-    None
-}
-
-#[cfg(feature = "axum")]
-fn original_uri(extensions: &Extensions) -> Option<&Uri> {
-    let original = extensions.get::<axum::extract::OriginalUri>()?;
-    Some(&original.0)
-}
-
-#[cfg(feature = "axum")]
-fn original_uri_mut(extensions: &mut Extensions) -> Option<&mut Uri> {
-    let original = extensions.get_mut::<axum::extract::OriginalUri>()?;
-    Some(&mut original.0)
-}
-
-#[cfg(not(feature = "axum"))]
-fn original_uri(_: &Extensions) -> Option<&Uri> {
-    None
-}
-
-#[cfg(not(feature = "axum"))]
-fn original_uri_mut(_: &mut Extensions) -> Option<&mut Uri> {
-    None
-}
 
 /// Empty extensions with room for more than three entries. A new map has room for three, and a
 /// router stores three itself; the exchange would be the fourth and would make all of them move.

@@ -20,7 +20,7 @@
 // | Where is a call's host looked up?         | mesh/client/pool/compiled_outbound.rs            |
 // | Where is a call's address picked?         | mesh/client/pool/picker.rs                       |
 // | And one of a DNS name's addresses?        | mesh/client/pool/connection/dial.rs              |
-// | Where is a call sent again?               | mesh/client/attempts.rs, mesh/client/resend.rs   |
+// | Where is a call sent again?               | mesh/client/attempts.rs, mesh/client/attempts/   |
 // | Where is a connection's age judged?       | tls/connection/lifetime.rs                       |
 // | What does a server do at that age?        | mesh/server/connection/drain.rs                  |
 // | Where does a client look at it?           | mesh/client/pool/connection/stream.rs            |

@@ -15,14 +15,18 @@ use pin_project::pin_project;
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
-use super::attempt::{Attempt, Failed, Route, attempt};
+pub(super) use self::attempt::Route;
+use self::attempt::{Attempt, Failed, attempt};
+use self::resend::{Cause, Resend, RetryDecision};
 use super::body::outgoing::ClientBody;
 use super::body::replay::Unsent;
 use super::body::streamed::{BoxError, streamed};
 use super::error::ClientError;
 use super::head_timeout::HeadTimeout;
 use super::pool::endpoint::Answer;
-use super::resend::{Cause, Resend, RetryDecision};
+
+mod attempt;
+mod resend;
 
 /// The attempts of one call, up to the head of its response.
 #[pin_project]

@@ -14,8 +14,7 @@ use http::{Method, Request, Response, Version};
 use http_body::Body;
 use pin_project::pin_project;
 
-use super::attempt::Route;
-use super::attempts::Attempts;
+use super::attempts::{Attempts, Route};
 use super::body::streamed::BoxError;
 use super::error::ClientError;
 use super::head_timeout::{Bound, HeadTimeout};

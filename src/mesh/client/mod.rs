@@ -1,8 +1,7 @@
 //! Outbound calls. A call (`call`: upstream, span, metrics) makes one or more attempts (`attempts`:
-//! timeout, retry, replay). Each attempt picks an endpoint and sends the request (`attempt`, over
-//! `pool`).
+//! timeout, retry, replay). Each attempt picks an endpoint and sends the request
+//! (`attempts/attempt`, over `pool`).
 
-mod attempt;
 mod attempts;
 pub(super) mod body;
 mod call;
@@ -15,7 +14,6 @@ pub(super) mod pool;
 mod read_body;
 mod record;
 mod request;
-mod resend;
 mod response_body;
 mod service;
 mod upstreams;

@@ -10,21 +10,21 @@ use http::header::HOST;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri};
 
-use super::body::outgoing::ClientBody;
-use super::error::ClientError;
-use super::pool::cluster::Cluster;
-use super::pool::connect_error::{ConnectError, Failure, NoConnection};
-use super::pool::connection::dial::Dialer;
-use super::pool::connection::origin::Origin;
-use super::pool::endpoint::Answer;
 use super::resend::Cause;
+use crate::mesh::client::body::outgoing::ClientBody;
+use crate::mesh::client::error::ClientError;
+use crate::mesh::client::pool::cluster::Cluster;
+use crate::mesh::client::pool::connect_error::{ConnectError, Failure, NoConnection};
+use crate::mesh::client::pool::connection::dial::Dialer;
+use crate::mesh::client::pool::connection::origin::Origin;
+use crate::mesh::client::pool::endpoint::Answer;
 
 /// Where a call goes and over which protocol.
 #[derive(Clone, Debug)]
-pub(super) struct Route {
-    pub(super) dialer: Arc<Dialer>,
-    pub(super) cluster: Arc<Cluster>,
-    pub(super) is_http2: bool,
+pub(in crate::mesh::client) struct Route {
+    pub(in crate::mesh::client) dialer: Arc<Dialer>,
+    pub(in crate::mesh::client) cluster: Arc<Cluster>,
+    pub(in crate::mesh::client) is_http2: bool,
 }
 
 /// An attempt in progress. It is boxed because hyper's own future has no name.
