@@ -150,7 +150,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("source", &["istio", "policy", "cel"]),
     ("coverage", &["istio", "policy"]),
-    ("vet", &["identity", "matcher", "istio", "policy", "gate", "cel"]),
+    (
+        "vet",
+        &["identity", "matcher", "istio", "policy", "gate", "cel"],
+    ),
     ("diff", &["identity", "matcher", "istio", "policy"]),
     ("convert", &["istio"]),
     // Floor 5: the roof.
