@@ -49,7 +49,16 @@ pub struct Running {
 }
 
 /// Who decided what, by workload and request id.
-type Decisions = Arc<Mutex<HashMap<(&'static str, String), String>>>;
+type Decisions = Arc<Mutex<HashMap<(&'static str, String), Decided>>>;
+
+/// Who decided a request at one workload.
+#[derive(Clone)]
+pub struct Decided {
+    /// The policy and rule, else what refused it before policy was asked.
+    pub by: String,
+    /// Whether it never got to the application.
+    pub is_refused: bool,
+}
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -116,10 +125,10 @@ impl Clinic {
         )?)
     }
 
-    /// The policy and rule that decided a request at a workload, else what refused it before policy was asked.
+    /// Who decided a request at a workload that it has reached.
     ///
     /// A workload notes it when the response has ended there, which may be a moment after the caller has read it.
-    pub async fn decision(&self, workload: &Running, request_id: &str) -> String {
+    pub async fn decision(&self, workload: &Running, request_id: &str) -> Decided {
         let key = (workload.name, request_id.to_owned());
         let noted = async {
             loop {
@@ -132,7 +141,10 @@ impl Clinic {
         };
         tokio::time::timeout(PATIENCE, noted)
             .await
-            .unwrap_or_else(|_| "nothing was noted".to_owned())
+            .unwrap_or_else(|_| Decided {
+                by: "nothing was noted".to_owned(),
+                is_refused: true,
+            })
     }
 }
 
@@ -215,7 +227,12 @@ fn keep(decisions: &Decisions, name: &'static str, report: &Report<'_>) {
         (None, Some(details)) => details.to_string(),
         (None, None) => "no policy applies".to_owned(),
     };
-    decisions.lock().unwrap().insert((name, id.to_owned()), by);
+    let decided = Decided {
+        by,
+        is_refused: exchange.details().is_some(),
+    };
+    let mut decisions = decisions.lock().unwrap();
+    decisions.insert((name, id.to_owned()), decided);
 }
 
 async fn serve_metrics(registry: Registry) -> Result<SocketAddr, BoxError> {

@@ -1,5 +1,6 @@
 //! The rows: who calls what with which token, and what must come of it.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -286,10 +287,17 @@ impl Rows<'_> {
                 }
                 Err(error) => Err(tonic::Status::unavailable(error.to_string())),
             };
+            // An error with a source was made here: there was no answer.
+            let is_answered = answer
+                .as_ref()
+                .map_or_else(|status| status.source().is_none(), |_| true);
             let code = answer.map_or_else(|status| status.code(), |_| tonic::Code::Ok);
+            let got = format!("grpc-status {}", i32::from(code));
             let row = row(caller, "gRPC", "POST", grpc::READ, user, expected);
-            self.keep(row, &id, format!("grpc-status {}", i32::from(code)))
-                .await;
+            match is_answered {
+                true => self.keep(row, &id, got).await,
+                false => self.push(Row { got, ..row }),
+            }
         }
     }
 
@@ -389,7 +397,7 @@ impl Rows<'_> {
     async fn keep(&mut self, row: Row, id: &str, got: String) {
         let policy = match got.as_str() {
             REFUSED => String::new(),
-            _ => self.clinic.decision(&self.clinic.patients, id).await,
+            _ => self.clinic.decision(&self.clinic.patients, id).await.by,
         };
         self.push(Row {
             got,
@@ -399,23 +407,24 @@ impl Rows<'_> {
         });
     }
 
-    /// A row that the patient service decided, unless the desk's own policies or a missing connection did before.
+    /// A row that the patient service decided, unless the desk did, or nobody for want of a connection.
     async fn keep_by_way_of_the_desk(&mut self, row: Row, id: &str, got: String) {
         const BAD_GATEWAY: &str = "502";
         let desk = match got.as_str() {
-            REFUSED => String::new(),
-            _ => self.clinic.decision(&self.clinic.check_in, id).await,
+            REFUSED => None,
+            _ => Some(self.clinic.decision(&self.clinic.check_in, id).await),
         };
-        let was_refused = desk.contains("denied") || desk == "nothing was noted";
-        if was_refused || [REFUSED, BAD_GATEWAY].contains(&got.as_str()) {
-            self.push(Row {
+        let is_passed_on = row.target == "patients"
+            && got != BAD_GATEWAY
+            && desk.as_ref().is_some_and(|desk| !desk.is_refused);
+        match is_passed_on {
+            true => self.keep(row, id, got).await,
+            false => self.push(Row {
                 got,
-                policy: desk,
+                policy: desk.map(|desk| desk.by).unwrap_or_default(),
                 request_id: id.to_owned(),
                 ..row
-            });
-        } else {
-            self.keep(row, id, got).await;
+            }),
         }
     }
 
