@@ -33,8 +33,10 @@ enum Phase {
 
 impl Gradient {
     pub(super) fn new(options: Adaptive) -> Self {
+        // The setters come in any order, so this is where all three are known.
+        let initial = options.initial.clamp(options.least, options.most);
         Self {
-            limit: f64::from(options.initial),
+            limit: f64::from(initial),
             least_latency: None,
             phase: Phase::Probing,
             next: LONGEST_PROBE,

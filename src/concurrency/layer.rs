@@ -56,6 +56,9 @@ impl<S> Layer<S> for ConcurrencyLimitLayer {
 /// A request is under way until the body of its response has ended or is dropped. A request that
 /// upgrades its connection is under way until the connection of its [`Peer`](crate::Peer) is gone;
 /// without a peer, until its response is sent.
+///
+/// To an [adaptive](ConcurrencyLimit::adaptive) limit the inner service is the application, with all
+/// layers inside: put guards that wait for others outside.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimited<S> {
     inner: S,
@@ -99,7 +102,10 @@ where
         let permit = match self.limiter.exempts(path) {
             true => None,
             false => match self.limiter.admit() {
-                Some(permit) => Some(permit),
+                Some(mut permit) => {
+                    permit.called();
+                    Some(permit)
+                }
                 None => return ResponseFuture(State::Refused(refuse(&head, &exchange))),
             },
         };

@@ -21,11 +21,12 @@ pub(super) enum Kind {
 
 impl ConcurrencyLimit {
     /// The paths of health checks: those that Kubernetes components use, and gRPC's.
-    pub const HEALTH_PATHS: [&'static str; 4] = [
+    pub const HEALTH_PATHS: [&'static str; 5] = [
         "/healthz",
         "/livez",
         "/readyz",
         "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
     ];
 
     /// At most so many requests; 0 counts as 1.
@@ -62,9 +63,17 @@ impl ConcurrencyLimit {
 ///
 /// It compares the latency of each window with the least latency, which it measures now and then
 /// while half of the limit applies: while requests take longer, it lowers the limit, because they
-/// wait for one another; otherwise it raises the limit, if so many requests come. The latency of a
-/// request is the time until the head of its response, so that streams say as much as others.
-/// Errors, of which guards make some, are no samples.
+/// wait for one another; otherwise it raises the limit, if so many requests come.
+///
+/// Only answers of the application are samples: the time from its call until the head of its
+/// response, so that streams say as much as others. What guards answer is no sample, and neither is
+/// the time for which they let a request wait. Errors, panics, and requests whose caller goes away
+/// before the head are no samples. The time in which the application waits for the caller's body
+/// counts.
+///
+/// Streams hold their places long after their samples. So that they cannot use up a limit that
+/// would then learn nothing more, as many requests as the [least](Self::bounds) may always wait for
+/// the head of their response, also beyond the limit; but no more than the most are under way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adaptive {
     pub(super) initial: u32,
@@ -97,7 +106,8 @@ impl Adaptive {
         Self::default()
     }
 
-    /// Sets the limit that applies until the least latency is known.
+    /// Sets the limit that applies until the least latency is known. A number outside the
+    /// [bounds](Self::bounds) counts as the nearest of them.
     #[must_use]
     pub fn initial(mut self, requests: u32) -> Self {
         self.initial = requests.max(1);

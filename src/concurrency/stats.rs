@@ -17,7 +17,8 @@ impl ConcurrencyStats {
         Self(Arc::clone(limiter))
     }
 
-    /// How many requests may be under way at once.
+    /// How many requests may be under way at once. Of an adaptive limit a few more may be, when
+    /// streams use it up.
     #[must_use]
     pub fn limit(&self) -> u32 {
         self.0.limit()

@@ -107,3 +107,15 @@ fn a_window_with_few_samples_goes_on() {
     assert!(!gradient.update(&samples(9, 900), 20, SECOND));
     assert_eq!(gradient.limit(), 20);
 }
+
+#[test]
+fn an_initial_limit_is_within_the_bounds() {
+    for (initial, expected) in [(1, 4), (4, 4), (30, 30), (50, 50), (51, 50), (u32::MAX, 50)] {
+        let first = Adaptive::new().initial(initial).bounds(4, 50);
+        let last = Adaptive::new().bounds(4, 50).initial(initial);
+        for options in [first, last] {
+            assert_eq!(Gradient::new(options).limit(), expected, "{initial}");
+            assert_eq!(measured(options).limit(), expected, "{initial}");
+        }
+    }
+}

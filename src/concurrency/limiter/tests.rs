@@ -65,8 +65,9 @@ fn an_adaptive_limit_follows_the_latency() {
     // Each window as many requests as are admitted, at once.
     let mut run = |windows: u64, millis: u64| {
         for _ in 0..windows {
-            let mut permits: Vec<_> = (0..2_000).map_while(|_| limiter.admit_at(now)).collect();
+            let mut permits: Vec<_> = (0..2_000).map_while(|_| limiter.admit()).collect();
             for permit in &mut permits {
+                permit.called_at(now);
                 permit.answered_at(false, now + millis * MILLI);
             }
             now += 100 * MILLI;
@@ -93,6 +94,7 @@ fn errors_and_refusals_are_no_samples() {
             headers.insert("grpc-status", grpc.parse().unwrap());
         }
         let mut permit = limiter.admit().unwrap();
+        permit.called();
         permit.answered(StatusCode::from_u16(status).unwrap(), &headers);
     };
     for (status, grpc) in [
@@ -109,4 +111,71 @@ fn errors_and_refusals_are_no_samples() {
     answer(200, Some("0"));
     answer(304, None);
     assert_eq!(samples(), 3);
+    // Guards answer without the application.
+    for status in [StatusCode::OK, StatusCode::FOUND, StatusCode::FORBIDDEN] {
+        let mut permit = limiter.admit().unwrap();
+        permit.answered(status, &HeaderMap::new());
+        assert_eq!(samples(), 3, "{status}");
+    }
+}
+
+#[test]
+fn an_initial_limit_is_within_the_bounds() {
+    for (initial, expected) in [(1, 4), (30, 30), (51, 50)] {
+        let options = Adaptive::new().initial(initial).bounds(4, 50);
+        let limiter = limiter(&ConcurrencyLimit::adaptive(options));
+        assert_eq!(limiter.limit(), expected, "{initial}");
+    }
+}
+
+/// Streams that use the limit up would else keep it as it is until they end.
+#[test]
+fn streams_leave_room_for_requests_that_bring_samples() {
+    let options = Adaptive::new().initial(4).bounds(2, 8);
+    let limiter = limiter(&ConcurrencyLimit::adaptive(options));
+    let stream = || {
+        let mut permit = limiter.admit()?;
+        permit.answered(StatusCode::OK, &HeaderMap::new());
+        Some(permit)
+    };
+    let mut streams: Vec<_> = (0..4).filter_map(|_| stream()).collect();
+    let mut waiting: Vec<_> = (0..5).filter_map(|_| limiter.admit()).collect();
+    assert_eq!((streams.len(), waiting.len()), (4, 2));
+    // One that is answered or goes away makes room for another.
+    waiting.pop();
+    streams.extend(stream());
+    waiting.extend(limiter.admit());
+    assert_eq!((waiting.len(), limiter.in_flight()), (2, 7));
+    assert!(limiter.admit().is_none());
+    waiting.clear();
+    // No more than the most are under way, whoever they are.
+    streams.extend((0..9).map_while(|_| stream()));
+    assert_eq!((streams.len(), limiter.in_flight()), (8, 8));
+    streams.clear();
+    let unanswered = &limiter.adaptive.as_ref().unwrap().unanswered;
+    assert_eq!(
+        (limiter.in_flight(), unanswered.load(Ordering::Relaxed)),
+        (0, 0)
+    );
+}
+
+/// A probe ends in its time also while the application answers with errors alone.
+#[test]
+fn a_probe_among_errors_ends() {
+    const SECOND: u64 = 1_000_000_000;
+    let limiter = limiter(&ConcurrencyLimit::adaptive(Adaptive::new()));
+    let answer = |is_error: bool, now: u64| {
+        let mut permit = limiter.admit().unwrap();
+        permit.called_at(now);
+        permit.answered_at(is_error, now + 1_000_000);
+    };
+    (0..50).for_each(|_| answer(false, SECOND));
+    answer(false, 2 * SECOND);
+    assert_eq!(limiter.limit(), 20);
+    answer(false, 63 * SECOND);
+    assert_eq!(limiter.limit(), 10, "a probe");
+    answer(true, 64 * SECOND);
+    assert_eq!(limiter.limit(), 10);
+    answer(true, 69 * SECOND);
+    assert_eq!(limiter.limit(), 20);
 }

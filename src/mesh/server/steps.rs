@@ -75,7 +75,9 @@ fn gate(judged: &mut Judged<'_>) -> Result<(), Halt> {
     }
 }
 
-/// Takes a place within the concurrency limit, which the request holds until it has ended.
+/// Takes a place within the concurrency limit, which the request holds until it has ended. This
+/// comes before what costs work or waits for others, so that the limit bounds that, too. An adaptive
+/// limit learns only from the time after the last step, in which the application has the request.
 #[inline]
 fn concurrency(judged: &mut Judged<'_>) -> Result<(), Halt> {
     match &judged.inbound.concurrency {
@@ -198,7 +200,8 @@ pub(super) struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    /// Runs the steps that have not run. A refusal is logged.
+    /// Runs the steps that have not run. After `Ok` the application is called at once. A refusal is
+    /// logged.
     pub(super) fn run(mut self, record: &mut Record) -> Result<(), Halt> {
         let mut run = self.crate_steps();
         if let Some(permit) = self.way.permit.take()
@@ -208,6 +211,13 @@ impl Judged<'_> {
         }
         if run.is_ok() && !self.inbound.guards.is_empty() {
             run = record.within(|| self.application_guards());
+        }
+        if run.is_ok()
+            && self.inbound.concurrency.is_some()
+            && let Some(watches) = record.watch()
+            && let Some(permit) = &mut watches.permit
+        {
+            permit.called();
         }
         if let Err(Halt::Refuse(reply)) = &run {
             self.refused(reply);
