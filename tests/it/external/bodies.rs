@@ -1,7 +1,12 @@
 //! How much of a request's body a provider sees, and what becomes of longer ones.
 
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::sync::mpsc;
+use tower_mesh::message::ResponseFlags;
+
 use super::support::{Kind, Stub, Ward, answered};
-use crate::support::mesh::get2;
+use crate::support::mesh::{Fed, get2, http2, pass_until, seconds, still};
 
 /// The body that a provider has seen, and what it was told of it.
 #[derive(Debug, PartialEq)]
@@ -34,7 +39,7 @@ async fn a_provider_sees_as_much_as_its_bound_allows() {
                 assert!(stub.is_idle() && ward.is_uncalled());
                 let seen = ward.seen(0).await;
                 assert_eq!(seen.details.as_deref(), Some("request_payload_too_large"));
-                assert_eq!(seen.flags, tower_mesh::message::ResponseFlags::none());
+                assert_eq!(seen.flags, ResponseFlags::none());
                 continue;
             };
             let asked = stub.next().await;
@@ -102,4 +107,47 @@ async fn a_body_is_packed_as_text_or_as_bytes() {
         asked.answer(Kind::Grpc.yes());
         assert_eq!(answered(waiting).await.0, 200);
     }
+}
+
+/// A body has as long as an answer of the provider. That it comes late is no outage of the provider,
+/// so failing open does not apply.
+async fn late(kind: Kind, content_type: &str, expected: (u16, Option<&str>)) {
+    let more = ", timeout: 5s, failOpen: true, includeRequestBodyInCheck: {maxRequestBytes: 5}";
+    let stub = Stub::new().await;
+    let ward = Ward::asking(&stub, kind, more).await;
+    let _still = still();
+    let mut caller = http2(&ward.pki, "desk", ward.served.address).await;
+    let (feed, body) = mpsc::unbounded_channel();
+    feed.send(Frame::data(Bytes::from("12"))).unwrap();
+    let request = get2("/a").method("POST");
+    let request = request.header("content-type", content_type);
+    let waiting = tokio::spawn(caller.send_request(request.body(Fed(body)).unwrap()));
+    seconds(4).await;
+    assert!(!waiting.is_finished());
+    pass_until("the answer", || waiting.is_finished()).await;
+    let (status, headers, _) = answered(waiting).await;
+    let grpc = headers
+        .get("grpc-status")
+        .map(|code| code.to_str().unwrap());
+    assert_eq!((status, grpc), expected);
+    assert!(stub.is_idle() && ward.is_uncalled());
+    let seen = ward.seen(0).await;
+    assert_eq!(seen.details.as_deref(), Some("request_body_timeout"));
+    assert_eq!(seen.flags, ResponseFlags::none());
+    drop(feed);
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_late_is_refused_also_where_the_provider_fails_open() {
+    late(Kind::Grpc, "text/plain", (408, None)).await;
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_late_for_a_provider_over_http_is_refused() {
+    late(Kind::Http, "text/plain", (408, None)).await;
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_late_has_a_status_of_grpc() {
+    late(Kind::Grpc, "application/grpc", (200, Some("4"))).await;
 }
