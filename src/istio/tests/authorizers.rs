@@ -59,6 +59,7 @@ fn authorizers_are_held_to_their_rules() {
         ("{cache: {keys: [source.ip], ttl: ^5}}", "spec.cache.ttl", "quotes"),
         ("{cache: {keys: [source.ip], ttl: ^0s}}", "spec.cache.ttl", "at least 1ms"),
         ("{cache: {keys: [source.ip], staleIfError: ^-1s}}", "spec.cache.staleIfError", "no duration"),
+        ("{cache: {keys: [source.ip], ttl: ^30}}", "spec.cache.ttl", "30 is a number, and without a unit it is no duration"),
         ("{cache: {keys: [source.ip], denials: ^{}}}", "spec.cache.denials.ttl", "missing"),
         ("{cache: {keys: [source.ip], denials: {^ttls: 1s, ttl: 1s}}}", "spec.cache.denials.ttls", "did you mean"),
         ("{cache: {keys: [source.ip], maxEntries: ^0}}", "spec.cache.maxEntries", "1 to 1000000"),

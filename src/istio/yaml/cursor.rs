@@ -304,6 +304,15 @@ impl<'t, 'p> Cursor<'t, 'p> {
 
     /// A duration such as `5s`, `1.5s` or `1m30s`.
     pub(crate) fn duration(&self) -> Option<Duration> {
+        if let Some(scalar) = self.node.scalar()
+            && scalar.meaning() == Plain::Number
+        {
+            let number = &scalar.text;
+            self.wrong(format!(
+                "{number} is a number, and without a unit it is no duration, also in quotes; write for example 5s"
+            ));
+            return None;
+        }
         let text = self.str()?;
         let duration = parse_duration(text);
         if duration.is_none() {
