@@ -7,7 +7,8 @@ use std::iter::successors;
 use super::AuthorizerError;
 use crate::error_chain::ErrorChain;
 
-/// The error of a transport that knows no server for the provider's host.
+/// The error of a transport that knows no server for the host of a provider, or of a rate limit
+/// service.
 ///
 /// It is no outage: no question can ever be asked, so a provider with this error never fails open.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub(crate) struct UnknownProvider;
 
 impl fmt::Display for UnknownProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the mesh's client knows no server for the provider's host")
+        f.write_str("the mesh's client knows no server for the host")
     }
 }
 

@@ -104,6 +104,9 @@ pub mod tls {}
 #[doc = include_str!("../../docs/policy.md")]
 pub mod policy {}
 
+/// [guards]: layers#kept-fresh
+/// [stubs]: testing_policies#what-an-external-provider-answers
+///
 #[doc = include_str!("../../docs/external-authorization.md")]
 pub mod external_authorization {}
 

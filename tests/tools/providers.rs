@@ -597,6 +597,8 @@ fn a_provider_of_the_application_is_stated_by_name() {
     for (more, code) in [(&stated[..], 0), (&stated[2..], 1), (&[], 1)] {
         let output = run(&[&check[..], more].concat(), "");
         assert_eq!(output.status.code(), Some(code), "{}", text(&output.stdout));
+        let hint = text(&output.stderr).contains("add --authorizer desk");
+        assert_eq!(hint, more == &stated[2..], "{}", text(&output.stderr));
     }
     let vet = [
         "vet",

@@ -43,7 +43,7 @@ impl Providers {
             match named.map(|filter| filter.usable.is_some()) {
                 Some(true) => {}
                 Some(false) => eprintln!(
-                    "note: the provider `{name}` is unusable, whatever it would answer: what its rules match is refused"
+                    "note: the provider `{name}` is unusable, whatever it would answer: what its rules match is refused; if the application registers it in Rust, add --authorizer {name}"
                 ),
                 None => eprintln!("note: no CUSTOM policy of the workload asks `{name}`"),
             }
