@@ -28,6 +28,8 @@ use tower_mesh::matcher::{Cidr, PathTemplate, SafeRegex};
 use tower_mesh::mesh::ExternalHost;
 use tower_mesh::policy::Authentication;
 use tower_mesh::policy::envoy::jwt_authn;
+use tower_mesh::policy::limit::Limit;
+use tower_mesh::rate_limit::RateLimitLayer;
 use tower_mesh::source::{self, Configuration, Fixed};
 use tower_mesh::testing::{Issuer, Leaf, Pki};
 use tower_mesh::tls::{
@@ -211,6 +213,15 @@ async fn made() -> Vec<(&'static str, Made)> {
         (
             "Problems",
             Box::new(istio::parse("p.yaml", "kind: x", "default").unwrap_err()),
+        ),
+        (
+            "RateLimitError",
+            Box::new(
+                RateLimitLayer::builder()
+                    .limit(Limit::new("reads"))
+                    .build()
+                    .unwrap_err(),
+            ),
         ),
         ("Refusal", Box::new(Refusal::Expired)),
         ("RegexError", Box::new(SafeRegex::new("(").unwrap_err())),
