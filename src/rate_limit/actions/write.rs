@@ -42,6 +42,12 @@ pub(crate) struct Actions {
 }
 
 impl Actions {
+    /// The most entries that a request's descriptor can have.
+    #[cfg(feature = "rate-limit-service")]
+    pub(in crate::rate_limit) fn len(&self) -> usize {
+        self.actions.len()
+    }
+
     /// The actions of a descriptor of this workload.
     pub(crate) fn new(descriptor: &Descriptor, workload: &Workload) -> Self {
         let (service, namespace) = (workload.canonical_service(), workload.namespace());

@@ -14,11 +14,11 @@ pub(in crate::rate_limit) fn message(
     actions: &[Actions],
     request: LimitRequest<'_>,
 ) -> Option<RateLimitRequest> {
-    let mut bytes = 0;
+    let entries = actions.iter().map(Actions::len).sum();
     let descriptors = actions.iter().filter_map(|actions| {
         let mut writer = Writer {
             entries: Vec::new(),
-            bytes: &mut bytes,
+            most: most_of_value(entries),
         };
         match actions.write(request, &mut writer) {
             Made::Entries => Some(RateLimitDescriptor {
@@ -35,24 +35,19 @@ pub(in crate::rate_limit) fn message(
     })
 }
 
-struct Writer<'b> {
+struct Writer {
     entries: Vec<Entry>,
-    /// The bytes of all values so far.
-    bytes: &'b mut usize,
+    /// The bytes of a value that are sent.
+    most: usize,
 }
 
-impl Sink for Writer<'_> {
+impl Sink for Writer {
     /// Cuts a long value. What is not UTF-8 is replaced, because the message holds text.
     fn entry(&mut self, key: &str, value: &[u8]) {
-        let most = match *self.bytes < MOST_BYTES {
-            true => MOST_OF_VALUE,
-            false => LEAST_OF_VALUE,
-        };
-        let value = match value.len() > most {
-            true => cut(value, most),
+        let value = match value.len() > self.most {
+            true => cut(value, self.most),
             false => String::from_utf8_lossy(value).into_owned(),
         };
-        *self.bytes += value.len();
         self.entries.push(Entry {
             key: key.to_owned(),
             value,
@@ -69,11 +64,16 @@ fn cut(value: &[u8], most: usize) -> String {
     String::from_utf8_lossy(begin.unwrap_or_default()).into_owned() + &mark
 }
 
-/// The bytes of a value that are sent.
+/// The bytes of a value that are sent. They follow from the limit alone: if they depended on the
+/// other values of a request, a caller could choose whether its own is cut, and have two budgets.
+fn most_of_value(entries: usize) -> usize {
+    let share = MOST_BYTES.checked_div(entries).unwrap_or(MOST_OF_VALUE);
+    share.clamp(LEAST_OF_VALUE, MOST_OF_VALUE)
+}
+
 const MOST_OF_VALUE: usize = 1024;
-/// The bytes of a value that are sent in a message that is large already.
 const LEAST_OF_VALUE: usize = 64;
-/// The bytes of values that make a message large.
+/// The bytes of all values of a message, as far as their number allows.
 const MOST_BYTES: usize = 32 * 1024;
 
 #[cfg(test)]
@@ -152,13 +152,23 @@ mod tests {
         // `openssl dgst -sha256`, in base64url: every process says the same.
         let hash = "2aQdm2y_VF9p9zbjAGHKXE-EEDAE4bP_ACBL95kxVd0";
         assert_eq!(b, format!("{}#{hash}", &longest[..980]));
-        // In a large message, too.
-        let header = || Action::header("x-tenant", "tenant");
-        let all = [actions((0..40).map(|_| header()))];
-        let value = "a".repeat(1000);
-        let request = Request::new().get("/").header("x-tenant", value.as_str());
-        let message = message("clinic", &all, LimitRequest::new(&request)).unwrap();
-        let last = &message.descriptors[0].entries[39].value;
-        assert_eq!((last.len(), &last[..21]), (64, "aaaaaaaaaaaaaaaaaaaa#"));
+    }
+
+    /// Else a caller could have a second budget with a value that is cut in some requests only.
+    #[test]
+    fn a_value_is_the_same_whatever_else_a_request_says() {
+        let more = (1..40).map(|number| Action::header(&format!("x-{number}"), "more"));
+        let all = [actions(more.chain([Action::header("x-tenant", "tenant")]))];
+        let tenant = "a".repeat(1000);
+        let sent = |more: &str| {
+            let mut request = Request::new().get("/").header("x-tenant", tenant.as_str());
+            for number in 1..40 {
+                request = request.header(&format!("x-{number}"), more);
+            }
+            let message = message("clinic", &all, LimitRequest::new(&request)).unwrap();
+            message.descriptors[0].entries.last().unwrap().value.clone()
+        };
+        assert_eq!(sent("short"), sent(&"long".repeat(1000)));
+        assert_eq!(sent("short").len(), 32 * 1024 / 40);
     }
 }

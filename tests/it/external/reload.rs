@@ -24,7 +24,8 @@ fn config_map(mesh_config: &str) -> String {
 async fn one_generation_judges_a_request_and_a_provider_that_stays_keeps_its_counts() {
     let directory = tempfile::tempdir().unwrap();
     let mut stub = Stub::new().await;
-    let mesh_config = config_map(&mesh_config(Kind::Grpc, ", timeout: 100s"));
+    // Longer than the seconds that pass until the files are read.
+    let mesh_config = config_map(&mesh_config(Kind::Grpc, ", timeout: 100000s"));
     let asked_about = ask_all() + &mesh_config;
     write(directory.path(), &asked_about);
     let address = stub.address;
