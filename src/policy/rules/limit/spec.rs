@@ -123,6 +123,7 @@ impl Limit {
     }
 
     /// What is wrong with this limit behind these others: each mistake with its name.
+    #[cfg(feature = "rate-limit")]
     pub(crate) fn mistakes_behind(&self, others: &[Self]) -> impl Iterator<Item = String> {
         let name = &self.name;
         let is_second = others.iter().any(|other| other.name == *name);
