@@ -96,14 +96,16 @@ fn id(kept: Option<&HeaderValue>) -> RequestId {
 }
 
 /// The root of a trace that begins with a call of ours, and its request id if that is a new one.
+/// `told` is the decision of the application's span under which the call is made.
 pub(super) fn root(
     settings: &Settings,
     request_id: Option<&HeaderValue>,
+    told: Option<bool>,
 ) -> (TraceContext, Option<Uuid>) {
     let extracted = extract(&settings.formats, &Incoming::default());
     let choice = Choice {
         sampling: settings.sampling,
-        told: None,
+        told,
         is_capped: false,
         is_client_forced: false,
         is_service_forced: false,

@@ -7,6 +7,7 @@ use super::config::Propagation;
 use super::decide_trace::root;
 use super::format::headers::{DECORATOR, Incoming, text};
 use super::format::inject::IdWritten;
+use super::format::request_id;
 use super::ids::random;
 use super::span::attach::{ActiveSpan, active_span};
 use super::span::finished::SpanKind;
@@ -49,11 +50,15 @@ impl Propagation {
         let inbound = told.or_else(|| exchange.and_then(Exchange::trace));
         let incoming = Incoming::scan(&request.headers, &[]);
         let found = incoming.found;
+        let active = active_span();
         let (mut trace, new_id) = match inbound {
             Some(inbound) => (inbound.child(random::span_id()), None),
-            None => root(settings, incoming.request_id),
+            None => {
+                let told = active.as_ref().map(|active| active.sampled);
+                root(settings, incoming.request_id, told)
+            }
         };
-        if let Some(active) = active_span() {
+        if let Some(active) = active {
             trace = under(trace, &active);
         }
         let headers = &mut request.headers;
@@ -155,7 +160,9 @@ impl Watch for ClientSpan {
     }
 }
 
-/// The same call under a span of the application, which may be of another trace.
+/// The same call under a span of the application, which may be of another trace, and recorded where
+/// the request is not. The request id then says so: a sidecar that samples by the id would turn the
+/// trace off.
 fn under(mut call: TraceContext, active: &ActiveSpan) -> TraceContext {
     if call.trace_id != active.trace_id {
         call.trace_id = active.trace_id;
@@ -163,5 +170,11 @@ fn under(mut call: TraceContext, active: &ActiveSpan) -> TraceContext {
     }
     call.parent_span_id = Some(active.span_id);
     call.sampled = active.sampled;
+    if call.sampled
+        && let Some(id) = &call.request_id
+        && let Some(marked) = request_id::recorded(id)
+    {
+        call.request_id = Some(marked);
+    }
     call
 }

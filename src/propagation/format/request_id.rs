@@ -118,6 +118,16 @@ fn reason(id: &[u8]) -> Option<Reason> {
     }
 }
 
+/// The id of a request that is recorded, if it does not say so yet; `None` when it does, when it
+/// carries another reason, and when it has no place for one.
+pub(in crate::propagation) fn recorded(id: &HeaderValue) -> Option<HeaderValue> {
+    let id = id.as_bytes();
+    match reason(id) {
+        Some(_) => None,
+        None => with_reason(id, Reason::Sampled),
+    }
+}
+
 /// The id with the reason written into it; `None` when it has no place for one or holds it already.
 fn with_reason(id: &[u8], reason: Reason) -> Option<HeaderValue> {
     if mark(id)? == reason.mark() {

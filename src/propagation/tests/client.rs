@@ -1,5 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+#[cfg(feature = "opentelemetry")]
+use super::fixture::UUID;
 use super::fixture::{SPAN, TRACE, begin, begin_with, epoch, request, shown};
 use crate::context::{Exchange, TraceContext};
 use crate::propagation::Propagation;
@@ -97,4 +99,74 @@ fn the_application_can_inject_by_hand() {
     let ids = format!("00-{TRACE}-{}-01", trace.span_id);
     assert_eq!(shown(&headers, "traceparent"), ids);
     assert_eq!(shown(&headers, "x-b3-traceid"), TRACE);
+}
+
+/// A sidecar samples by the request id: an undecided one would turn off what the application records.
+#[cfg(feature = "opentelemetry")]
+#[test]
+fn a_call_under_a_recorded_span_says_so_in_its_request_id() {
+    use opentelemetry::Context;
+    use opentelemetry::trace::{self as otel, TraceContextExt as _, TraceFlags, TraceState};
+
+    let quiet = Propagation::new().sample_percent(0.0);
+    let marked = |mark: &str| UUID.replacen("-41d3", &format!("-{mark}1d3"), 1);
+    let (four, nine, b) = (marked("4"), marked("9"), marked("b"));
+    for (own, sent, is_recorded, expected) in [
+        // The job of an application: there is no request.
+        (None, Some(&four), true, &nine),
+        (None, Some(&four), false, &four),
+        (None, Some(&b), true, &b),
+        // A request that is not recorded, with a span that is.
+        (Some(&four), None, true, &nine),
+        (Some(&four), None, false, &four),
+        (Some(&nine), None, false, &nine),
+        (Some(&b), None, true, &b),
+        (
+            Some(&"no uuid".to_owned()),
+            None,
+            true,
+            &"no uuid".to_owned(),
+        ),
+    ] {
+        let flags = match is_recorded {
+            true => TraceFlags::SAMPLED,
+            false => TraceFlags::NOT_SAMPLED,
+        };
+        let span = otel::SpanContext::new(
+            otel::TraceId::from_hex(TRACE).unwrap(),
+            otel::SpanId::from_hex(SPAN).unwrap(),
+            flags,
+            false,
+            TraceState::NONE,
+        );
+        let exchange = own.map(|id| {
+            let exchange = Exchange::default();
+            begin_with(&quiet, &exchange, &[("x-request-id", id), ("b3", "0")]);
+            exchange
+        });
+        let _entered = Context::new().with_remote_span_context(span).attach();
+        let sent: Vec<_> = sent
+            .iter()
+            .map(|id| ("x-request-id", id.as_str()))
+            .collect();
+        let mut call = request(&sent);
+        let span = quiet.begin_call(&mut call, exchange.as_ref(), epoch);
+        let trace = span.trace().unwrap();
+        let row = format!("{own:?} {sent:?} {is_recorded}");
+        assert_eq!(trace.sampled, is_recorded, "{row}");
+        assert_eq!(&shown(&call.headers, "x-request-id"), expected, "{row}");
+        assert_eq!(trace.request_id().unwrap(), expected.as_str(), "{row}");
+    }
+    // A new id is marked as it is made.
+    let span = otel::SpanContext::new(
+        otel::TraceId::from_hex(TRACE).unwrap(),
+        otel::SpanId::from_hex(SPAN).unwrap(),
+        TraceFlags::SAMPLED,
+        false,
+        TraceState::NONE,
+    );
+    let _entered = Context::new().with_remote_span_context(span).attach();
+    let mut call = request(&[]);
+    drop(quiet.begin_call(&mut call, None, epoch));
+    assert_eq!(shown(&call.headers, "x-request-id").as_bytes()[14], b'9');
 }
