@@ -55,6 +55,7 @@ struct Cells {
     keeps_client_cert: AtomicBool,
     judges_bare_host: AtomicBool,
     has_settled_headers: AtomicBool,
+    forces_trace: AtomicBool,
 }
 
 /// Declares the reader and the setter of cells that a layer fills once.
@@ -260,6 +261,18 @@ impl Exchange {
     )]
     pub(crate) fn set_headers_settled(&self) -> bool {
         self.0.has_settled_headers.swap(true, Ordering::Relaxed)
+    }
+
+    /// Records that a peer with a proven identity asks for a trace, in a header that is removed.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn set_forces_trace(&self) {
+        self.0.forces_trace.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a peer with a proven identity has asked for a trace.
+    #[cfg(feature = "propagation")]
+    pub(crate) fn forces_trace(&self) -> bool {
+        self.0.forces_trace.load(Ordering::Relaxed)
     }
 
     /// Whether policy judges a host that has a port, or a dot at its end, without them, too. The

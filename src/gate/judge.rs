@@ -8,6 +8,8 @@ use super::headers::Scan;
 use super::settled::{settle_scanned, shows_client_cert};
 #[cfg(all(feature = "server", feature = "client"))]
 use super::strip;
+#[cfg(all(feature = "server", feature = "client"))]
+use super::trust::wishes;
 use super::{Gate, Refusal, admit, headers, host, one_hop, path, target};
 use crate::context::Exchange;
 use crate::matcher;
@@ -36,7 +38,7 @@ pub(super) fn judge(
 }
 
 /// As [`judge`], and brings the headers into the form in which policy sees them, without what no
-/// caller may say.
+/// caller may say. What a peer of the mesh asks for in headers that go is noted in the exchange.
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) fn judge_and_settle(
     gate: Gate,
@@ -48,6 +50,7 @@ pub(crate) fn judge_and_settle(
     let path = judge_scanned(gate, scan, head, exchange, arrival)?;
     settle_scanned(head, scan, shows_client_cert(exchange));
     if scan.may_be_envoys {
+        wishes::note(&head.headers, exchange);
         strip::from_mesh(&mut head.headers);
     }
     Ok(path)

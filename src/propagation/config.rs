@@ -119,8 +119,9 @@ impl Propagation {
         self.with(|settings| settings.preserves_external_request_id = true)
     }
 
-    /// Returns the request id on every response; by default only to a caller inside the mesh that
-    /// sent `x-envoy-force-trace`.
+    /// Returns the request id on every response; by default only to a caller that sent
+    /// `x-envoy-force-trace` and may: a peer that has proven an identity of the mesh, or, where only
+    /// the layers of this module are used, one that no acceptor of this crate has taken.
     #[must_use]
     pub fn return_request_id(self) -> Self {
         self.with(|settings| settings.returns_request_id = true)

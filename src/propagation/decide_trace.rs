@@ -33,22 +33,21 @@ pub(super) struct Opened {
     pub(super) formats: Formats,
     /// A caller's span that this trace does not continue but remembers.
     pub(super) link: Option<(TraceId, SpanId)>,
-    /// Whether `x-envoy-force-trace` was honoured.
-    pub(super) was_forced: bool,
     /// A new request id is not text yet: the trace gets it when headers are written.
     pub(super) id_written: IdWritten,
 }
 
-/// Continues the caller's trace, or begins one.
+/// Continues the caller's trace, or begins one. `is_forced` says that `x-envoy-force-trace` is
+/// honoured.
 pub(super) fn open(
     settings: &Settings,
     incoming: &Incoming<'_>,
     headers: &HeaderMap,
     trust: Trust,
+    is_forced: bool,
 ) -> Opened {
     let told = extract(&settings.formats, incoming);
     let (extracted, link) = judge(settings.edge_trace.unwrap_or_default(), told, trust);
-    let was_forced = incoming.has(Seen::FORCE_TRACE) && trust == Trust::Inside;
     let kept = incoming
         .request_id
         .filter(|id| may_keep(settings, id, trust));
@@ -58,7 +57,7 @@ pub(super) fn open(
         told: extracted.told(),
         is_capped: trust == Trust::Outside,
         is_client_forced: incoming.client_trace_id.is_some(),
-        is_service_forced: was_forced,
+        is_service_forced: is_forced,
     };
     let (sampled, is_marked) = choice.make(&mut request_id);
     let (came_id, new_id) = request_id.split();
@@ -79,7 +78,6 @@ pub(super) fn open(
         trace,
         formats: extracted.came,
         link,
-        was_forced,
         id_written: match (new_id, is_marked) {
             (Some(id), _) => IdWritten::New(id),
             (None, true) => IdWritten::Own,

@@ -6,7 +6,9 @@ use http_body::Body;
 
 use super::config::{Propagation, Settings};
 use super::decide_trace::{Trust, open};
-use super::format::headers::{DECORATOR, Incoming, X_FORWARDED_CLIENT_CERT, X_REQUEST_ID, text};
+use super::format::headers::{
+    DECORATOR, Incoming, Seen, X_FORWARDED_CLIENT_CERT, X_REQUEST_ID, text,
+};
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
 use super::task::Task;
@@ -42,7 +44,9 @@ impl Propagation {
             verbatim.retain(|(name, _)| **name != X_FORWARDED_CLIENT_CERT);
         }
         let found = incoming.found;
-        let mut opened = open(settings, &incoming, &request.headers, trust);
+        let is_forced =
+            exchange.forces_trace() || incoming.has(Seen::FORCE_TRACE) && may_force(exchange);
+        let mut opened = open(settings, &incoming, &request.headers, trust, is_forced);
         let decorator = incoming.decorator.cloned();
 
         let headers = &mut request.headers;
@@ -74,7 +78,7 @@ impl Propagation {
         let recording = settings.recorder.begin(beginning, name, now);
         let span = ServerSpan {
             answer: Answer {
-                tells_request_id: settings.returns_request_id || opened.was_forced,
+                tells_request_id: settings.returns_request_id || is_forced,
                 operation: (trust == Trust::Inside
                     && decorator.is_none()
                     && has_identity(exchange))
@@ -159,6 +163,12 @@ fn trust(exchange: &Exchange) -> Trust {
         true => Trust::Outside,
         false => Trust::Inside,
     }
+}
+
+/// Whether the caller may force a trace: a peer that has proven an identity, or one that no acceptor
+/// of ours has taken. What a trusted proxy says of its caller does not count here.
+fn may_force(exchange: &Exchange) -> bool {
+    exchange.peer().is_none() || has_identity(exchange)
 }
 
 fn has_identity(exchange: &Exchange) -> bool {

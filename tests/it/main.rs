@@ -25,3 +25,4 @@ mod server;
 mod support;
 mod telemetry;
 mod tls;
+mod tracing;

@@ -6,6 +6,8 @@ mod edge;
 pub mod forwarded_client_cert;
 pub mod forwarded_for;
 pub mod strip;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(in crate::gate) mod wishes;
 
 pub use client_cert_mode::ForwardClientCert;
 pub use edge::Edge;

@@ -1,0 +1,3 @@
+//! Traces between meshes: who forces one, and what the standard's cases come to.
+
+mod forced;
