@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Instant;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -50,6 +51,7 @@ struct Cells {
     route: OnceLock<Arc<str>>,
     details: OnceLock<Arc<str>>,
     client_ip: OnceLock<IpAddr>,
+    deadline: OnceLock<Instant>,
     response_headers: OnceList<ResponseHeader>,
     metadata: OnceList<(Arc<str>, Map<String, Value>)>,
     keeps_client_cert: AtomicBool,
@@ -240,6 +242,23 @@ impl Exchange {
         client_ip: IpAddr,
         /// Sets the address of the client, which policies on `remoteIpBlocks` then judge.
         set_client_ip,
+    }
+
+    /// When the caller stops waiting; `None` if it has not said so, or may not.
+    ///
+    /// A mesh sets it from the headers `grpc-timeout` (gRPC) and `x-envoy-expected-rq-timeout-ms` of
+    /// a peer with a proven identity; the earlier one counts. The calls that its client makes for
+    /// the request end 5 ms before it: see
+    /// [`ClientOptions::response_timeout`](crate::mesh::ClientOptions::response_timeout). On a
+    /// runtime of tokio it is a time of the runtime's clock, which a test may stop.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline.get().copied()
+    }
+
+    /// Sets when the caller stops waiting. Only the first call counts.
+    pub fn set_deadline(&self, deadline: Instant) {
+        let _ = self.0.deadline.set(deadline);
     }
 
     /// Whether the request's `x-forwarded-client-cert` is what the application gets. If it is not,

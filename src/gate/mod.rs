@@ -108,6 +108,8 @@ pub use refusals::Refusals;
 pub use settings::{Gate, Profile};
 #[cfg(feature = "rbac")]
 pub(crate) use settled::{settle, take_off_hearsay};
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use trust::wishes::note_grpc_deadline;
 pub use trust::{Edge, ForwardClientCert, forwarded_client_cert, forwarded_for, strip};
 
 #[cfg(test)]

@@ -194,6 +194,7 @@ impl MeshBuilder {
                 self.client.connect_timeout,
             )),
             response_timeout: self.client.response_timeout,
+            inherits_deadlines: self.client.inherits_deadlines,
         });
         #[cfg(any(feature = "external", feature = "rate-limit-service"))]
         {

@@ -16,6 +16,7 @@ use pin_project::pin_project;
 
 use super::attempts::{Attempts, Route};
 use super::body::streamed::BoxError;
+use super::deadline::{self, TimeLeft};
 use super::error::ClientError;
 use super::head_timeout::{Bound, HeadTimeout};
 use super::pool::compiled_outbound::{CompiledOutbound, Reach};
@@ -41,6 +42,8 @@ pub(in crate::mesh) struct Outbound {
     pub(in crate::mesh) dialer: Arc<Dialer>,
     /// The longest wait for the head of a response.
     pub(in crate::mesh) response_timeout: Option<Duration>,
+    /// Whether calls end before their request's own caller stops waiting.
+    pub(in crate::mesh) inherits_deadlines: bool,
 }
 
 impl Outbound {
@@ -53,11 +56,21 @@ impl Outbound {
         let now = Instant::now();
         let (mut head, body) = request.into_parts();
         let (body, sent) = CountingBody::under(&head.headers, body);
-        let timeout =
-            HeadTimeout::of_call(bound, self.response_timeout, &head.headers, &body, &sent);
         let exchange = context::current();
         let upstreams = self.upstreams.load();
         let reach = upstreams.find(&head.uri);
+        let is_bounded = self.inherits_deadlines && bound.inherits_deadline();
+        let left = match is_bounded {
+            true => TimeLeft::of_request(exchange.as_ref()),
+            false => None,
+        };
+        let timeout =
+            HeadTimeout::of_call(bound, self.response_timeout, &head.headers, &body, &sent);
+        let timeout = timeout.within(left, body.is_grpc());
+        if is_bounded {
+            let is_in_mesh = matches!(reach, Some(Reach::Mesh(_)));
+            deadline::tell(&mut head.headers, bound, left, body.is_grpc(), is_in_mesh);
+        }
         let is_trusted = || reach.is_some_and(|reach| reach.is_of(|domain| self.trusts(domain)));
         let span = self.propagation.begin_call_to(
             is_trusted,
@@ -87,6 +100,10 @@ impl Outbound {
             let unknown = upstreams.unknown(&head.uri);
             return ResponseFuture::refused(ClientError::unknown_host(unknown), record);
         };
+        if left.is_some_and(TimeLeft::is_over) {
+            let error = ClientError::out_of_time(head.uri.authority(), body.is_grpc());
+            return ResponseFuture::refused(error, record);
+        }
         let route = Route {
             dialer: Arc::clone(&self.dialer),
             cluster: reach.cluster(&head.uri),

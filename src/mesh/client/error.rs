@@ -34,6 +34,12 @@ enum Kind {
         #[cfg(feature = "tonic")]
         status: Option<tonic::Status>,
     },
+    /// The request for which the call is made has no time left; nothing was sent.
+    OutOfTime {
+        authority: Box<str>,
+        #[cfg(feature = "tonic")]
+        status: Option<tonic::Status>,
+    },
     /// The connection was made, and then ended or broke HTTP.
     Broken {
         authority: Box<str>,
@@ -87,6 +93,18 @@ impl ClientError {
         })
     }
 
+    /// The caller of the request for which the call is made waits no longer.
+    pub(super) fn out_of_time(authority: Option<&Authority>, is_grpc: bool) -> Self {
+        #[cfg(not(feature = "tonic"))]
+        let _ = is_grpc;
+        Self(Kind::OutOfTime {
+            authority: named(authority),
+            #[cfg(feature = "tonic")]
+            status: is_grpc
+                .then(|| tonic::Status::deadline_exceeded("the time of the request is over")),
+        })
+    }
+
     pub(super) fn broken(authority: Option<&Authority>, error: Arc<hyper::Error>) -> Self {
         let authority = named(authority);
         Self(Kind::Broken { authority, error })
@@ -115,10 +133,11 @@ impl ClientError {
 
     /// Whether the response head did not arrive in time: see
     /// [`ClientOptions::response_timeout`](crate::mesh::ClientOptions::response_timeout). The
-    /// server may have processed the request.
+    /// server may have processed the request. Also `true` where nothing was sent, because the
+    /// request for which the call was made had no time left.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0, Kind::Timeout { .. })
+        matches!(self.0, Kind::Timeout { .. } | Kind::OutOfTime { .. })
     }
 
     /// Why no connection could be made, if the call failed for that reason.
@@ -149,7 +168,7 @@ impl ClientError {
         }
         match &self.0 {
             Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => ResponseFlags::NO_ROUTE,
-            Kind::Timeout { .. } => ResponseFlags::UPSTREAM_TIMEOUT,
+            Kind::Timeout { .. } | Kind::OutOfTime { .. } => ResponseFlags::UPSTREAM_TIMEOUT,
             Kind::Connect(_) | Kind::Abandoned(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
             Kind::Broken { .. } => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
         }
@@ -160,7 +179,7 @@ impl ClientError {
     pub fn status(&self) -> StatusCode {
         match &self.0 {
             Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => StatusCode::NOT_FOUND,
-            Kind::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Timeout { .. } | Kind::OutOfTime { .. } => StatusCode::GATEWAY_TIMEOUT,
             Kind::Connect(_) | Kind::Broken { .. } | Kind::Abandoned(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -180,6 +199,10 @@ impl fmt::Display for ClientError {
             } => {
                 write!(f, "no response from {authority} within {after:?}")
             }
+            Kind::OutOfTime { authority, .. } => write!(
+                f,
+                "no call to {authority}: the caller of this request waits no longer"
+            ),
             Kind::Abandoned(authority) => write!(
                 f,
                 "no connection to {authority}: the runtime that made it has ended"
@@ -201,10 +224,15 @@ impl Error for ClientError {
             Kind::Timeout {
                 status: Some(status),
                 ..
+            }
+            | Kind::OutOfTime {
+                status: Some(status),
+                ..
             } => Some(status),
             Kind::Malformed(_)
             | Kind::UnknownHost(_)
             | Kind::Timeout { .. }
+            | Kind::OutOfTime { .. }
             | Kind::Abandoned(_) => None,
             Kind::Uri(error) => Some(error),
             // `Display` has already written this error, so its cause is next.

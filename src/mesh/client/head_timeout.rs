@@ -8,8 +8,9 @@ use std::time::Duration;
 use http::HeaderMap;
 use http_body::Body;
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::deadline::TimeLeft;
 use crate::message::{ByteCount, CountingBody, grpc_timeout};
 
 /// The bound of one call.
@@ -35,13 +36,22 @@ impl Bound {
             Self::OfGuard => false,
         }
     }
+
+    /// Whether the time of the request for which it is made bounds the call, too.
+    pub(super) fn inherits_deadline(self) -> bool {
+        match self {
+            Self::Usual | Self::Exactly(_) | Self::Unbounded => true,
+            #[cfg(any(feature = "external", feature = "rate-limit-service"))]
+            Self::OfGuard => false,
+        }
+    }
 }
 
 /// A timeout that has passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Over {
     pub(super) after: Duration,
-    /// Whether it was the call's own gRPC deadline.
+    /// Whether it was the deadline of a gRPC call: its own, or that of its request.
     #[cfg_attr(
         not(feature = "tonic"),
         expect(dead_code, reason = "for tonic's clients")
@@ -53,7 +63,8 @@ pub(super) struct Over {
 ///
 /// The usual bound restarts while the request body still makes progress, so a slow upload is not
 /// cut. A stalled upload is cut after one to two times the bound. Envoy also starts its timeout
-/// only when it has received the whole request.
+/// only when it has received the whole request. The time of the request for which the call is made
+/// does not restart.
 #[pin_project]
 #[derive(Debug)]
 pub(super) struct HeadTimeout {
@@ -62,6 +73,8 @@ pub(super) struct HeadTimeout {
     /// The body whose progress counts, and how many of its bytes had been sent when the clock last
     /// started.
     upload: Option<(ByteCount, u64)>,
+    /// The time of the request for which the call is made, and whether the call is gRPC.
+    request: Option<(TimeLeft, bool)>,
     #[pin]
     running: Option<Sleep>,
 }
@@ -97,6 +110,12 @@ impl HeadTimeout {
         }
     }
 
+    /// The same clock, which also ends with the time of the request for which the call is made.
+    pub(super) fn within(mut self, left: Option<TimeLeft>, is_grpc: bool) -> Self {
+        self.request = left.map(|left| (left, is_grpc));
+        self
+    }
+
     fn never() -> Self {
         Self::new(None, None)
     }
@@ -122,6 +141,7 @@ impl HeadTimeout {
             after,
             is_deadline: false,
             upload,
+            request: None,
             running: None,
         }
     }
@@ -129,25 +149,34 @@ impl HeadTimeout {
     /// Ready once the time has passed.
     pub(super) fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Over> {
         let mut this = self.project();
-        let Some(after) = *this.after else {
-            return Poll::Pending;
-        };
-        let over = Over {
-            after,
-            is_deadline: *this.is_deadline,
-        };
         loop {
             if this.running.is_none() {
                 // The timer is made here because a call may be described outside a runtime.
-                this.running.set(Some(sleep(after)));
+                let own = this.after.map(|after| Instant::now().checked_add(after));
+                let own = own.flatten();
+                let inherited = this.request.map(|(request, _)| request.ends);
+                let Some(ends) = own.into_iter().chain(inherited).min() else {
+                    return Poll::Pending;
+                };
+                this.running.set(Some(sleep_until(ends)));
             }
             let Some(running) = this.running.as_mut().as_pin_mut() else {
                 return Poll::Pending;
             };
             ready!(running.poll(cx));
-            match this.upload {
-                Some((sent, before)) if sent.bytes() != *before => *before = sent.bytes(),
-                _ => return Poll::Ready(over),
+            if let Some((request, is_deadline)) = *this.request
+                && request.ends <= Instant::now()
+            {
+                let after = request.left;
+                return Poll::Ready(Over { after, is_deadline });
+            }
+            match (&mut *this.upload, *this.after) {
+                (Some((sent, before)), _) if sent.bytes() != *before => *before = sent.bytes(),
+                (_, Some(after)) => {
+                    let is_deadline = *this.is_deadline;
+                    return Poll::Ready(Over { after, is_deadline });
+                }
+                (_, None) => {}
             }
             this.running.set(None);
         }

@@ -5,6 +5,7 @@
 mod attempts;
 pub(super) mod body;
 mod call;
+mod deadline;
 mod error;
 mod head_timeout;
 mod into_uri;

@@ -160,13 +160,14 @@ impl RequestBuilder {
     /// Limits how long the call waits for the head of its response, in place of
     /// [`ClientOptions::response_timeout`](crate::mesh::ClientOptions::response_timeout). The limit
     /// includes connecting, sending the whole request, and resending it. Reading the response body
-    /// is not limited.
+    /// is not limited. A deadline of the request for which the call is made limits it, too.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.bound = Bound::Exactly(timeout);
         self
     }
 
-    /// Removes the limit on how long the call waits for its response.
+    /// Removes the limit on how long the call waits for its response, but for the deadline of the
+    /// request for which it is made.
     pub fn no_timeout(mut self) -> Self {
         self.bound = Bound::Unbounded;
         self

@@ -10,6 +10,7 @@ use crate::mesh::client::pool::names::Resolver;
 pub struct ClientOptions {
     pub(in crate::mesh) connect_timeout: Duration,
     pub(in crate::mesh) response_timeout: Option<Duration>,
+    pub(in crate::mesh) inherits_deadlines: bool,
     pub(in crate::mesh) resolver: Resolver,
 }
 
@@ -18,6 +19,7 @@ impl Default for ClientOptions {
         Self {
             connect_timeout: CONNECT_TIMEOUT,
             response_timeout: Some(RESPONSE_TIMEOUT),
+            inherits_deadlines: true,
             resolver: Resolver::default(),
         }
     }
@@ -43,6 +45,13 @@ impl ClientOptions {
     /// clients get `DEADLINE_EXCEEDED`, with the feature `tonic`), and without one no bound, as a
     /// stream may send its head late.
     /// [`RequestBuilder::timeout`](crate::mesh::RequestBuilder::timeout) sets the time of one call.
+    ///
+    /// A call that is made for a request also ends 5 ms before the
+    /// [deadline](crate::context::Exchange::deadline) of the request, whatever its own time, and is
+    /// not made when nothing is left; the error is the same. The server is told what is left: a gRPC
+    /// server by `grpc-timeout`, another server of the mesh by `x-envoy-expected-rq-timeout-ms`. So
+    /// a chain of calls stops where its first caller has given up. See
+    /// [`no_deadlines`](Self::no_deadlines).
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = Some(timeout);
         self
@@ -51,6 +60,13 @@ impl ClientOptions {
     /// Lets calls wait for their responses without a bound.
     pub fn no_response_timeout(mut self) -> Self {
         self.response_timeout = None;
+        self
+    }
+
+    /// Lets calls go on after the deadline of the request for which they are made, and tells servers
+    /// nothing of it.
+    pub fn no_deadlines(mut self) -> Self {
+        self.inherits_deadlines = false;
         self
     }
 

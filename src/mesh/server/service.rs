@@ -127,6 +127,9 @@ impl<S> Server<S> {
         let written = config.authenticator(&exchange).outputs();
         body.sift_trailers(strip::from_trailers, written);
         let is_grpc = body.is_grpc();
+        if is_grpc {
+            gate::note_grpc_deadline(&head.headers, &exchange);
+        }
         let mut record = inbound.open(trust, &mut head, &exchange, received, now);
         let way = Way::new(admitted, now);
         match waiting::judge(inbound, config, way, &mut head, &exchange, &mut record) {

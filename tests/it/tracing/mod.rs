@@ -1,3 +1,4 @@
 //! Traces between meshes: who forces one, and what the standard's cases come to.
 
+mod deadlines;
 mod forced;
