@@ -104,9 +104,15 @@ impl Formats {
 
 #[cfg(feature = "propagation")]
 impl Formats {
+    pub(crate) const NONE: Self = Self(0);
     pub(crate) const W3C: Self = Self(1);
     pub(crate) const B3_SINGLE: Self = Self(1 << 1);
     pub(crate) const B3_MULTI: Self = Self(1 << 2);
+    pub(crate) const JAEGER: Self = Self(1 << 3);
+    pub(crate) const OPEN_CENSUS: Self = Self(1 << 4);
+    pub(crate) const CLOUD_TRACE: Self = Self(1 << 5);
+    /// Those that are read and written only where the application asks for them.
+    pub(crate) const OPTIONAL: Self = Self(0b11_1000);
 
     pub(crate) const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -122,7 +128,8 @@ impl Formats {
 pub(crate) struct Carried {
     pub(crate) tracestate: Option<HeaderValue>,
     pub(crate) baggage: Option<HeaderValue>,
-    /// Headers of formats that this crate does not read, and headers that the configuration names.
+    /// Headers of formats that are not read, `uberctx-` headers, and headers that the configuration
+    /// names.
     #[cfg(feature = "propagation")]
     pub(crate) verbatim: Vec<(http::HeaderName, HeaderValue)>,
 }

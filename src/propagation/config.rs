@@ -5,6 +5,7 @@ use http::HeaderName;
 use super::format::extract::Format;
 use super::span::finished::SpanSink;
 use super::span::recording::Recorder;
+use crate::context::Formats;
 use crate::identity::{TrustDomain, Workload};
 
 /// How traces and request ids go through this process: what the server and the client layer share.
@@ -28,6 +29,8 @@ pub struct Propagation(pub(super) Arc<Settings>);
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) formats: Vec<Format>,
+    /// Those of them that are read only where they are configured.
+    pub(super) optional: Formats,
     /// Hundredths of a percent.
     pub(super) sampling: u32,
     /// `None` unless the application has chosen.
@@ -62,6 +65,7 @@ impl Propagation {
     pub fn new() -> Self {
         Self(Arc::new(Settings {
             formats: vec![Format::W3c, Format::B3],
+            optional: Formats::NONE,
             sampling: 100,
             edge_trace: None,
             preserves_external_request_id: false,
@@ -73,10 +77,15 @@ impl Propagation {
     }
 
     /// Sets the formats, in the order in which they are read; all of them are written. W3C then B3
-    /// by default.
+    /// by default. Headers of a format that is not listed go along untouched, but for those of W3C
+    /// and B3, which would be stale, and are removed.
     #[must_use]
     pub fn formats(self, formats: impl IntoIterator<Item = Format>) -> Self {
-        self.with(|settings| settings.formats = formats.into_iter().collect())
+        self.with(|settings| {
+            settings.formats = formats.into_iter().collect();
+            let optional = settings.formats.iter().map(|format| format.optional());
+            settings.optional = optional.fold(Formats::NONE, Formats::union);
+        })
     }
 
     /// Sets the share of new traces that are recorded, from 0 to 100, in steps of 0.01; 1 by

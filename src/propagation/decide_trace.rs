@@ -9,7 +9,7 @@ use super::format::baggage;
 use super::format::extract::{Extracted, extract};
 use super::format::headers::{BAGGAGE, Incoming, Seen, TRACESTATE};
 use super::format::inject::IdWritten;
-use super::format::parent::Parent;
+use super::format::parent::{Origin, Parent};
 use super::format::request_id::{self, Reason, RequestId, Uuid};
 use super::format::w3c;
 use super::ids::random;
@@ -64,9 +64,7 @@ pub(super) fn open(
     let mut marks = extracted.marks();
     marks.debug &= sampled;
     let trace = TraceContext {
-        trace_id: extracted
-            .parent
-            .map_or_else(random::trace_id, |parent| parent.trace_id),
+        trace_id: extracted.trace_id().unwrap_or_else(random::trace_id),
         span_id: random::span_id(),
         parent_span_id: extracted.parent.map(|parent| parent.span_id),
         sampled,
@@ -153,11 +151,16 @@ impl Extracted {
         }
     }
 
+    fn trace_id(&self) -> Option<TraceId> {
+        let parent = self.parent.map(|parent| parent.trace_id);
+        parent.or_else(|| self.origin.map(|origin| origin.trace_id))
+    }
+
     /// Whether the caller, or a state that came without ids, decided on recording.
     fn told(&self) -> Option<bool> {
-        match self.parent {
-            Some(Parent { sampled, .. }) => sampled,
-            None => self.state.sampled,
+        match (self.parent, self.origin) {
+            (Some(Parent { sampled, .. }), _) | (None, Some(Origin { sampled, .. })) => sampled,
+            (None, None) => self.state.sampled,
         }
     }
 
@@ -166,7 +169,7 @@ impl Extracted {
         Marks {
             debug: parent.map_or(self.state.debug, |parent| parent.debug),
             // We make all 16 bytes of an id random.
-            random: parent.is_none_or(|parent| parent.random),
+            random: parent.map_or(self.origin.is_none(), |parent| parent.random),
             short: parent.is_some_and(|parent| parent.short),
             formats: self.formats,
         }

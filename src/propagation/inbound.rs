@@ -12,7 +12,7 @@ use super::format::headers::{
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
 use super::task::Task;
-use crate::context::{Exchange, TraceContext};
+use crate::context::{Exchange, Formats, TraceContext};
 use crate::gate::strip;
 use crate::message::{Begin, ByteCount, Direction, Record, Report, Watch};
 
@@ -42,6 +42,9 @@ impl Propagation {
             // The application does not see it.
             let verbatim = &mut incoming.verbatim;
             verbatim.retain(|(name, _)| **name != X_FORWARDED_CLIENT_CERT);
+        }
+        if settings.optional != Formats::NONE {
+            incoming.take(settings.optional, &request.headers, trust == Trust::Inside);
         }
         let found = incoming.found;
         let is_forced =

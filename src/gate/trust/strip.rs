@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::matcher::header;
 
 /// Removes what nobody outside the mesh may say, at its edge: what steers proxies and layers, and
-/// what speaks for other callers, what overrides the method or the path (rule B-37), and `baggage`.
+/// what speaks for other callers, what overrides the method or the path (rule B-37), and baggage, `baggage` and Jaeger's `uberctx-`.
 /// Every name with a `_` goes (rule B-12), because many applications take `x_role` for the `x-role`
 /// that policy has judged.
 ///
@@ -121,7 +121,14 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 const ENVOY: &str = "x-envoy-";
 
-const OUTSIDE_PREFIXES: [&str; 5] = [ENVOY, "x-istio-", "l5d-", "x-ext-authz-", "x-tower-mesh-"];
+const OUTSIDE_PREFIXES: [&str; 6] = [
+    ENVOY,
+    "x-istio-",
+    "l5d-",
+    "x-ext-authz-",
+    "x-tower-mesh-",
+    "uberctx-",
+];
 
 const OUTSIDE_NAMES: [&str; 5] = [
     "baggage",
@@ -249,6 +256,7 @@ mod tests {
             "x_forwarded_for",
             "x_forwarded_proto",
             "baggage",
+            "uberctx-user",
         ];
         assert_eq!(left(from_outside, &more), none);
         let kept = [

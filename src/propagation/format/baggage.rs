@@ -56,5 +56,5 @@ fn is_octet(byte: u8) -> bool {
 }
 
 /// What the standard asks for, and not more: H-15.
-const MAX_BYTES: usize = 8192;
-const MAX_MEMBERS: usize = 180;
+pub(super) const MAX_BYTES: usize = 8192;
+pub(super) const MAX_MEMBERS: usize = 180;

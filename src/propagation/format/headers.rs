@@ -4,6 +4,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::b3;
+use super::optional::Optional;
 
 /// The headers that a request has of those that we understand, and where those stand that are
 /// replaced in most requests.
@@ -94,6 +95,8 @@ pub(in crate::propagation) struct Incoming<'a> {
     pub(in crate::propagation) request_id: Option<&'a HeaderValue>,
     pub(in crate::propagation) client_trace_id: Option<&'a HeaderValue>,
     pub(in crate::propagation) decorator: Option<&'a HeaderValue>,
+    /// Empty unless they were [taken](Self::take).
+    pub(in crate::propagation) optional: Optional<'a>,
     /// Empty, and so without an allocation, for most requests.
     pub(in crate::propagation) verbatim: Vec<(&'a HeaderName, &'a HeaderValue)>,
 }

@@ -9,7 +9,7 @@ use super::headers::{
     X_REQUEST_ID,
 };
 use super::request_id::Uuid;
-use super::{b3, w3c};
+use super::{b3, jaeger, w3c};
 use crate::context::{Formats, TraceContext};
 use crate::propagation::ids::text::Text;
 
@@ -126,6 +126,10 @@ impl TraceContext {
                 }
             }
         }
+        // Last, because it may remove headers, and others are written where they stand.
+        if self.marks.formats.has(Formats::OPTIONAL) {
+            self.write_optional(headers, formats);
+        }
         id.filter(|_| matches!(request_id, IdWritten::New(_)))
     }
 
@@ -169,7 +173,7 @@ impl TraceContext {
         let baggage = carried.baggage.as_ref().map(|value| (&name, value));
         let verbatim = carried.verbatim.iter().map(|(name, value)| (name, value));
         let all = || baggage.into_iter().chain(verbatim.clone());
-        let tells_of_user = |name: &HeaderName| OF_USER.contains(name);
+        let tells_of_user = |name: &HeaderName| OF_USER.contains(name) || jaeger::is_baggage(name);
         let is_private = all().any(|(name, _)| tells_of_user(name));
         let goes_all = !is_private || is_trusted();
         for (name, value) in all().filter(|(name, _)| goes_all || !tells_of_user(name)) {

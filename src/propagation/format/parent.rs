@@ -12,10 +12,18 @@ pub(in crate::propagation) struct Parent {
     pub(in crate::propagation) short: bool,
 }
 
-/// What one format holds: a parent, or only a sampling state, or nothing.
+/// A trace that a request belongs to without a span that has caused it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::propagation) struct Origin {
+    pub(in crate::propagation) trace_id: TraceId,
+    pub(in crate::propagation) sampled: Option<bool>,
+}
+
+/// What one format holds: a parent, or a trace alone, or only a sampling state, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::propagation) enum Told {
     Parent(Parent),
+    Origin(Origin),
     State(State),
     Nothing,
 }

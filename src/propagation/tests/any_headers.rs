@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::fixture::{SPAN, TRACE, begin, begin_with, epoch, insider, outsider, request, shown};
 use crate::context::Exchange;
-use crate::propagation::Propagation;
+use crate::propagation::{Format, Propagation};
 
 #[test]
 fn headers_that_are_no_text_are_no_context() {
@@ -37,11 +37,20 @@ fn any_header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
         "x-b3-flags",
         "x-request-id",
         "sw8",
+        "uber-trace-id",
+        "uberctx-user",
+        "grpc-trace-bin",
+        "x-cloud-trace-context",
     ];
     let near = format!("00-{TRACE}-{SPAN}-01");
     let value = prop_oneof![
         proptest::collection::vec(0x20..=0xff_u8, 0..80),
         Just(near.into_bytes()),
+        Just(format!("{TRACE}:{SPAN}:0:1").into_bytes()),
+        Just(format!("{TRACE};o=1").into_bytes()),
+        Just(b"AAABAgMEBQYHCAkKCwwNDg8QAREScxQVFhcYAgE".to_vec()),
+        "[0-9a-f]{0,33}(:[0-9a-f]{0,17}){0,4}".prop_map(String::into_bytes),
+        "[0-9a-f]{30,33}(/[0-9]{0,20})?(;o=[0-2])?".prop_map(String::into_bytes),
         "[0-9a-f]{0,33}(-[0-9a-f]{0,17}){0,3}".prop_map(String::into_bytes),
         "[a-z@]{0,3}(=[ -~]{0,4})?(,[a-z]=[0-9;]{0,3}){0,40}".prop_map(String::into_bytes),
     ];
@@ -54,6 +63,19 @@ fn any_header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
             ))
         },
     )
+}
+
+/// Some formats, at least one, in any order.
+fn any_formats() -> impl Strategy<Value = Vec<Format>> {
+    let all = vec![
+        Format::W3c,
+        Format::B3,
+        Format::Jaeger,
+        Format::OpenCensus,
+        Format::CloudTrace,
+    ];
+    let some = proptest::sample::subsequence(all, 1..=5);
+    some.prop_shuffle()
 }
 
 proptest! {
@@ -78,13 +100,20 @@ proptest! {
         }
     }
 
+    /// In the usual formats, and in any others.
     #[test]
-    fn any_headers_give_a_context_that_reads_back(headers in proptest::collection::vec(any_header(), 0..12)) {
+    fn any_headers_give_a_context_that_reads_back(
+        headers in proptest::collection::vec(any_header(), 0..12),
+        formats in proptest::option::of(any_formats()),
+    ) {
         let mut inbound = request(&[]);
         for (name, value) in headers {
             inbound.headers.append(name, value);
         }
-        let propagation = Propagation::new();
+        let mut propagation = Propagation::new();
+        if let Some(formats) = formats {
+            propagation = propagation.formats(formats);
+        }
         let exchange = Exchange::default();
         drop(propagation.begin(&mut inbound, &exchange, epoch));
         let here = exchange.trace().unwrap().clone();

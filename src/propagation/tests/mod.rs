@@ -5,6 +5,7 @@ mod b3;
 mod client;
 mod fixture;
 mod ids;
+mod optional;
 mod request_id;
 mod server;
 mod w3c;

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 use tower_mesh::gate::ForwardClientCert;
 use tower_mesh::identity::{SpiffeId, TrustDomain};
 use tower_mesh::mesh::ExternalHost;
-use tower_mesh::propagation::Propagation;
+use tower_mesh::propagation::{Format, Propagation};
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::Issuer;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
@@ -28,6 +28,7 @@ async fn server() -> std::net::SocketAddr {
             "authorization",
             "baggage",
             "cookie",
+            "uberctx-user",
             "x-forwarded-client-cert",
             "x-tenant",
             "x-user",
@@ -102,6 +103,26 @@ async fn what_tells_of_the_user_stays_in_the_trust_domain() {
             ("outside", rest),
         ] {
             assert_eq!(carried(&mesh, host, telling()).await, expected, "{host}");
+        }
+    }
+}
+
+/// H-18: Jaeger's baggage goes where `baggage` goes.
+#[tokio::test]
+async fn jaegers_baggage_stays_in_the_trust_domain() {
+    let address = server().await;
+    let jaeger = Propagation::new().formats([Format::W3c, Format::Jaeger]);
+    for (propagation, at_home) in [(jaeger, "uberctx-user"), (Propagation::new(), "")] {
+        let mesh = build(calling(address, propagation)).await;
+        for (host, expected) in [
+            ("home", at_home),
+            ("partner", ""),
+            ("mixed", ""),
+            ("outside", ""),
+        ] {
+            let request = Request::builder().extension(proven("desk"));
+            let request = request.header("uberctx-user", "anna");
+            assert_eq!(carried(&mesh, host, request).await, expected, "{host}");
         }
     }
 }
