@@ -11,4 +11,4 @@ mod open_telemetry;
 mod propagation;
 pub(crate) mod seen;
 mod semantic_conventions;
-mod trace_context;
+pub(crate) mod trace_context;

@@ -13,17 +13,17 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 mod example;
 
 /// The header lines of a call that the service made.
-type Lines = Vec<(String, String)>;
+pub(crate) type Lines = Vec<(String, String)>;
 
 /// The service, and whom it calls.
-struct Harness {
+pub(crate) struct Harness {
     service: SocketAddr,
     address: SocketAddr,
     calls: UnboundedReceiver<(String, Lines)>,
 }
 
 impl Harness {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let service = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, example::service()).await });
@@ -44,7 +44,7 @@ impl Harness {
     }
 
     /// Sends these lines with a request for so many calls, and returns the lines that each call came with.
-    async fn ask(&mut self, lines: &[String], count: usize) -> Vec<Lines> {
+    pub(crate) async fn ask(&mut self, lines: &[String], count: usize) -> Vec<Lines> {
         let calls: Vec<_> = (0..count)
             .map(|call| {
                 format!(
@@ -108,7 +108,7 @@ async fn answer(stream: TcpStream) -> (String, Lines) {
 }
 
 /// The one `traceparent` of a call: trace id, span id, flags.
-fn traceparent(lines: &Lines) -> (&str, &str, &str) {
+pub(crate) fn traceparent(lines: &Lines) -> (&str, &str, &str) {
     let [value] = values(lines, "traceparent")[..] else {
         panic!("{lines:?}");
     };
@@ -126,15 +126,15 @@ fn traceparent(lines: &Lines) -> (&str, &str, &str) {
     }
 }
 
-fn values<'a>(lines: &'a Lines, name: &str) -> Vec<&'a str> {
+pub(crate) fn values<'a>(lines: &'a Lines, name: &str) -> Vec<&'a str> {
     let found = lines
         .iter()
         .filter(|(found, _)| found.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value.as_str()).collect()
 }
 
-const T: &str = "5b8aa5a2d2c872e8321cf37308d69df2";
-const P: &str = "051581bf3cb55c13";
+pub(crate) const T: &str = "5b8aa5a2d2c872e8321cf37308d69df2";
+pub(crate) const P: &str = "051581bf3cb55c13";
 
 fn good() -> String {
     format!("traceparent: 00-{T}-{P}-01")

@@ -2,3 +2,5 @@
 
 mod deadlines;
 mod forced;
+mod rows;
+mod w3c_cases;
