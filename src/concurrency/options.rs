@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::message::HEALTH_PATHS;
+
 /// How many requests may be under way at once.
 ///
 /// A request is under way until the body of its response has ended; an upgraded connection until it
@@ -21,13 +23,7 @@ pub(super) enum Kind {
 
 impl ConcurrencyLimit {
     /// The paths of health checks: those that Kubernetes components use, and gRPC's.
-    pub const HEALTH_PATHS: [&'static str; 5] = [
-        "/healthz",
-        "/livez",
-        "/readyz",
-        "/grpc.health.v1.Health/Check",
-        "/grpc.health.v1.Health/Watch",
-    ];
+    pub const HEALTH_PATHS: [&'static str; 5] = HEALTH_PATHS;
 
     /// At most so many requests; 0 counts as 1.
     #[must_use]

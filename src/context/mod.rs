@@ -95,5 +95,5 @@ pub use peer_layer::{PeerLayer, WithPeer};
 pub use tonic_request::RequestFacts;
 #[cfg(feature = "propagation")]
 pub(crate) use trace::{Carried, Formats, Marks};
-pub use trace::{SpanId, TraceContext, TraceId};
+pub use trace::{SpanId, TraceContext, TraceId, TraceReason};
 pub use under_way::{QuietPlace, UnderWay};

@@ -81,6 +81,37 @@ pub struct TraceContext {
     pub(crate) carried: Option<Arc<Carried>>,
 }
 
+/// Why a request is recorded, as its request id says: Envoy keeps the reason in the id's 15th
+/// character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TraceReason {
+    /// By chance, or because its caller records it (`9`).
+    Sampled,
+    /// A peer of the mesh asked for it, with `x-envoy-force-trace` (`a`).
+    ServiceForced,
+    /// The client asked for it, with `x-client-trace-id` (`b`).
+    ClientForced,
+}
+
+impl TraceReason {
+    /// The length of the only ids that carry a reason.
+    pub(crate) const LENGTH: usize = 36;
+    /// Where it stands.
+    pub(crate) const PLACE: usize = 14;
+
+    /// The reason that an id carries; `None` when nothing has been decided, or when the id has no
+    /// place for one.
+    pub(crate) fn of(id: &[u8]) -> Option<Self> {
+        match id.get(Self::PLACE).filter(|_| id.len() == Self::LENGTH)? {
+            b'9' => Some(Self::Sampled),
+            b'a' => Some(Self::ServiceForced),
+            b'b' => Some(Self::ClientForced),
+            _ => None,
+        }
+    }
+}
+
 /// Flags that arrive with the ids of a trace and are sent on with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
@@ -180,6 +211,14 @@ impl TraceContext {
     #[must_use]
     pub fn request_id(&self) -> Option<&HeaderValue> {
         self.request_id.as_ref()
+    }
+
+    /// Why the trace is recorded, if the request id says so. `None` says nothing of whether it is:
+    /// an id that is no UUID has no place for a reason. And a caller's own decision counts more than
+    /// the id, so that a request with a reason may be one that is not [`sampled`](Self::sampled).
+    #[must_use]
+    pub fn reason(&self) -> Option<TraceReason> {
+        TraceReason::of(self.request_id()?.as_bytes())
     }
 
     /// W3C's `tracestate`: the values that tracing vendors added to the trace.

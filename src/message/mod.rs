@@ -31,6 +31,7 @@ mod eos;
 mod flags;
 mod grpc;
 mod grpc_messages;
+mod health;
 mod record;
 mod reply;
 mod watch;
@@ -44,6 +45,7 @@ pub use flags::ResponseFlags;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use grpc::grpc_timeout;
 pub use grpc::{GrpcStatus, is_grpc};
+pub(crate) use health::HEALTH_PATHS;
 pub use record::Record;
 pub use reply::LocalReply;
 pub use watch::{Direction, Report, Watch};

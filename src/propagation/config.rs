@@ -7,6 +7,7 @@ use super::span::finished::SpanSink;
 use super::span::recording::Recorder;
 use crate::context::Formats;
 use crate::identity::{TrustDomain, Workload};
+use crate::message::HEALTH_PATHS;
 
 /// How traces and request ids go through this process: what the server and the client layer share.
 /// Cheap to clone.
@@ -33,6 +34,8 @@ pub(super) struct Settings {
     pub(super) optional: Formats,
     /// Hundredths of a percent.
     pub(super) sampling: u32,
+    pub(super) samples_by_request_id: bool,
+    pub(super) untraced: Vec<Box<str>>,
     /// `None` unless the application has chosen.
     pub(super) edge_trace: Option<EdgeTrace>,
     pub(super) preserves_external_request_id: bool,
@@ -59,6 +62,12 @@ pub enum EdgeTrace {
     RestartAndLink,
 }
 
+impl Settings {
+    pub(super) fn never_traces(&self, path: &str) -> bool {
+        self.untraced.iter().any(|untraced| **untraced == *path)
+    }
+}
+
 impl Propagation {
     /// Istio's defaults: one request in a hundred is recorded, unless the caller has decided.
     #[must_use]
@@ -67,6 +76,8 @@ impl Propagation {
             formats: vec![Format::W3c, Format::B3],
             optional: Formats::NONE,
             sampling: 100,
+            samples_by_request_id: true,
+            untraced: HEALTH_PATHS.map(Box::from).into(),
             edge_trace: None,
             preserves_external_request_id: false,
             returns_request_id: false,
@@ -101,6 +112,24 @@ impl Propagation {
         )]
         let hundredths = (percent.clamp(0.0, 100.0) * 100.0).round() as u32;
         self.with(|settings| settings.sampling = hundredths)
+    }
+
+    /// Whether the request id chooses which new traces are recorded; it does by default. Otherwise all
+    /// of them are, whatever the [share](Self::sample_percent): Istio's
+    /// `useRequestIdForTraceSampling: false`. A caller's own decision counts more either way.
+    #[must_use]
+    pub fn sample_by_request_id(self, samples: bool) -> Self {
+        self.with(|settings| settings.samples_by_request_id = samples)
+    }
+
+    /// Replaces the paths whose requests are never recorded, whoever asks for it; their ids are made
+    /// and sent on. By default these are the paths of health checks: `/healthz`, `/livez`, `/readyz`,
+    /// `/grpc.health.v1.Health/Check` and `/grpc.health.v1.Health/Watch`, as for
+    /// [`ConcurrencyLimit`](crate::concurrency::ConcurrencyLimit::HEALTH_PATHS). A path is compared
+    /// as a whole, without its query; an empty list excepts none.
+    #[must_use]
+    pub fn never_trace<'p>(self, paths: impl IntoIterator<Item = &'p str>) -> Self {
+        self.with(|settings| settings.untraced = paths.into_iter().map(Box::from).collect())
     }
 
     /// Sets what becomes of the trace context of callers from outside the mesh; it restarts by

@@ -10,10 +10,10 @@ use super::format::extract::{Extracted, extract};
 use super::format::headers::{BAGGAGE, Incoming, Seen, TRACESTATE};
 use super::format::inject::IdWritten;
 use super::format::parent::{Origin, Parent};
-use super::format::request_id::{self, Reason, RequestId, Uuid};
+use super::format::request_id::{self, RequestId, Uuid};
 use super::format::w3c;
 use super::ids::random;
-use crate::context::{Carried, Formats, Marks, SpanId, TraceContext, TraceId};
+use crate::context::{Carried, Formats, Marks, SpanId, TraceContext, TraceId, TraceReason};
 
 /// How far to believe a peer's headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ pub(super) fn open(
     headers: &HeaderMap,
     trust: Trust,
     is_forced: bool,
+    path: &str,
 ) -> Opened {
     let told = extract(&settings.formats, incoming);
     let (extracted, link) = judge(settings.edge_trace.unwrap_or_default(), told, trust);
@@ -53,7 +54,8 @@ pub(super) fn open(
         .filter(|id| may_keep(settings, id, trust));
     let mut request_id = id(kept);
     let choice = Choice {
-        sampling: settings.sampling,
+        settings,
+        path,
         told: extracted.told(),
         is_capped: trust == Trust::Outside,
         is_client_forced: incoming.client_trace_id.is_some(),
@@ -100,7 +102,8 @@ pub(super) fn root(
 ) -> (TraceContext, Option<Uuid>) {
     let extracted = extract(&settings.formats, &Incoming::default());
     let choice = Choice {
-        sampling: settings.sampling,
+        settings,
+        path: "",
         told,
         is_capped: false,
         is_client_forced: false,
@@ -177,8 +180,10 @@ impl Extracted {
 }
 
 /// What decides whether a request is recorded.
-struct Choice {
-    sampling: u32,
+struct Choice<'a> {
+    settings: &'a Settings,
+    /// Of the request that has come.
+    path: &'a str,
     /// The caller's own decision.
     told: Option<bool>,
     /// Whether the caller cannot record more than our own share.
@@ -187,22 +192,25 @@ struct Choice {
     is_service_forced: bool,
 }
 
-impl Choice {
+impl Choice<'_> {
     /// Decides, and marks the request id so that sidecars downstream decide alike. Returns the
     /// decision, and whether the id has changed.
     ///
     /// The caller's decision counts first. Then the reason that the id already carries; then who
     /// forces a trace; then chance, which the id itself holds. A sidecar that samples by the id
-    /// would turn a recorded trace off, so an undecided id gets the reason written in.
+    /// would turn a recorded trace off, so an undecided id gets the reason written in. A health check
+    /// is never recorded.
     fn make(self, id: &mut RequestId) -> (bool, bool) {
         let decided = id.reason().filter(|_| !self.is_capped);
-        let chance = || id.is_sampled(self.sampling).then_some(Reason::Sampled);
+        let is_chosen =
+            || !self.settings.samples_by_request_id || id.is_sampled(self.settings.sampling);
+        let chance = || is_chosen().then_some(TraceReason::Sampled);
         let reason = if decided.is_some() {
             decided
         } else if self.is_client_forced && !self.is_capped {
-            Some(Reason::ClientForced)
+            Some(TraceReason::ClientForced)
         } else if self.is_service_forced {
-            Some(Reason::ServiceForced)
+            Some(TraceReason::ServiceForced)
         } else if self.told.is_none() || self.is_capped {
             chance()
         } else {
@@ -213,7 +221,10 @@ impl Choice {
             Some(told) => told,
             None => reason.is_some(),
         };
-        let is_marked = sampled && decided.is_none() && id.mark(reason.unwrap_or(Reason::Sampled));
+        // Asked last, because few requests are recorded.
+        let sampled = sampled && !self.settings.never_traces(self.path);
+        let is_marked =
+            sampled && decided.is_none() && id.mark(reason.unwrap_or(TraceReason::Sampled));
         (sampled, is_marked)
     }
 }

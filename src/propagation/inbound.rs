@@ -49,7 +49,15 @@ impl Propagation {
         let found = incoming.found;
         let is_forced =
             exchange.forces_trace() || incoming.has(Seen::FORCE_TRACE) && may_force(exchange);
-        let mut opened = open(settings, &incoming, &request.headers, trust, is_forced);
+        let path = exchange.path().unwrap_or(request.uri.path());
+        let mut opened = open(
+            settings,
+            &incoming,
+            &request.headers,
+            trust,
+            is_forced,
+            path,
+        );
         let decorator = incoming.decorator.cloned();
 
         let headers = &mut request.headers;

@@ -2,25 +2,16 @@
 
 use http::HeaderValue;
 
+use crate::context::TraceReason as Reason;
 use crate::propagation::ids::hex;
 use crate::propagation::ids::random;
 use crate::propagation::ids::text::Text;
 
-/// Why a request is traced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::propagation) enum Reason {
-    Sampled,
-    ServiceForced,
-    ClientForced,
-}
-
-impl Reason {
-    const fn mark(self) -> u8 {
-        match self {
-            Self::Sampled => b'9',
-            Self::ServiceForced => b'a',
-            Self::ClientForced => b'b',
-        }
+const fn digit(reason: Reason) -> u8 {
+    match reason {
+        Reason::Sampled => b'9',
+        Reason::ServiceForced => b'a',
+        Reason::ClientForced => b'b',
     }
 }
 
@@ -34,7 +25,7 @@ pub(in crate::propagation) enum RequestId {
 impl RequestId {
     pub(in crate::propagation) fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Came(id) => reason(id.as_bytes()),
+            Self::Came(id) => Reason::of(id.as_bytes()),
             Self::New(_) => None,
         }
     }
@@ -88,7 +79,7 @@ impl Uuid {
     }
 
     fn mark(&mut self, reason: Reason) {
-        let digit = reason.mark();
+        let digit = digit(reason);
         // `9` is 0x39, `a` and `b` are 0x61 and 0x62.
         let nibble = (digit & 0x0f) + if digit > b'9' { 9 } else { 0 };
         self.0 = self.0 & !(0xf << VERSION) | u128::from(nibble) << VERSION;
@@ -108,21 +99,11 @@ impl Uuid {
     }
 }
 
-/// The reason an id carries; `None` when nothing has been decided.
-fn reason(id: &[u8]) -> Option<Reason> {
-    match mark(id)? {
-        b'9' => Some(Reason::Sampled),
-        b'a' => Some(Reason::ServiceForced),
-        b'b' => Some(Reason::ClientForced),
-        _ => None,
-    }
-}
-
 /// The id of a request that is recorded, if it does not say so yet; `None` when it does, when it
 /// carries another reason, and when it has no place for one.
 pub(in crate::propagation) fn recorded(id: &HeaderValue) -> Option<HeaderValue> {
     let id = id.as_bytes();
-    match reason(id) {
+    match Reason::of(id) {
         Some(_) => None,
         None => with_reason(id, Reason::Sampled),
     }
@@ -130,18 +111,18 @@ pub(in crate::propagation) fn recorded(id: &HeaderValue) -> Option<HeaderValue> 
 
 /// The id with the reason written into it; `None` when it has no place for one or holds it already.
 fn with_reason(id: &[u8], reason: Reason) -> Option<HeaderValue> {
-    if mark(id)? == reason.mark() {
+    let place = id
+        .get(Reason::PLACE)
+        .filter(|_| id.len() == Reason::LENGTH)?;
+    let digit = digit(reason);
+    if *place == digit {
         return None;
     }
     let mut text = Text::new();
-    text.push(id.get(..PLACE)?);
-    text.push(&[reason.mark()]);
-    text.push(id.get(PLACE + 1..)?);
+    text.push(id.get(..Reason::PLACE)?);
+    text.push(&[digit]);
+    text.push(id.get(Reason::PLACE + 1..)?);
     HeaderValue::from_maybe_shared(text.freeze()).ok()
-}
-
-fn mark(id: &[u8]) -> Option<u8> {
-    (id.len() == LENGTH).then(|| id.get(PLACE).copied())?
 }
 
 /// Whether an id from outside may stay: H-14.
@@ -152,8 +133,5 @@ pub(in crate::propagation) fn is_harmless(id: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }
 
-const LENGTH: usize = 36;
-/// The version nibble of a UUID.
-const PLACE: usize = 14;
 /// The bits of a UUID below its version.
 const VERSION: u32 = 76;

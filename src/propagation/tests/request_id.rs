@@ -143,3 +143,79 @@ fn returns_the_request_id_only_when_asked() {
         &[]
     ));
 }
+
+/// `useRequestIdForTraceSampling: false`: what nobody has decided is recorded.
+#[test]
+fn without_the_request_id_all_is_recorded() {
+    let all = Propagation::new()
+        .sample_percent(0.0)
+        .sample_by_request_id(false);
+    let off = format!("00-{TRACE}-{SPAN}-00");
+    for (headers, sampled) in [
+        (vec![("x-request-id", UUID)], true),
+        (vec![("x-request-id", "abc")], true),
+        (vec![], true),
+        (vec![("traceparent", off.as_str())], false),
+        (vec![("b3", "0")], false),
+    ] {
+        let (trace, _) = begin_with(&all, &Exchange::default(), &headers);
+        assert_eq!(trace.sampled, sampled, "{headers:?}");
+    }
+    let mut call = request(&[]);
+    let span = all.begin_call(&mut call, None, epoch);
+    assert!(span.trace().unwrap().sampled);
+}
+
+#[test]
+fn health_checks_are_never_recorded() {
+    let all = Propagation::new().sample_percent(100.0);
+    let chosen = all.clone().never_trace(["/probe"]);
+    for (propagation, path, is_recorded) in [
+        (&all, "/healthz", false),
+        (&all, "/readyz?verbose", false),
+        (&all, "/grpc.health.v1.Health/Check", false),
+        (&all, "/healthz/", true),
+        (&all, "/probe", true),
+        (&chosen, "/probe", false),
+        (&chosen, "/healthz", true),
+    ] {
+        for headers in [&[][..], &[("b3", "d")], &[("x-envoy-force-trace", "1")]] {
+            let mut request = request(headers);
+            request
+                .headers
+                .insert("x-request-id", UUID.parse().unwrap());
+            request.uri = path.parse().unwrap();
+            let exchange = Exchange::default();
+            drop(propagation.begin(&mut request, &exchange, epoch));
+            let trace = exchange.trace().unwrap();
+            assert_eq!(trace.sampled, is_recorded, "{path} {headers:?}");
+            assert_eq!(trace.request_id().unwrap() != UUID, is_recorded, "{path}");
+            assert!(request.headers.contains_key("traceparent"));
+        }
+    }
+}
+
+#[test]
+fn a_trace_says_why_it_is_recorded() {
+    use crate::context::TraceReason::{ClientForced, Sampled, ServiceForced};
+
+    let on = format!("00-{TRACE}-{SPAN}-01");
+    for (percent, headers, reason) in [
+        (100.0, vec![], Some(Sampled)),
+        (0.0, vec![], None),
+        (0.0, vec![("traceparent", on.as_str())], Some(Sampled)),
+        (0.0, vec![("x-envoy-force-trace", "1")], Some(ServiceForced)),
+        (0.0, vec![("x-client-trace-id", "1")], Some(ClientForced)),
+    ] {
+        let propagation = Propagation::new().sample_percent(percent);
+        for id in [Some(UUID), None] {
+            let id = id.map(|id| ("x-request-id", id));
+            let headers: Vec<_> = headers.iter().copied().chain(id).collect();
+            let (trace, _) = begin_with(&propagation, &Exchange::default(), &headers);
+            assert_eq!(trace.reason(), reason, "{headers:?}");
+        }
+    }
+    let headers = [("x-request-id", "abc"), ("traceparent", on.as_str())];
+    let (trace, _) = begin_with(&Propagation::new(), &Exchange::default(), &headers);
+    assert_eq!((trace.sampled, trace.reason()), (true, None));
+}
