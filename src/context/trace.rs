@@ -227,7 +227,7 @@ impl TraceContext {
         self.carried.as_ref()?.tracestate.as_ref()
     }
 
-    /// W3C's `baggage`, not decoded.
+    /// W3C's `baggage`, not decoded: the feature `propagation` adds `baggage_entries`.
     #[must_use]
     pub fn baggage(&self) -> Option<&HeaderValue> {
         self.carried.as_ref()?.baggage.as_ref()

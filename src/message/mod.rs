@@ -31,6 +31,7 @@ mod eos;
 mod flags;
 mod grpc;
 mod grpc_messages;
+#[cfg(any(feature = "propagation", feature = "rate-limit"))]
 mod health;
 mod record;
 mod reply;
@@ -45,6 +46,7 @@ pub use flags::ResponseFlags;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use grpc::grpc_timeout;
 pub use grpc::{GrpcStatus, is_grpc};
+#[cfg(any(feature = "propagation", feature = "rate-limit"))]
 pub(crate) use health::HEALTH_PATHS;
 pub use record::Record;
 pub use reply::LocalReply;

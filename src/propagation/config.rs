@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::format::baggage::Limits;
 use super::format::extract::Format;
 use super::span::finished::SpanSink;
 use super::span::recording::Recorder;
@@ -38,6 +39,7 @@ pub(super) struct Settings {
     pub(super) untraced: Vec<Box<str>>,
     /// `None` unless the application has chosen.
     pub(super) edge_trace: Option<EdgeTrace>,
+    pub(super) baggage: Limits,
     pub(super) preserves_external_request_id: bool,
     pub(super) returns_request_id: bool,
     pub(super) forward: Vec<HeaderName>,
@@ -79,6 +81,7 @@ impl Propagation {
             samples_by_request_id: true,
             untraced: HEALTH_PATHS.map(Box::from).into(),
             edge_trace: None,
+            baggage: Limits::USUAL,
             preserves_external_request_id: false,
             returns_request_id: false,
             forward: Vec::new(),
@@ -163,6 +166,19 @@ impl Propagation {
     #[must_use]
     pub fn return_request_id(self) -> Self {
         self.with(|settings| settings.returns_request_id = true)
+    }
+
+    /// Sets how many entries of `baggage` are carried, and how many bytes: 180 and 8,192 by default.
+    /// Entries beyond are dropped, each as a whole, from the right. The standard (W3C Baggage) asks
+    /// for 64 and 8,192 at least. The headers of Jaeger's baggage have the same bounds again.
+    #[must_use]
+    pub fn baggage_limits(self, entries: usize, bytes: usize) -> Self {
+        self.with(|settings| {
+            settings.baggage = Limits {
+                members: entries,
+                bytes,
+            };
+        })
     }
 
     /// Carries further headers from an inbound request to the outbound requests it causes.

@@ -72,7 +72,7 @@ pub(super) fn open(
         sampled,
         marks,
         request_id: came_id,
-        carried: carried(&extracted, incoming, headers, trust),
+        carried: carried(settings, &extracted, incoming, headers, trust),
     };
     Opened {
         trace,
@@ -231,6 +231,7 @@ impl Choice<'_> {
 
 /// What goes along with the trace: one allocation, and only when there is any.
 fn carried(
+    settings: &Settings,
     extracted: &Extracted,
     incoming: &Incoming<'_>,
     headers: &HeaderMap,
@@ -246,7 +247,7 @@ fn carried(
             .then(|| w3c::tracestate(&headers.get_all(TRACESTATE)))
             .flatten(),
         baggage: has_baggage
-            .then(|| baggage::join(&headers.get_all(BAGGAGE)))
+            .then(|| baggage::join(&headers.get_all(BAGGAGE), settings.baggage))
             .flatten(),
         verbatim: incoming
             .verbatim

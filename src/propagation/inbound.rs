@@ -44,7 +44,8 @@ impl Propagation {
             verbatim.retain(|(name, _)| **name != X_FORWARDED_CLIENT_CERT);
         }
         if settings.optional != Formats::NONE {
-            incoming.take(settings.optional, &request.headers, trust == Trust::Inside);
+            let baggage = (trust == Trust::Inside).then_some(settings.baggage);
+            incoming.take(settings.optional, &request.headers, baggage);
         }
         let found = incoming.found;
         let is_forced =

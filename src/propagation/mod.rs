@@ -26,6 +26,7 @@
 //!   in which a guard for tokens looks, and, for requests that no guard has seen, those whose value
 //!   has the form of a signed token.
 //! - An invalid header counts as absent. What a caller sends is bounded everywhere.
+//! - Health checks, by their paths, are never recorded: see [`Propagation::never_trace`].
 //!
 //! # Log lines
 //!
@@ -113,6 +114,7 @@ mod span;
 mod task;
 
 pub use config::{EdgeTrace, Propagation};
+pub use format::baggage::BaggageEntry;
 pub use format::extract::Format;
 pub use inbound::ServerSpan;
 pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation};

@@ -69,7 +69,13 @@ impl Outbound {
         let timeout = timeout.within(left, body.is_grpc());
         if is_bounded {
             let is_in_mesh = matches!(reach, Some(Reach::Mesh(_)));
-            deadline::tell(&mut head.headers, bound, left, body.is_grpc(), is_in_mesh);
+            deadline::tell(
+                &mut head.headers,
+                bound.exactly(),
+                left,
+                body.is_grpc(),
+                is_in_mesh,
+            );
         }
         let is_trusted = || reach.is_some_and(|reach| reach.is_of(|domain| self.trusts(domain)));
         let span = self.propagation.begin_call_to(

@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::head_timeout::Bound;
 use crate::context::Exchange;
 use crate::message::grpc_timeout;
 
@@ -34,21 +33,17 @@ impl TimeLeft {
     }
 }
 
-/// Tells the server how long this call waits, where that is bounded by the call itself or by its
-/// request. The usual bound of all calls is not told: it starts anew while a body moves.
+/// Tells the server how long this call waits, where that is bounded by the call itself (`own`) or by
+/// its request. The usual bound of all calls is not told: it starts anew while a body moves.
 pub(super) fn tell(
     headers: &mut HeaderMap,
-    bound: Bound,
+    own: Option<Duration>,
     left: Option<TimeLeft>,
     is_grpc: bool,
     is_in_mesh: bool,
 ) {
     let left = left.map(|left| left.left);
-    let time = match bound {
-        Bound::Exactly(time) => Some(left.map_or(time, |left| left.min(time))),
-        _ => left,
-    };
-    let Some(time) = time else {
+    let Some(time) = own.into_iter().chain(left).min() else {
         return;
     };
     if is_grpc {

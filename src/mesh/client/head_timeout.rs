@@ -37,6 +37,14 @@ impl Bound {
         }
     }
 
+    /// The time that the call itself has set.
+    pub(super) fn exactly(self) -> Option<Duration> {
+        match self {
+            Self::Exactly(time) => Some(time),
+            _ => None,
+        }
+    }
+
     /// Whether the time of the request for which it is made bounds the call, too.
     pub(super) fn inherits_deadline(self) -> bool {
         match self {

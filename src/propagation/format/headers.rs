@@ -4,7 +4,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::b3;
-use super::optional::Optional;
 
 /// The headers that a request has of those that we understand, and where those stand that are
 /// replaced in most requests.
@@ -99,6 +98,14 @@ pub(in crate::propagation) struct Incoming<'a> {
     pub(in crate::propagation) optional: Optional<'a>,
     /// Empty, and so without an allocation, for most requests.
     pub(in crate::propagation) verbatim: Vec<(&'a HeaderName, &'a HeaderValue)>,
+}
+
+/// The headers of the formats that are read only where they are configured.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::propagation) struct Optional<'a> {
+    pub(super) jaeger: Option<&'a HeaderValue>,
+    pub(super) open_census: Option<&'a HeaderValue>,
+    pub(super) cloud_trace: Option<&'a HeaderValue>,
 }
 
 /// A header that has to be alone.

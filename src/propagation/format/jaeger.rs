@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::baggage::Limits;
 use super::parent::{Parent, Told};
 use crate::context::{SpanId, TraceContext, TraceId};
 use crate::propagation::ids::hex;
@@ -64,6 +65,7 @@ pub(in crate::propagation) fn write(trace: &TraceContext) -> Option<HeaderValue>
 /// The headers of Jaeger's baggage, within the bounds of W3C's.
 pub(in crate::propagation) fn baggage(
     headers: &HeaderMap,
+    limits: Limits,
 ) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let mut bytes = 0;
     let entries = headers
@@ -71,9 +73,9 @@ pub(in crate::propagation) fn baggage(
         .filter(|(name, _)| is_baggage(name))
         .take_while(move |(name, value)| {
             bytes += name.as_str().len() + value.len();
-            bytes <= super::baggage::MAX_BYTES
+            bytes <= limits.bytes
         });
-    entries.take(super::baggage::MAX_MEMBERS)
+    entries.take(limits.members)
 }
 
 pub(in crate::propagation) fn is_baggage(name: &HeaderName) -> bool {

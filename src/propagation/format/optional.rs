@@ -3,27 +3,20 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::baggage::Limits;
 use super::headers::Incoming;
 use super::{cloud_trace, jaeger, open_census};
 use crate::context::{Formats, TraceContext};
 
-/// The headers of these formats.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::propagation) struct Optional<'a> {
-    pub(super) jaeger: Option<&'a HeaderValue>,
-    pub(super) open_census: Option<&'a HeaderValue>,
-    pub(super) cloud_trace: Option<&'a HeaderValue>,
-}
-
 impl<'a> Incoming<'a> {
-    /// Takes the headers of these formats out of those that go along untouched, and adds the
-    /// baggage of a trusted caller to them.
+    /// Takes the headers of these formats out of those that go along untouched, and adds the baggage
+    /// of a trusted caller to them, within its limits.
     #[cold]
     pub(in crate::propagation) fn take(
         &mut self,
         formats: Formats,
         headers: &'a HeaderMap,
-        is_trusted: bool,
+        baggage: Option<Limits>,
     ) {
         let optional = &mut self.optional;
         self.verbatim.retain(|(name, value)| {
@@ -39,8 +32,8 @@ impl<'a> Incoming<'a> {
             slot.get_or_insert(*value);
             false
         });
-        if is_trusted && formats.has(Formats::JAEGER) {
-            self.verbatim.extend(jaeger::baggage(headers));
+        if let Some(limits) = baggage.filter(|_| formats.has(Formats::JAEGER)) {
+            self.verbatim.extend(jaeger::baggage(headers, limits));
         }
     }
 }

@@ -141,7 +141,11 @@ fn a_call_under_a_recorded_span_says_so_in_its_request_id() {
         );
         let exchange = own.map(|id| {
             let exchange = Exchange::default();
-            begin_with(&quiet, &exchange, &[("x-request-id", id), ("b3", "0")]);
+            begin_with(
+                &quiet,
+                &exchange,
+                &[("x-request-id", id.as_str()), ("b3", "0")],
+            );
             exchange
         });
         let _entered = Context::new().with_remote_span_context(span).attach();

@@ -2,6 +2,7 @@
 
 mod any_headers;
 mod b3;
+mod baggage;
 mod client;
 mod fixture;
 mod ids;
