@@ -16,6 +16,8 @@ mod cel;
 mod fixture;
 #[path = "alloc/gate.rs"]
 mod gate;
+#[path = "alloc/handler.rs"]
+mod handler;
 #[path = "alloc/limits.rs"]
 mod limits;
 #[path = "alloc/metrics.rs"]

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use self::hidden::HiddenParts;
 use self::left::{original_uri, original_uri_mut, peer_left};
-use self::once_list::OnceList;
+pub(crate) use self::once_list::OnceList;
 pub use self::response_header::Placement;
 use self::response_header::ResponseHeader;
 use super::{Claims, ForwardedPeer, Peer, TraceContext};

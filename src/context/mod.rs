@@ -22,7 +22,8 @@
 //!
 //! While the request's future or its body is polled, its exchange is also the *current* one of the
 //! task ([`current`], [`current_trace`]). The client and log lines find it there without help from
-//! the application. A task that the handler spawns is a separate task: pass it what it needs.
+//! the application. A task that the handler spawns is a separate task: `propagation::carry` takes the
+//! request into it.
 //!
 //! An application can read the facts in these ways:
 //!
@@ -83,6 +84,8 @@ pub use claims::{Claims, ClaimsMismatch};
 #[cfg(feature = "axum")]
 pub use claims_as::ClaimsAs;
 pub use current::{Lent, Scope, current, current_trace};
+#[cfg(feature = "propagation")]
+pub(crate) use exchange::OnceList;
 pub use exchange::{Exchange, Placement};
 #[cfg(feature = "axum")]
 pub use extract::MissingFact;

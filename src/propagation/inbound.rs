@@ -97,7 +97,7 @@ impl Propagation {
                 .then(|| operation(settings, exchange))
                 .flatten(),
             },
-            task: Task::new(Some(exchange.clone()), &opened.trace),
+            task: Task::of_request(exchange.clone(), &opened.trace, recording.open()),
             recording,
         };
         exchange.set_trace(opened.trace);

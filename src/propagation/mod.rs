@@ -18,8 +18,8 @@
 //! # At the edges
 //!
 //! - A task that a handler spawns is not the task of the request, so nothing is current in it.
-//!   Insert the [`TraceContext`](crate::context::TraceContext) into the extensions of the calls it
-//!   makes, or [inject](crate::context::TraceContext::inject) it by hand.
+//!   Spawn it [in its request](carry), or insert the
+//!   [`TraceContext`](crate::context::TraceContext) into the extensions of the calls it makes.
 //! - A caller that an acceptor of this crate found to have no identity is outside the mesh: see
 //!   [`EdgeTrace`]. A caller that no acceptor of this crate accepted is trusted.
 //! - A span's `http.url` leaves out query parameters that may hold a token: `access_token`, those
@@ -103,6 +103,8 @@
 //! # });
 //! ```
 
+mod by_hand;
+pub mod carry;
 mod config;
 mod decide_trace;
 mod format;
@@ -113,13 +115,14 @@ mod outbound;
 mod span;
 mod task;
 
+pub use by_hand::{ChildSpan, Span, Within, current_span, event, span, tag};
 pub use config::{EdgeTrace, Propagation};
 pub use format::baggage::BaggageEntry;
 pub use format::extract::Format;
 pub use inbound::ServerSpan;
 pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation};
 pub use outbound::{ClientSpan, ClientSpans};
-pub use span::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};
+pub use span::finished::{FinishedSpan, SpanEvent, SpanKind, SpanSink, TagValue};
 #[cfg(feature = "opentelemetry")]
 pub use span::open_telemetry::OpenTelemetry;
 

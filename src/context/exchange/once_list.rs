@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 /// Values in the order in which they were added. Adding one allocates; an empty list is one word.
 #[derive(Debug)]
-pub(super) struct OnceList<T>(OnceLock<Box<Node<T>>>);
+pub(crate) struct OnceList<T>(OnceLock<Box<Node<T>>>);
 
 #[derive(Debug)]
 struct Node<T> {
@@ -19,11 +19,11 @@ impl<T> Default for OnceList<T> {
 }
 
 impl<T> OnceList<T> {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.get().is_none()
     }
 
-    pub(super) fn push(&self, value: T) {
+    pub(crate) fn push(&self, value: T) {
         let mut node = Box::new(Node {
             value,
             next: Self::default(),
@@ -39,7 +39,7 @@ impl<T> OnceList<T> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         let nodes = std::iter::successors(self.0.get(), |node| node.next.0.get());
         nodes.map(|node| &node.value)
     }

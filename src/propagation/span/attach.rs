@@ -4,9 +4,10 @@
 use opentelemetry::trace::{self as otel, SpanContext, TraceContextExt, TraceFlags, TraceState};
 use opentelemetry::{Context, ContextGuard};
 
+use super::active::current_child;
 use crate::context::{SpanId, TraceContext, TraceId};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::propagation) struct Attachment(Option<Context>);
 
 #[derive(Debug)]
@@ -43,6 +44,11 @@ impl Attachment {
         })))
     }
 
+    /// The context that is current here.
+    pub(in crate::propagation) fn current() -> Self {
+        Self(Some(Context::current()))
+    }
+
     #[inline]
     pub(in crate::propagation) fn attach(&self) -> Attached {
         Attached {
@@ -58,15 +64,24 @@ pub(in crate::propagation) struct ActiveSpan {
     pub(in crate::propagation) sampled: bool,
 }
 
-/// The span that is active where this is called.
+/// The span that is active where this is called. OpenTelemetry knows it; where it knows none, as
+/// in a drop, it is the one that a handler opened by hand.
 pub(in crate::propagation) fn active_span() -> Option<ActiveSpan> {
-    Context::map_current(|context| {
+    let told = Context::map_current(|context| {
         let span = context.span();
         let span = span.span_context();
         Some(ActiveSpan {
             trace_id: TraceId::from_bytes(span.trace_id().to_bytes())?,
             span_id: SpanId::from_bytes(span.span_id().to_bytes())?,
             sampled: span.is_sampled(),
+        })
+    });
+    told.or_else(|| {
+        let open = current_child()?;
+        Some(ActiveSpan {
+            trace_id: open.trace.trace_id,
+            span_id: open.trace.span_id,
+            sampled: open.trace.sampled,
         })
     })
 }

@@ -96,6 +96,8 @@ impl Tags {
                 }
                 self.protocol(request.version);
             }
+            // One that a handler opens has no request.
+            SpanKind::Internal => {}
             SpanKind::Client => {
                 self.owned(URL_FULL, url(request, shown.host, target, &path, false))
             }

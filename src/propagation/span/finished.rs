@@ -26,7 +26,7 @@ impl<S: SpanSink + ?Sized> SpanSink for Arc<S> {
     }
 }
 
-/// A server or client span that has ended.
+/// A span that has ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FinishedSpan {
@@ -34,7 +34,7 @@ pub struct FinishedSpan {
     /// [`semantic_conventions`](crate::propagation::Propagation::semantic_conventions) are asked
     /// for.
     pub name: Arc<str>,
-    /// Which side of the call it is.
+    /// Which side of the call it is, or neither.
     pub kind: SpanKind,
     /// Its ids and those of its parent.
     pub trace: TraceContext,
@@ -42,23 +42,45 @@ pub struct FinishedSpan {
     pub parent_is_remote: bool,
     /// A span that this trace does not continue but remembers.
     pub link: Option<(TraceId, SpanId)>,
-    /// When the request came in or went out.
+    /// When the request came in or went out, or the handler opened the span.
     pub start: SystemTime,
-    /// When the body of the response ended.
+    /// When the body of the response ended, or the handler closed the span. Never before
+    /// [`start`](Self::start), even when the clock was set back meanwhile.
     pub end: SystemTime,
     /// Whether it counts as an error in OpenTelemetry's sense.
     pub is_error: bool,
-    /// Istio's tags, and then those of OpenTelemetry's conventions, if they are asked for.
+    /// Istio's tags, then those of OpenTelemetry's conventions, if they are asked for, and then the
+    /// application's own, at most 128. No name stands twice.
     pub tags: Vec<(Cow<'static, str>, TagValue)>,
+    /// What the application noted while the span lasted, in that order; at most 128.
+    pub events: Vec<SpanEvent>,
+    /// How many tags of the application found no place.
+    pub dropped_tags: u32,
+    /// How many events found no place.
+    pub dropped_events: u32,
+}
+
+/// A moment of a span: see [`event`](crate::propagation::event()).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpanEvent {
+    /// What happened; at most 4 KiB.
+    pub name: Cow<'static, str>,
+    /// When it happened.
+    pub time: SystemTime,
 }
 
 /// Which side of a call a span is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SpanKind {
     /// Of the service that was called.
     Server,
     /// Of the caller.
     Client,
+    /// Neither: work inside the process, which a handler opened a [span](crate::propagation::span())
+    /// for.
+    Internal,
 }
 
 /// The value of a tag: a text, however it is held.
@@ -73,7 +95,7 @@ pub enum TagValue {
     Header(HeaderValue),
     /// Of this span alone.
     Owned(String),
-    /// A number, and the same as text: only OpenTelemetry's conventions have any.
+    /// A number, and the same as text: of OpenTelemetry's conventions, or of the application.
     Number(i64, String),
 }
 
@@ -89,6 +111,84 @@ impl TagValue {
         }
     }
 }
+
+impl From<&str> for TagValue {
+    fn from(text: &str) -> Self {
+        Self::Owned(text.to_owned())
+    }
+}
+
+impl From<String> for TagValue {
+    fn from(text: String) -> Self {
+        Self::Owned(text)
+    }
+}
+
+impl From<Cow<'static, str>> for TagValue {
+    fn from(text: Cow<'static, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::Static(text),
+            Cow::Owned(text) => Self::Owned(text),
+        }
+    }
+}
+
+impl From<Arc<str>> for TagValue {
+    fn from(text: Arc<str>) -> Self {
+        Self::Shared(text)
+    }
+}
+
+impl From<bool> for TagValue {
+    fn from(value: bool) -> Self {
+        Self::Static(if value { "true" } else { "false" })
+    }
+}
+
+/// As text.
+impl From<f64> for TagValue {
+    fn from(number: f64) -> Self {
+        Self::Owned(number.to_string())
+    }
+}
+
+impl From<i64> for TagValue {
+    fn from(number: i64) -> Self {
+        Self::Number(number, number.to_string())
+    }
+}
+
+/// A number that is greater than `i64::MAX` becomes a text.
+impl From<u64> for TagValue {
+    fn from(number: u64) -> Self {
+        match i64::try_from(number) {
+            Ok(signed) => signed.into(),
+            Err(_) => Self::Owned(number.to_string()),
+        }
+    }
+}
+
+impl From<usize> for TagValue {
+    fn from(number: usize) -> Self {
+        // No target of the compiler has wider ones.
+        (number as u64).into()
+    }
+}
+
+/// Declares tags of numbers that fit into an `i64`.
+macro_rules! from_small_numbers {
+    ($($Number:ty)+) => {
+        $(
+            impl From<$Number> for TagValue {
+                fn from(number: $Number) -> Self {
+                    i64::from(number).into()
+                }
+            }
+        )+
+    };
+}
+
+from_small_numbers! { i8 i16 i32 u8 u16 u32 }
 
 impl FinishedSpan {
     /// The value of a tag.

@@ -1,5 +1,6 @@
 //! Spans that are recorded: what they say, and where they go.
 
+pub(super) mod active;
 #[cfg(feature = "opentelemetry")]
 pub(super) mod attach;
 #[cfg(not(feature = "opentelemetry"))]
@@ -9,6 +10,7 @@ pub(super) mod conventions;
 pub(super) mod errors;
 pub(super) mod finished;
 pub(super) mod identity;
+mod notes;
 #[cfg(feature = "opentelemetry")]
 pub(super) mod open_telemetry;
 pub(super) mod recording;

@@ -133,6 +133,11 @@ impl SpanSink for OpenTelemetry {
             let context = context(trace_id, span_id, false, true, TraceState::NONE);
             links.links.push(Link::new(context, Vec::new(), 0));
         }
+        let mut events = SpanEvents::default();
+        events.dropped_count = span.dropped_events;
+        let noted = span.events.into_iter();
+        let noted = noted.map(|event| otel::Event::new(event.name, event.time, Vec::new(), 0));
+        events.events = noted.collect();
         let parent = span.trace.parent_span_id;
         self.0.processor.on_end(SpanData {
             span_context: own_context(&span.trace),
@@ -143,6 +148,7 @@ impl SpanSink for OpenTelemetry {
             span_kind: match span.kind {
                 SpanKind::Server => otel::SpanKind::Server,
                 SpanKind::Client => otel::SpanKind::Client,
+                SpanKind::Internal => otel::SpanKind::Internal,
             },
             name: span.name.to_string().into(),
             start_time: span.start,
@@ -152,8 +158,8 @@ impl SpanSink for OpenTelemetry {
                 .into_iter()
                 .map(|(name, tag)| KeyValue::new(Key::from(name), value(tag)))
                 .collect(),
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
+            dropped_attributes_count: span.dropped_tags,
+            events,
             links,
             status: if span.is_error {
                 Status::error("")

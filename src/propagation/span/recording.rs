@@ -3,6 +3,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, request, response};
 
+use super::active::Open;
 use super::conventions::{Operation, is_broken};
 use super::errors::Errors;
 use super::finished::{FinishedSpan, SpanKind, SpanSink};
@@ -68,14 +69,18 @@ impl Recorder {
             tags.begun(call);
             Operation::new(call)
         });
+        let name = name();
+        let start = now();
+        let open = own.map(|own| Open::server(trace, own, sink, operation.is_some(), start));
         Recording(Some(Box::new(Started {
+            open,
             sink: sink.clone(),
-            name: name(),
+            name,
             kind,
             trace: trace.clone(),
             parent_is_remote: own.is_some() && trace.parent_span_id.is_some(),
             link,
-            start: now(),
+            start,
             is_grpc: call.is_grpc,
             tags,
             exchange: own.cloned(),
@@ -91,6 +96,8 @@ pub(in crate::propagation) struct Recording(Option<Box<Started>>);
 /// The one allocation of a recorded span besides its tags.
 #[derive(Debug)]
 struct Started {
+    /// Of the request that came in: what its handler notes.
+    open: Option<Arc<Open>>,
     sink: Arc<dyn SpanSink>,
     name: Arc<str>,
     kind: SpanKind,
@@ -109,6 +116,11 @@ struct Started {
 impl Recording {
     pub(in crate::propagation) fn is_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// The server span, for its handler to add to.
+    pub(in crate::propagation) fn open(&self) -> Option<Arc<Open>> {
+        self.0.as_ref()?.open.clone()
     }
 
     pub(in crate::propagation) fn rename(&mut self, name: &str) {
@@ -152,6 +164,7 @@ impl Recording {
             return;
         };
         let Started {
+            open,
             sink,
             name,
             kind,
@@ -179,7 +192,7 @@ impl Recording {
                 operation.name(route.map(|route| &**route), has_method)
             }
         };
-        sink.export(FinishedSpan {
+        let mut span = FinishedSpan {
             name,
             kind,
             trace,
@@ -190,6 +203,13 @@ impl Recording {
             end: SystemTime::now().max(start),
             is_error: errors.status,
             tags: tags.into_inner(),
-        });
+            events: Vec::new(),
+            dropped_tags: 0,
+            dropped_events: 0,
+        };
+        if let Some(open) = open {
+            open.complete(&mut span);
+        }
+        sink.export(span);
     }
 }

@@ -303,6 +303,7 @@ async fn errors_follow_envoys_table() {
             let expected = match span.kind {
                 SpanKind::Server => server,
                 SpanKind::Client => client,
+                kind => panic!("{kind:?}"),
             };
             assert_eq!(span.is_error, expected, "{:?} {shown}", span.kind);
             let path = is_grpc.then_some("/charts.Charts/Read");

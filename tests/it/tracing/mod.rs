@@ -1,6 +1,9 @@
-//! Traces between meshes: who forces one, and what the standard's cases come to.
+//! Traces: where their context goes, what a handler adds, and where spans go.
 
+mod carried_tasks;
 mod deadlines;
 mod forced;
+mod handler_spans;
 mod rows;
+pub(crate) mod support;
 mod w3c_cases;
