@@ -24,6 +24,14 @@ impl Propagation {
     /// The layer of a client: it opens a client span for each call.
     #[must_use]
     pub fn client_layer(&self) -> ClientPropagationLayer {
-        WatchLayer::new(ClientSpans(self.clone()))
+        WatchLayer::new(self.client_spans())
+    }
+
+    /// What the client layer does, for clients that are no tower service: it
+    /// [begins](crate::message::Begin) the client span of a call, and the record that comes with it
+    /// gets the response or the failure.
+    #[must_use]
+    pub fn client_spans(&self) -> ClientSpans {
+        ClientSpans(self.clone())
     }
 }

@@ -4,6 +4,7 @@ mod carried_tasks;
 mod deadlines;
 mod forced;
 mod handler_spans;
+mod other_clients;
 mod rows;
 pub(crate) mod support;
 mod w3c_cases;
