@@ -18,6 +18,7 @@
 //! [rate limits]: guide::rate_limits
 //! [testing policies]: guide::testing_policies
 //! [tls]: guide::tls
+//! [tracing]: guide::tracing
 //! [troubleshooting]: guide::troubleshooting
 //! [vet]: guide::vet
 //!

@@ -42,6 +42,7 @@ pub mod features {}
 /// [getting started]: getting_started
 /// [observability]: observability
 /// [tls]: tls
+/// [tracing]: tracing
 /// [troubleshooting]: troubleshooting
 ///
 #[doc = include_str!("../../docs/layers.md")]
@@ -58,10 +59,18 @@ pub mod gate {}
 
 /// [getting started]: getting_started
 /// [tls]: tls
+/// [tracing]: tracing
 /// [troubleshooting]: troubleshooting
 ///
 #[doc = include_str!("../../docs/observability.md")]
 pub mod observability {}
+
+/// [calls]: calls
+/// [layers]: layers
+/// [observability]: observability
+///
+#[doc = include_str!("../../docs/tracing.md")]
+pub mod tracing {}
 
 #[doc = include_str!("../../docs/rules.md")]
 pub mod rules {}
