@@ -99,6 +99,13 @@ impl ResponseFlags {
         Self(bits)
     }
 
+    /// Envoy's short and long name of each flag that is set (`UF`, `UpstreamConnectionFailure`), in
+    /// the order in which they print.
+    pub fn names(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let set = NAMES.iter().filter(move |(flag, ..)| self.0 & flag.0 != 0);
+        set.map(|(_, short, long)| (*short, *long))
+    }
+
     /// Both sets of flags.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
@@ -111,8 +118,7 @@ impl fmt::Display for ResponseFlags {
         if self.is_empty() {
             return f.write_str("-");
         }
-        let set = NAMES.iter().filter(|(flag, _)| self.0 & flag.0 != 0);
-        for (index, (_, name)) in set.enumerate() {
+        for (index, (name, _)) in self.names().enumerate() {
             if index > 0 {
                 f.write_str(",")?;
             }
@@ -122,39 +128,115 @@ impl fmt::Display for ResponseFlags {
     }
 }
 
-/// In the order in which they print. `URX` precedes the flag of the last try, because Envoy sets it
+/// Each flag with its short and its long name, in the order in which they print. `URX` precedes the flag of the last try, because Envoy sets it
 /// first.
-const NAMES: [(ResponseFlags, &str); 30] = [
-    (ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED, "URX"),
-    (ResponseFlags::DOWNSTREAM_DISCONNECT, "DC"),
-    (ResponseFlags::UPSTREAM_CONNECTION_FAILURE, "UF"),
-    (ResponseFlags::UPSTREAM_OVERFLOW, "UO"),
-    (ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, "UC"),
-    (ResponseFlags::UPSTREAM_TIMEOUT, "UT"),
-    (ResponseFlags::UNAUTHORIZED_EXTERNAL, "UAEX"),
-    (ResponseFlags::NO_ROUTE, "NR"),
-    (ResponseFlags::NO_HEALTHY_UPSTREAM, "UH"),
-    (ResponseFlags::NO_CLUSTER, "NC"),
-    (ResponseFlags::UPSTREAM_RESET, "UR"),
-    (ResponseFlags::UPSTREAM_PROTOCOL_ERROR, "UPE"),
-    (ResponseFlags::UPSTREAM_MAX_STREAM_DURATION, "UMSDR"),
-    (ResponseFlags::LOCAL_RESET, "LR"),
-    (ResponseFlags::STREAM_IDLE_TIMEOUT, "SI"),
-    (ResponseFlags::DURATION_TIMEOUT, "DT"),
-    (ResponseFlags::DOWNSTREAM_RESET, "DR"),
-    (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, "DPE"),
-    (ResponseFlags::RATE_LIMITED, "RL"),
-    (ResponseFlags::RATE_LIMIT_SERVICE_ERROR, "RLSE"),
-    (ResponseFlags::DELAY_INJECTED, "DI"),
-    (ResponseFlags::FAULT_INJECTED, "FI"),
-    (ResponseFlags::OVERLOAD_MANAGER, "OM"),
-    (ResponseFlags::FAILED_LOCAL_HEALTH_CHECK, "LH"),
-    (ResponseFlags::DNS_RESOLUTION_FAILED, "DF"),
-    (ResponseFlags::DROP_OVERLOAD, "DO"),
-    (ResponseFlags::UNCONDITIONAL_DROP_OVERLOAD, "UDO"),
-    (ResponseFlags::INVALID_ENVOY_HEADERS, "IH"),
-    (ResponseFlags::NO_FILTER_CONFIG, "NFCF"),
-    (ResponseFlags::FROM_CACHE, "RFCF"),
+const NAMES: [(ResponseFlags, &str, &str); 30] = [
+    (
+        ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED,
+        "URX",
+        "UpstreamRetryLimitExceeded",
+    ),
+    (
+        ResponseFlags::DOWNSTREAM_DISCONNECT,
+        "DC",
+        "DownstreamConnectionTermination",
+    ),
+    (
+        ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+        "UF",
+        "UpstreamConnectionFailure",
+    ),
+    (ResponseFlags::UPSTREAM_OVERFLOW, "UO", "UpstreamOverflow"),
+    (
+        ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+        "UC",
+        "UpstreamConnectionTermination",
+    ),
+    (
+        ResponseFlags::UPSTREAM_TIMEOUT,
+        "UT",
+        "UpstreamRequestTimeout",
+    ),
+    (
+        ResponseFlags::UNAUTHORIZED_EXTERNAL,
+        "UAEX",
+        "UnauthorizedExternalService",
+    ),
+    (ResponseFlags::NO_ROUTE, "NR", "NoRouteFound"),
+    (
+        ResponseFlags::NO_HEALTHY_UPSTREAM,
+        "UH",
+        "NoHealthyUpstream",
+    ),
+    (ResponseFlags::NO_CLUSTER, "NC", "NoClusterFound"),
+    (ResponseFlags::UPSTREAM_RESET, "UR", "UpstreamRemoteReset"),
+    (
+        ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
+        "UPE",
+        "UpstreamProtocolError",
+    ),
+    (
+        ResponseFlags::UPSTREAM_MAX_STREAM_DURATION,
+        "UMSDR",
+        "UpstreamMaxStreamDurationReached",
+    ),
+    (ResponseFlags::LOCAL_RESET, "LR", "LocalReset"),
+    (
+        ResponseFlags::STREAM_IDLE_TIMEOUT,
+        "SI",
+        "StreamIdleTimeout",
+    ),
+    (ResponseFlags::DURATION_TIMEOUT, "DT", "DurationTimeout"),
+    (
+        ResponseFlags::DOWNSTREAM_RESET,
+        "DR",
+        "DownstreamRemoteReset",
+    ),
+    (
+        ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
+        "DPE",
+        "DownstreamProtocolError",
+    ),
+    (ResponseFlags::RATE_LIMITED, "RL", "RateLimited"),
+    (
+        ResponseFlags::RATE_LIMIT_SERVICE_ERROR,
+        "RLSE",
+        "RateLimitServiceError",
+    ),
+    (ResponseFlags::DELAY_INJECTED, "DI", "DelayInjected"),
+    (ResponseFlags::FAULT_INJECTED, "FI", "FaultInjected"),
+    (
+        ResponseFlags::OVERLOAD_MANAGER,
+        "OM",
+        "OverloadManagerTerminated",
+    ),
+    (
+        ResponseFlags::FAILED_LOCAL_HEALTH_CHECK,
+        "LH",
+        "FailedLocalHealthCheck",
+    ),
+    (
+        ResponseFlags::DNS_RESOLUTION_FAILED,
+        "DF",
+        "DnsResolutionFailed",
+    ),
+    (ResponseFlags::DROP_OVERLOAD, "DO", "DropOverload"),
+    (
+        ResponseFlags::UNCONDITIONAL_DROP_OVERLOAD,
+        "UDO",
+        "UnconditionalDropOverload",
+    ),
+    (
+        ResponseFlags::INVALID_ENVOY_HEADERS,
+        "IH",
+        "InvalidEnvoyRequestHeaders",
+    ),
+    (
+        ResponseFlags::NO_FILTER_CONFIG,
+        "NFCF",
+        "NoFilterConfigFound",
+    ),
+    (ResponseFlags::FROM_CACHE, "RFCF", "ResponseFromCacheFilter"),
 ];
 
 #[cfg(test)]
@@ -173,12 +255,14 @@ mod tests {
 
     #[test]
     fn every_flag_has_a_bit_and_a_name_of_its_own() {
-        let all = NAMES.iter().fold(0, |all, (flag, _)| {
+        let all = NAMES.iter().fold(0, |all, (flag, ..)| {
             assert_eq!(flag.0.count_ones(), 1);
             all | flag.0
         });
         assert_eq!(all.count_ones() as usize, NAMES.len());
-        let names: std::collections::BTreeSet<_> = NAMES.iter().map(|(_, name)| name).collect();
+        let names: std::collections::BTreeSet<_> = NAMES.iter().map(|(_, name, _)| name).collect();
         assert_eq!(names.len(), NAMES.len());
+        let long: std::collections::BTreeSet<_> = NAMES.iter().map(|(.., long)| long).collect();
+        assert_eq!(long.len(), NAMES.len());
     }
 }
