@@ -36,6 +36,8 @@
 #[macro_use]
 mod macros;
 
+#[cfg(feature = "access-log")]
+pub mod access_log;
 #[cfg(any(feature = "external", feature = "jwt"))]
 mod bounded_cache;
 #[cfg(feature = "cel")]
@@ -70,6 +72,7 @@ pub mod istio;
 pub mod jwt;
 pub mod live;
 #[cfg(any(
+    feature = "access-log",
     feature = "axum",
     feature = "gate",
     feature = "jwt",

@@ -29,6 +29,8 @@
 // | And behind an application's own server?   | mesh/server/app_server_body.rs                   |
 // | Where are trace headers written?          | propagation/format/inject.rs                     |
 // | Where is a refused request logged?        | refusal_log.rs                                   |
+// | Where is an access-log line written?      | access_log/format/compiled.rs                    |
+// | And where does it go?                     | access_log/sink/                                 |
 
 //! The composed mesh: every layer in its one right order, from one builder.
 //!

@@ -1,22 +1,26 @@
-//! The observers of inbound requests and outbound calls: span, metrics, the application's
-//! functions.
+//! The observers of inbound requests and outbound calls: span, metrics, access log, the
+//! application's functions.
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::{StatusCode, Version, request, response};
 
+use crate::access_log::Line;
 use crate::concurrency::Permit;
 use crate::context::{Peer, UnderWay};
 use crate::message::{Report, Watch, contained};
 
 /// Everything that observes one request or call of the mesh.
 ///
-/// At the end the application's observers run last, so that span and metrics are complete.
+/// At the end the application's observers run last, so that span, metrics and
+/// line are complete.
 #[derive(Debug)]
 pub(in crate::mesh) struct Watches<S, M> {
     pub(in crate::mesh) span: S,
     pub(in crate::mesh) metrics: M,
+    /// The line in the access logs, if there are any.
+    pub(in crate::mesh) log: Option<Box<Line>>,
     pub(in crate::mesh) observers: Observers,
     /// Set for inbound requests, which are under way on their connection.
     pub(in crate::mesh) under_way: Option<OnConnection>,
@@ -40,6 +44,9 @@ impl<S: Watch, M: Watch> Watch for Watches<S, M> {
         if let Some(under_way) = &mut self.under_way {
             under_way.answered(head.status, &mut self.permit);
         }
+        if let Some(log) = &mut self.log {
+            log.answered(head);
+        }
         self.metrics.answered(head);
         self.span.answered(head);
     }
@@ -51,6 +58,9 @@ impl<S: Watch, M: Watch> Watch for Watches<S, M> {
     fn ended(&mut self, report: &Report<'_>) {
         contained(|| self.span.ended(report));
         contained(|| self.metrics.ended(report));
+        if let Some(log) = &mut self.log {
+            contained(|| log.ended(report));
+        }
         self.observers.ended(report);
         self.under_way = None;
         self.permit = None;

@@ -114,6 +114,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["identity", "matcher", "context", "message", "gate"],
     ),
     ("metrics", &["identity", "context", "message", "striped"]),
+    (
+        "access_log",
+        &["matcher", "context", "message", "log_limit"],
+    ),
     ("concurrency", &["context", "message", "refusal_log"]),
     (
         "external",

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use super::access_log_metrics;
 use super::builder::MeshBuilder;
+use crate::access_log::AccessLogs;
 use crate::concurrency::Limiter;
 use crate::context::Via;
 use crate::gate::{ForwardClientCert, Gate, Refusals};
@@ -137,6 +139,9 @@ impl MeshBuilder {
         let propagation = self.telemetry.propagation.workload(&self.workload);
         let refusals = Arc::new(Refusals::new());
         gate_metrics::register(registry, &refusals);
+        let server_logs = AccessLogs::server(self.telemetry.access_logs.clone());
+        let client_logs = AccessLogs::client(self.telemetry.access_logs);
+        access_log_metrics::register(registry, [&server_logs, &client_logs]);
         let server = ServerLayer::new(Inbound {
             config: cells.inbound.clone(),
             gate: self.gate.unwrap_or_else(Gate::istio),
@@ -157,6 +162,7 @@ impl MeshBuilder {
                 limiter
             }),
             quiet: self.listener.quiet.clone(),
+            access_logs: server_logs,
             observers: self.telemetry.request_observers,
             trusted_proxies: Arc::clone(&trusted_proxies),
         });
@@ -186,6 +192,7 @@ impl MeshBuilder {
             trust_domain: identity.trust_domain().clone(),
             propagation,
             metrics: registry.client_as(&self.workload, &identity),
+            access_logs: client_logs,
             observers: self.telemetry.call_observers,
             upstreams: cells.outbound.clone(),
             dialer: Arc::new(Dialer::new(

@@ -23,6 +23,7 @@ use super::pool::compiled_outbound::{CompiledOutbound, Reach};
 use super::pool::connection::dial::Dialer;
 use super::record::Record;
 use super::response_body::ResponseBody;
+use crate::access_log::AccessLogs;
 use crate::context;
 use crate::identity::TrustDomain;
 use crate::live::Live;
@@ -37,6 +38,7 @@ pub(in crate::mesh) struct Outbound {
     pub(in crate::mesh) trust_domain: TrustDomain,
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ClientMetrics,
+    pub(in crate::mesh) access_logs: AccessLogs,
     pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) upstreams: Live<CompiledOutbound>,
     pub(in crate::mesh) dialer: Arc<Dialer>,
@@ -88,8 +90,13 @@ impl Outbound {
             Some(Reach::External(_)) => self.metrics.begin_outside(&mut head, sent.clone(), now),
             Some(Reach::Mesh(_)) | None => self.metrics.begin(&mut head, sent.clone(), now),
         };
+        let mut log = self.access_logs.open(&head, SystemTime::now);
+        if let (Some(line), Some(reach)) = (&mut log, reach) {
+            line.calls(reach.logged(&head.uri));
+        }
         let watches = Watches {
             permit: None,
+            log,
             span,
             metrics: measured,
             observers: self.observers.clone(),
@@ -188,6 +195,9 @@ impl Future for ResponseFuture {
         Poll::Ready(match result {
             Ok(answer) => Ok(ResponseBody::wrap(answer, mem::take(this.record))),
             Err(error) => {
+                if let Some(line) = this.record.watch().and_then(|watch| watch.log.as_mut()) {
+                    line.failed(error.logged());
+                }
                 this.record.failed(error.status(), error.flags());
                 Err(error)
             }

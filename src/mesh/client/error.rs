@@ -11,6 +11,7 @@ use http::{StatusCode, Uri};
 use super::head_timeout::Over;
 use super::pool::connect_error::ConnectError;
 use super::pool::unknown_host::UnknownHost;
+use crate::access_log::CallFailure;
 use crate::message::ResponseFlags;
 use crate::tls::HandshakeError;
 
@@ -171,6 +172,36 @@ impl ClientError {
             Kind::Timeout { .. } | Kind::OutOfTime { .. } => ResponseFlags::UPSTREAM_TIMEOUT,
             Kind::Connect(_) | Kind::Abandoned(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
             Kind::Broken { .. } => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+        }
+    }
+
+    /// What the access log says of this error, in Envoy's words.
+    pub(super) fn logged(&self) -> CallFailure {
+        let reset = |why: &str| format!("upstream_reset_before_response_started{{{why}}}");
+        let (details, transport) = match &self.0 {
+            Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => {
+                ("route_not_found".to_owned(), None)
+            }
+            Kind::Connect(error) if error.is_unknown_host() => ("route_not_found".to_owned(), None),
+            Kind::Connect(error) if error.is_unresolved() => {
+                ("no_healthy_upstream".to_owned(), None)
+            }
+            Kind::Connect(error) => match error.transport_failure() {
+                Some(why) => {
+                    let details = reset(&format!("remote_connection_failure|{why}"));
+                    (details, Some(why.into()))
+                }
+                None => (reset("connection_timeout"), None),
+            },
+            Kind::Abandoned(_) => (reset("local_connection_failure"), None),
+            Kind::Timeout { .. } => ("response_timeout".to_owned(), None),
+            Kind::Broken { error, .. } if error.is_parse() => (reset("protocol_error"), None),
+            Kind::Broken { .. } => (reset("connection_termination"), None),
+        };
+        CallFailure {
+            details: details.into(),
+            transport,
+            address: self.connect_error().and_then(ConnectError::address),
         }
     }
 

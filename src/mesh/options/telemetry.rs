@@ -1,5 +1,6 @@
-//! The options of traces, metrics and observers.
+//! The options of traces, metrics, access logs and observers.
 
+use crate::access_log::AccessLog;
 use crate::mesh::watches::Observers;
 use crate::message::Report;
 use crate::metrics::Registry;
@@ -13,6 +14,7 @@ pub struct TelemetryOptions {
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) registry: Registry,
     pub(in crate::mesh) records_allows: bool,
+    pub(in crate::mesh) access_logs: Vec<AccessLog>,
     pub(in crate::mesh) request_observers: Observers,
     pub(in crate::mesh) call_observers: Observers,
 }
@@ -27,6 +29,28 @@ impl TelemetryOptions {
     /// Uses a registry of metrics that is shared with others.
     pub fn metrics(mut self, registry: Registry) -> Self {
         self.registry = registry;
+        self
+    }
+
+    /// Writes an access log: a line for each request, each call, or both, as its
+    /// [`side`](AccessLog::side) says. Without this there is no access log. Each call adds one.
+    ///
+    /// Where callers of the mesh get a response of the application, the header
+    /// `x-envoy-upstream-service-time` then tells them how many milliseconds it took, as the
+    /// sidecar's does. The metrics `mesh_access_log_lines_total` and
+    /// `mesh_access_log_dropped_total` count what becomes of the lines.
+    ///
+    /// ```
+    /// use tower_mesh::access_log::{AccessLog, Side};
+    /// use tower_mesh::mesh::TelemetryOptions;
+    ///
+    /// let options = TelemetryOptions::default()
+    ///     .access_log(AccessLog::text())
+    ///     .access_log(AccessLog::json().side(Side::Client));
+    /// # drop(options);
+    /// ```
+    pub fn access_log(mut self, log: AccessLog) -> Self {
+        self.access_logs.push(log);
         self
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
 use super::trusted_proxies::TrustedProxies;
+use crate::access_log::AccessLogs;
 use crate::concurrency::Limiter;
 use crate::gate::{Gate, Refusals};
 use crate::identity::SpiffeId;
@@ -43,6 +44,7 @@ pub(in crate::mesh) struct Inbound {
     /// `None` if any number of requests may be under way.
     pub(in crate::mesh) concurrency: Option<Arc<Limiter>>,
     pub(in crate::mesh) quiet: QuietStreams,
+    pub(in crate::mesh) access_logs: AccessLogs,
     pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) trusted_proxies: Arc<TrustedProxies>,
 }

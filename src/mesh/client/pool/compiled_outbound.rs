@@ -14,6 +14,7 @@ use super::external_host::ExternalUpstream;
 use super::names::Name;
 use super::ports::{Ports, bare, bare_host};
 use super::unknown_host::UnknownHost;
+use crate::access_log::Call;
 use crate::identity::TrustDomain;
 use crate::metrics::ServiceName;
 use crate::tls::{AllowedIds, outbound_sni};
@@ -49,6 +50,22 @@ impl Reach {
         match self {
             Self::Mesh(upstream) => upstream.accepted.are_of(is_one),
             Self::External(_) => false,
+        }
+    }
+
+    /// What the access log says of a call to this URI. The names are the sidecar's.
+    pub(in crate::mesh) fn logged(&self, uri: &Uri) -> Call {
+        let (cluster, route) = match self {
+            Self::Mesh(upstream) => {
+                let name = format!("outbound|{}||{}", port(uri), upstream.service);
+                (name.into(), "default")
+            }
+            Self::External(_) => ("PassthroughCluster".into(), "allow_any"),
+        };
+        Call {
+            cluster: Some(cluster),
+            route: Some(route),
+            failure: None,
         }
     }
 

@@ -94,6 +94,31 @@ impl ConnectError {
         self.0.failure.address
     }
 
+    /// Envoy's reason of a transport that failed; `None` if it took too long.
+    pub(in crate::mesh) fn transport_failure(&self) -> Option<String> {
+        let refused = |error: &io::Error| match error.kind() {
+            io::ErrorKind::TimedOut => None,
+            _ => {
+                let text = error.to_string();
+                // Envoy has the text of the operating system alone.
+                let text = text.split(" (os error").next().unwrap_or_default();
+                Some(format!("delayed_connect_error:_{}", text.replace(' ', "_")))
+            }
+        };
+        match self.kind() {
+            Kind::UnknownHost(_) | Kind::Unresolved(_) => None,
+            Kind::Lookup(_, error) | Kind::Io(error) => refused(error),
+            Kind::Handshake(error) => match (error.reason(), error.source()) {
+                (Reason::Timeout, _) => None,
+                (Reason::Unreachable, Some(source)) => match source.downcast_ref() {
+                    Some(error) => refused(error),
+                    None => Some("delayed_connect_error".to_owned()),
+                },
+                (reason, _) => Some(format!("TLS_error:_{}", reason.as_str())),
+            },
+        }
+    }
+
     /// Why the TLS handshake failed, or why there was no TCP connection for it.
     #[must_use]
     pub fn handshake(&self) -> Option<&HandshakeError> {

@@ -1,0 +1,256 @@
+//! What is known of an exchange when its line is written.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
+
+use crate::access_log::redact::Redaction;
+use crate::context::{Exchange, ForwardedPeer, Peer};
+use crate::matcher::authority::shown;
+use crate::message::{Direction, EndKind, Report};
+
+/// What a line needs of the request, kept from its beginning, and of the response's head.
+#[derive(Debug)]
+pub(in crate::access_log) struct Kept {
+    pub(in crate::access_log) began: SystemTime,
+    version: Version,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    request_id: Option<HeaderValue>,
+    pub(in crate::access_log) user_agent: Option<HeaderValue>,
+    request: Vec<(HeaderName, HeaderValue)>,
+    response: Vec<(HeaderName, HeaderValue)>,
+    answered: Option<Instant>,
+    pub(in crate::access_log) call: Call,
+}
+
+/// What is known of a call only.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Call {
+    /// Envoy's name of the cluster that the call goes to.
+    pub(crate) cluster: Option<Box<str>>,
+    /// Envoy's name of the route.
+    pub(crate) route: Option<&'static str>,
+    /// Why there was no response.
+    pub(crate) failure: Option<CallFailure>,
+}
+
+/// Why a call got no response.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallFailure {
+    /// Envoy's response code details.
+    pub(crate) details: Box<str>,
+    /// Why no connection could be made.
+    pub(crate) transport: Option<Box<str>>,
+    /// The address that was tried last.
+    pub(crate) address: Option<SocketAddr>,
+}
+
+impl Kept {
+    pub(in crate::access_log) fn new(
+        head: &request::Parts,
+        began: SystemTime,
+        names: &[HeaderName],
+    ) -> Self {
+        let uri = Exchange::sent_uri(head).clone();
+        Self {
+            began,
+            version: head.version,
+            host: match uri.authority() {
+                Some(_) => None,
+                None => head.headers.get(header::HOST).cloned(),
+            },
+            uri,
+            request_id: head.headers.get("x-request-id").cloned(),
+            user_agent: head.headers.get(header::USER_AGENT).cloned(),
+            request: named(&head.headers, names),
+            response: Vec::new(),
+            answered: None,
+            call: Call::default(),
+        }
+    }
+
+    /// Keeps what the head of the response has.
+    pub(in crate::access_log) fn answered(
+        &mut self,
+        headers: &HeaderMap,
+        names: &[HeaderName],
+        now: Instant,
+    ) {
+        self.answered = Some(now);
+        if !names.is_empty() {
+            self.response = named(headers, names);
+        }
+    }
+}
+
+/// The headers with these names. Of several lines with one name the first counts, as in Envoy, but
+/// those of `x-forwarded-for` are one list.
+fn named(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
+    let value = |name: &HeaderName| {
+        let mut lines = headers.get_all(name).iter();
+        let first = lines.next()?;
+        let is_list = name.as_str() == "x-forwarded-for";
+        let mut rest = lines.filter(|_| is_list).peekable();
+        if rest.peek().is_none() {
+            return Some(first.clone());
+        }
+        let mut joined = first.as_bytes().to_vec();
+        for line in rest {
+            joined.push(b',');
+            joined.extend_from_slice(line.as_bytes());
+        }
+        HeaderValue::from_bytes(&joined).ok()
+    };
+    let found = |name: &HeaderName| Some((name.clone(), value(name)?));
+    names.iter().filter_map(found).collect()
+}
+
+/// All facts of one line.
+#[derive(Clone, Copy)]
+pub(in crate::access_log) struct Facts<'a> {
+    pub(in crate::access_log) report: &'a Report<'a>,
+    pub(in crate::access_log) kept: &'a Kept,
+    pub(in crate::access_log) redaction: &'a Redaction,
+}
+
+impl<'a> Facts<'a> {
+    pub(in crate::access_log) fn is_inbound(self) -> bool {
+        self.report.direction == Direction::Inbound
+    }
+
+    /// The facts of the request that came in. During a call, the report has the exchange of another
+    /// request.
+    pub(super) fn exchange(self) -> Option<&'a Exchange> {
+        self.report.exchange.filter(|_| self.is_inbound())
+    }
+
+    /// The caller.
+    pub(super) fn downstream(self) -> Option<&'a Peer> {
+        self.report.peer.filter(|_| self.is_inbound())
+    }
+
+    /// The server that answered a call.
+    pub(super) fn upstream(self) -> Option<&'a Peer> {
+        self.report.peer.filter(|_| !self.is_inbound())
+    }
+
+    pub(super) fn upstream_address(self) -> Option<SocketAddr> {
+        let failure = self.kept.call.failure.as_ref();
+        let tried = failure.and_then(|failure| failure.address);
+        self.upstream().map(Peer::remote_addr).or(tried)
+    }
+
+    /// The client: for whom a trusted proxy speaks, or whose connection it is. An address that a
+    /// proxy has told without a port has port 0, as in Envoy.
+    pub(super) fn client_address(self) -> Option<SocketAddr> {
+        let exchange = self.exchange();
+        let told = exchange
+            .and_then(Exchange::forwarded_peer)
+            .and_then(ForwardedPeer::address);
+        let behind_edge = || Some(SocketAddr::new(*exchange?.client_ip()?, 0));
+        told.or_else(behind_edge)
+            .or_else(|| self.downstream().map(Peer::remote_addr))
+    }
+
+    /// The path without a query.
+    pub(in crate::access_log) fn path(self) -> &'a str {
+        let judged = self.exchange().and_then(Exchange::path);
+        judged.unwrap_or_else(|| self.kept.uri.path())
+    }
+
+    /// The query without tokens that a guard has found in it.
+    pub(super) fn query(self) -> Option<&'a str> {
+        match self.exchange().and_then(Exchange::target) {
+            Some(target) => target.query(),
+            None => self.kept.uri.query(),
+        }
+    }
+
+    pub(super) fn has_query(self) -> bool {
+        self.kept.uri.query().is_some() || self.query().is_some()
+    }
+
+    /// The host, without a user.
+    pub(super) fn authority(self) -> Option<&'a [u8]> {
+        if let Some(authority) = self.kept.uri.authority().map(Authority::as_str) {
+            return Some(shown(authority).as_bytes());
+        }
+        let host = self.kept.host.as_ref()?;
+        match host.to_str() {
+            Ok(host) => Some(shown(host).as_bytes()),
+            Err(_) => Some(host.as_bytes()),
+        }
+    }
+
+    pub(super) fn scheme(self) -> &'a str {
+        let is_tls = self.downstream().is_some_and(Peer::is_tls);
+        let of_connection = if is_tls { "https" } else { "http" };
+        self.kept.uri.scheme_str().unwrap_or(of_connection)
+    }
+
+    pub(super) fn request_id(self) -> Option<&'a HeaderValue> {
+        let trace = self.exchange().and_then(Exchange::trace);
+        let traced = trace.and_then(|trace| trace.request_id());
+        traced.or(self.kept.request_id.as_ref())
+    }
+
+    pub(super) fn request_header(self, name: &HeaderName) -> Option<&'a HeaderValue> {
+        find(&self.kept.request, name)
+    }
+
+    pub(super) fn response_header(self, name: &HeaderName) -> Option<&'a HeaderValue> {
+        find(&self.kept.response, name)
+    }
+
+    pub(super) fn protocol(self) -> &'static str {
+        match self.kept.version {
+            Version::HTTP_09 => "HTTP/0.9",
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2",
+            Version::HTTP_3 => "HTTP/3",
+            _ => "HTTP/1.1",
+        }
+    }
+
+    /// 0 if there was no response. A call that failed counts as Envoy would have answered it.
+    pub(in crate::access_log) fn status(self) -> u16 {
+        let status = match self.is_inbound() {
+            true => self.report.status,
+            false => self.report.counted_status,
+        };
+        let failed = !self.is_inbound() && self.report.end.kind == EndKind::Failed;
+        match status {
+            Some(status) => status.as_u16(),
+            None if failed => 503,
+            None => 0,
+        }
+    }
+
+    /// From the head of the request to that of the response.
+    pub(super) fn until_answered(self) -> Option<Duration> {
+        let ago = self
+            .report
+            .ended
+            .saturating_duration_since(self.kept.answered?);
+        Some(self.report.duration.saturating_sub(ago))
+    }
+
+    /// From the head of the response to its end.
+    pub(super) fn since_answered(self) -> Option<Duration> {
+        let answered = self.kept.answered?;
+        Some(self.report.ended.saturating_duration_since(answered))
+    }
+
+    /// Whether a guard has answered in the place of the service.
+    pub(in crate::access_log) fn is_local(self) -> bool {
+        self.exchange().and_then(Exchange::details).is_some()
+    }
+}
+
+fn find<'a>(kept: &'a [(HeaderName, HeaderValue)], name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut kept = kept.iter();
+    kept.find_map(|(known, value)| (known == name).then_some(value))
+}

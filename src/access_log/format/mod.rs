@@ -1,0 +1,17 @@
+//! The format of a line: Envoy's operators, read once, and written for each exchange.
+
+mod compiled;
+mod details;
+mod error;
+mod escape;
+mod facts;
+mod grpc;
+mod operator;
+mod parse;
+mod time;
+mod value;
+
+pub(super) use compiled::Format;
+pub use error::FormatError;
+pub(crate) use facts::{Call, CallFailure};
+pub(super) use facts::{Facts, Kept};

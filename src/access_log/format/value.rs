@@ -1,0 +1,278 @@
+//! The value of an operator.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::details;
+use super::escape::write_number;
+use super::facts::Facts;
+use super::grpc;
+use super::operator::{End, Operator, RequestPart, ResponsePart, Shown, Simple};
+use super::time;
+use crate::context::{Exchange, Peer};
+
+/// What an operator stands for in one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value<'a> {
+    Unset,
+    Number(u64),
+    /// Not escaped yet.
+    Text(&'a [u8]),
+    /// A text that was written to the scratch.
+    Written,
+}
+
+impl<'a> Value<'a> {
+    fn text(text: Option<&'a str>) -> Self {
+        text.map_or(Self::Unset, |text| Value::Text(text.as_bytes()))
+    }
+
+    fn header(value: Option<&'a HeaderValue>) -> Self {
+        value.map_or(Self::Unset, |value| Value::Text(value.as_bytes()))
+    }
+
+    fn millis(duration: Option<Duration>) -> Self {
+        match duration {
+            Some(duration) => Value::Number(millis(duration)),
+            None => Self::Unset,
+        }
+    }
+}
+
+/// The value of this operator. `scratch` is empty, and gets the texts that must be made.
+pub(super) fn of<'a>(operator: &Operator, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
+    match operator {
+        Operator::StartTime(None) => {
+            time::write(scratch, facts.kept.began);
+            Value::Written
+        }
+        Operator::StartTime(Some(format)) => {
+            format.write(scratch, facts.kept.began);
+            Value::Written
+        }
+        Operator::Request(first, other) => match (request(first, facts, scratch), other) {
+            (Value::Unset, Some(other)) => request(other, facts, scratch),
+            (value, _) => value,
+        },
+        Operator::Response(first, other) => match (response(first, facts, scratch), other) {
+            (Value::Unset, Some(other)) => response(other, facts, scratch),
+            (value, _) => value,
+        },
+        Operator::GrpcStatus(form) => match facts.report.end.grpc_status {
+            Some(status) => grpc::write(scratch, status, *form),
+            None => Value::Unset,
+        },
+        Operator::Simple(simple) => self::simple(*simple, facts, scratch),
+    }
+}
+
+fn request<'a>(part: &RequestPart, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
+    match part {
+        RequestPart::Method => Value::text(Some(facts.report.method.as_str())),
+        RequestPart::Path => {
+            let path = facts.path();
+            match facts.has_query() {
+                false if facts.redaction.is_empty() && !path.is_empty() => {
+                    Value::Text(path.as_bytes())
+                }
+                has_query => {
+                    facts.redaction.write_path(scratch, path);
+                    if has_query {
+                        let query = facts.query().unwrap_or_default();
+                        facts.redaction.write_query(scratch, query);
+                    }
+                    match scratch.is_empty() {
+                        true => Value::Unset,
+                        false => Value::Written,
+                    }
+                }
+            }
+        }
+        RequestPart::Authority => match facts.authority() {
+            Some(authority) => Value::Text(authority),
+            None => Value::Unset,
+        },
+        RequestPart::Scheme => Value::text(Some(facts.scheme())),
+        RequestPart::RequestId => Value::header(facts.request_id()),
+        RequestPart::Header(name) => {
+            let value = facts.request_header(name);
+            match name.as_str() {
+                "referer" => url(value, facts, scratch),
+                _ => Value::header(value),
+            }
+        }
+        RequestPart::OfProxy => Value::Unset,
+    }
+}
+
+fn response<'a>(part: &ResponsePart, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
+    match part {
+        ResponsePart::Status => match facts.status() {
+            0 => Value::Unset,
+            status => Value::Number(status.into()),
+        },
+        // A header, so a text in JSON, too.
+        ResponsePart::ServiceTime => match facts.until_answered().filter(|_| !facts.is_local()) {
+            Some(duration) => {
+                write_number(scratch, millis(duration));
+                Value::Written
+            }
+            None => Value::Unset,
+        },
+        ResponsePart::Header(name) => {
+            let value = facts.response_header(name);
+            match name.as_str() {
+                "location" | "content-location" => url(value, facts, scratch),
+                _ => Value::header(value),
+            }
+        }
+    }
+}
+
+/// A header with a URL, which may have a query and parameters as a path has.
+fn url<'a>(value: Option<&'a HeaderValue>, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
+    let Some(value) = value else {
+        return Value::Unset;
+    };
+    match str::from_utf8(value.as_bytes()) {
+        Ok(url) => facts.redaction.write_url(scratch, url),
+        Err(_) => scratch.extend_from_slice("…".as_bytes()),
+    }
+    Value::Written
+}
+
+fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
+    let report = facts.report;
+    let tls = || facts.downstream().and_then(Peer::tls_facts);
+    match simple {
+        Simple::Protocol => Value::text(Some(facts.protocol())),
+        Simple::ResponseCode => Value::Number(facts.status().into()),
+        Simple::ResponseCodeDetails => without_blanks(Some(details::of(facts)), scratch),
+        // Of connections without HTTP.
+        Simple::ConnectionTerminationDetails => Value::Unset,
+        Simple::ResponseFlags => {
+            if report.flags.is_empty() {
+                return Value::Text(b"-");
+            }
+            for (index, (short, _)) in report.flags.names().enumerate() {
+                push(scratch, index, short);
+            }
+            Value::Written
+        }
+        Simple::ResponseFlagsLong => {
+            if report.flags.is_empty() {
+                return Value::Text(b"-");
+            }
+            for (index, (_, long)) in report.flags.names().enumerate() {
+                push(scratch, index, long);
+            }
+            Value::Written
+        }
+        Simple::UpstreamTransportFailureReason => {
+            let failure = facts.kept.call.failure.as_ref();
+            let transport = failure.and_then(|failure| failure.transport.as_deref());
+            without_blanks(transport, scratch)
+        }
+        Simple::BytesReceived => Value::Number(report.request_bytes),
+        Simple::BytesSent => Value::Number(report.response_bytes()),
+        Simple::Duration => Value::millis(Some(report.duration)),
+        Simple::ResponseDuration => Value::millis(facts.until_answered()),
+        Simple::ResponseTxDuration => Value::millis(facts.since_answered()),
+        Simple::UpstreamCluster => match facts.is_inbound() {
+            true => match facts.downstream() {
+                Some(peer) => {
+                    scratch.extend_from_slice(b"inbound|");
+                    write_number(scratch, peer.local_addr().port().into());
+                    scratch.extend_from_slice(b"||");
+                    Value::Written
+                }
+                None => Value::Unset,
+            },
+            false => Value::text(facts.kept.call.cluster.as_deref()),
+        },
+        Simple::RequestedServerName => Value::text(tls().and_then(|tls| tls.sni.as_deref())),
+        Simple::RouteName => match facts.is_inbound() {
+            true => Value::text(Some("default")),
+            false => Value::text(facts.kept.call.route),
+        },
+        Simple::DownstreamPeerUriSan => {
+            let id = facts.downstream().and_then(Peer::spiffe_id);
+            match id {
+                Some(id) => {
+                    scratch.extend(id.to_string().bytes());
+                    Value::Written
+                }
+                None => Value::Unset,
+            }
+        }
+        Simple::DownstreamTlsVersion => Value::text(tls().and_then(|tls| tls.version)),
+        Simple::DownstreamTlsCipher => Value::text(tls().and_then(|tls| tls.cipher_suite)),
+        Simple::TraceId => match facts.exchange().and_then(Exchange::trace) {
+            Some(trace) => {
+                scratch.extend(trace.trace_id.to_string().bytes());
+                Value::Written
+            }
+            None => Value::Unset,
+        },
+        Simple::Address(end, shown) => {
+            let found = match end {
+                End::Upstream => facts.upstream_address(),
+                End::UpstreamLocal => facts.upstream().map(Peer::local_addr),
+                End::DownstreamLocal => facts.downstream().map(Peer::local_addr),
+                End::DownstreamRemote => facts.client_address(),
+                End::DownstreamDirect => facts.downstream().map(Peer::remote_addr),
+            };
+            found.map_or(Value::Unset, |found| address(found, shown, scratch))
+        }
+    }
+}
+
+fn push(scratch: &mut Vec<u8>, index: usize, name: &str) {
+    if index > 0 {
+        scratch.push(b',');
+    }
+    scratch.extend_from_slice(name.as_bytes());
+}
+
+/// Envoy writes blanks in reasons as `_`, in every form of a line.
+fn without_blanks<'a>(text: Option<&'a str>, scratch: &mut Vec<u8>) -> Value<'a> {
+    match text {
+        None => Value::Unset,
+        Some(text) if text.contains(' ') => {
+            let plain = text.bytes();
+            scratch.extend(plain.map(|byte| if byte == b' ' { b'_' } else { byte }));
+            Value::Written
+        }
+        Some(text) => Value::Text(text.as_bytes()),
+    }
+}
+
+fn address<'a>(address: SocketAddr, shown: Shown, scratch: &mut Vec<u8>) -> Value<'a> {
+    let port = address.port();
+    if shown == Shown::Port {
+        return Value::Number(port.into());
+    }
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                if index > 0 {
+                    scratch.push(b'.');
+                }
+                write_number(scratch, octet.into());
+            }
+        }
+        IpAddr::V6(ip) if shown == Shown::Whole => scratch.extend(format!("[{ip}]").bytes()),
+        IpAddr::V6(ip) => scratch.extend(ip.to_string().bytes()),
+    }
+    if shown == Shown::Whole {
+        scratch.push(b':');
+        write_number(scratch, port.into());
+    }
+    Value::Written
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

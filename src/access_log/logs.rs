@@ -1,0 +1,228 @@
+//! The access logs of one direction, and the line of one exchange.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::{HeaderName, Request, request, response};
+use http_body::Body;
+
+use super::format::{Call, CallFailure, Facts, Kept};
+use super::log::AccessLog;
+use super::sink::Sink;
+use crate::context::{Exchange, Peer};
+use crate::message::{
+    Begin, CountingBody, Direction, Record, Report, Watch, WatchLayer, contained,
+};
+
+/// The access logs of the requests that a service serves, or of the calls that a client makes. Cheap
+/// to clone.
+///
+/// A mesh makes them of its [options](crate::mesh::TelemetryOptions::access_log). Without a mesh,
+/// [`AccessLogLayer`] writes them. On a server, put it outside of the layers that may refuse, and
+/// inside of [`PeerLayer`](crate::context::PeerLayer).
+///
+/// # Example
+/// ```
+/// use axum::{Router, routing::get};
+/// use tower_mesh::access_log::{AccessLog, AccessLogLayer, AccessLogs};
+///
+/// let app: Router = Router::new()
+///     .route("/patients", get(|| async { "none" }))
+///     .layer(AccessLogLayer::new(AccessLogs::server([AccessLog::text()])));
+/// # drop(app);
+/// ```
+#[derive(Clone, Default)]
+pub struct AccessLogs(Option<Arc<Set>>);
+
+/// Writes one line for each exchange of a service, whatever becomes of it: see [`AccessLogs`].
+pub type AccessLogLayer = WatchLayer<AccessLogs>;
+
+struct Set {
+    direction: Direction,
+    logs: Vec<AccessLog>,
+    /// All that the formats read.
+    request_headers: Vec<HeaderName>,
+    response_headers: Vec<HeaderName>,
+}
+
+impl AccessLogs {
+    /// Logs of the requests that a service serves. Those of the [side](super::Side) `Client` are
+    /// left out.
+    #[must_use]
+    pub fn server(logs: impl IntoIterator<Item = AccessLog>) -> Self {
+        Self::new(Direction::Inbound, logs)
+    }
+
+    /// Logs of the calls that a client makes. Those of the side `Server` are left out.
+    #[must_use]
+    pub fn client(logs: impl IntoIterator<Item = AccessLog>) -> Self {
+        Self::new(Direction::Outbound, logs)
+    }
+
+    fn new(direction: Direction, logs: impl IntoIterator<Item = AccessLog>) -> Self {
+        let is_inbound = direction == Direction::Inbound;
+        let logs = logs.into_iter().filter(|log| log.serves(is_inbound));
+        let logs: Vec<_> = logs.map(AccessLog::opened).collect();
+        if logs.is_empty() {
+            return Self(None);
+        }
+        let formats = || logs.iter().map(AccessLog::headers);
+        let request_headers = formats().flat_map(|format| format.request_headers.clone());
+        let response_headers = formats().flat_map(|format| format.response_headers.clone());
+        Self(Some(Arc::new(Set {
+            direction,
+            request_headers: without_twins(request_headers),
+            response_headers: without_twins(response_headers),
+            logs,
+        })))
+    }
+
+    /// Where the lines go.
+    pub fn sinks(&self) -> impl Iterator<Item = &Sink> {
+        let logs = self.0.iter().flat_map(|set| &set.logs);
+        logs.filter_map(AccessLog::sink)
+    }
+
+    /// The line of an exchange that begins; `None` if there is no log. The head is that which the
+    /// service gets.
+    pub(crate) fn open(
+        &self,
+        head: &request::Parts,
+        began: impl FnOnce() -> SystemTime,
+    ) -> Option<Box<Line>> {
+        let set = self.0.as_ref()?;
+        Some(Box::new(Line {
+            kept: Kept::new(head, began(), &set.request_headers),
+            set: Arc::clone(set),
+            tells_time: None,
+        }))
+    }
+}
+
+fn without_twins(names: impl Iterator<Item = HeaderName>) -> Vec<HeaderName> {
+    let mut names: Vec<_> = names.collect();
+    names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    names
+}
+
+impl fmt::Debug for AccessLogs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let logs = self.0.as_ref().map_or(0, |set| set.logs.len());
+        f.debug_tuple("AccessLogs").field(&logs).finish()
+    }
+}
+
+/// The line of one exchange that has not ended, in each log.
+#[must_use = "an exchange without its line leaves none"]
+pub(crate) struct Line {
+    set: Arc<Set>,
+    kept: Kept,
+    /// Set where the response tells how long the application took.
+    tells_time: Option<(Exchange, Instant)>,
+}
+
+impl Line {
+    /// Lets the response tell a caller that belongs to the mesh how long the application took, as
+    /// the sidecar does.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the mesh")
+    )]
+    pub(crate) fn tell_time(&mut self, exchange: &Exchange, started: Instant) {
+        if exchange.peer().and_then(Peer::spiffe_id).is_some() {
+            self.tells_time = Some((exchange.clone(), started));
+        }
+    }
+
+    /// Where the call goes.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the client of a mesh")
+    )]
+    pub(crate) fn calls(&mut self, call: Call) {
+        self.kept.call = call;
+    }
+
+    /// The call failed for this reason.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the client of a mesh")
+    )]
+    pub(crate) fn failed(&mut self, failure: CallFailure) {
+        self.kept.call.failure = Some(failure);
+    }
+}
+
+impl Watch for Line {
+    fn answered(&mut self, head: &mut response::Parts) {
+        let now = Instant::now();
+        let names = &self.set.response_headers;
+        self.kept.answered(&head.headers, names, now);
+        if let Some((exchange, started)) = &self.tells_time
+            && exchange.details().is_none()
+        {
+            let took = now.saturating_duration_since(*started).as_millis();
+            let took = u64::try_from(took).unwrap_or(u64::MAX);
+            head.headers.insert(SERVICE_TIME, took.into());
+        }
+    }
+
+    fn ended(&mut self, report: &Report<'_>) {
+        for log in &self.set.logs {
+            let facts = Facts {
+                report,
+                kept: &self.kept,
+                redaction: log.redaction(),
+            };
+            contained(|| log.write(facts));
+        }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").finish_non_exhaustive()
+    }
+}
+
+/// The line of an exchange that a layer watches.
+#[derive(Debug)]
+pub struct LayerLine(Option<Box<Line>>);
+
+impl Watch for LayerLine {
+    fn answered(&mut self, head: &mut response::Parts) {
+        if let Self(Some(line)) = self {
+            line.answered(head);
+        }
+    }
+
+    fn ended(&mut self, report: &Report<'_>) {
+        if let Self(Some(line)) = self {
+            line.ended(report);
+        }
+    }
+}
+
+impl Begin for AccessLogs {
+    type Watch = LayerLine;
+    type Body<B: Body> = CountingBody<B>;
+
+    fn begin<B: Body>(&self, request: Request<B>) -> (Request<CountingBody<B>>, Record<LayerLine>) {
+        let now = Instant::now();
+        let (request, counted) = CountingBody::wrap(request);
+        let (mut head, body) = request.into_parts();
+        let direction = self.0.as_ref().map(|set| set.direction);
+        let direction = direction.unwrap_or(Direction::Inbound);
+        let exchange = match direction {
+            Direction::Inbound => Some(Exchange::from_request(&mut head)),
+            Direction::Outbound => None,
+        };
+        let line = LayerLine(self.open(&head, SystemTime::now));
+        let record = Record::new(direction, &head, exchange, counted, now, line);
+        (Request::from_parts(head, body), record)
+    }
+}
+
+const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");

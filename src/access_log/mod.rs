@@ -1,0 +1,80 @@
+//! Access logs: one line for each request that is served, and for each call that is made.
+//!
+//! Text and JSON are those of Istio's sidecar, so what reads its logs reads these. Nothing is
+//! written until a log is set:
+//!
+//! ```
+//! use tower_mesh::access_log::AccessLog;
+//! use tower_mesh::mesh::TelemetryOptions;
+//!
+//! // Mesh::builder(..).telemetry(|telemetry| telemetry.access_log(AccessLog::text()))
+//! # let telemetry = TelemetryOptions::default();
+//! let telemetry = telemetry.access_log(AccessLog::text());
+//! # drop(telemetry);
+//! ```
+//!
+//! Every exchange leaves exactly one line in each log, when its response has ended: allowed or
+//! refused, answered or cut, also when the handler panics or the caller leaves. A line never blocks
+//! a request. It goes into a bounded queue, which a thread of the [`Sink`] writes; a line that finds
+//! no room is counted and dropped. A request without a log pays nothing.
+//!
+//! # What is left out and what is escaped
+//!
+//! The sidecar writes paths and headers as they came. This log does not:
+//!
+//! - a query is `?…` ([`AccessLog::full_queries`]);
+//! - [chosen parameters](AccessLog::redact_path) of paths are left out;
+//! - headers that hold secrets (`authorization`, `cookie` and the like) cannot be in a format;
+//! - quotation marks, backslashes, control characters, line separators, characters that are
+//!   invisible or change the direction of text, and bytes that are not UTF-8 are escaped, and a
+//!   blank in a column without quotation marks is `_`: no request can forge a line or a column;
+//! - a value has at most 4 KiB, and an escaped one 8 KiB.
+//!
+//! # Operators
+//!
+//! `%NAME%`, `%NAME(ARGUMENT)%`, and `:LENGTH` before the last sign, which cuts the value. `%%` is
+//! the sign itself. What has no value is `-`.
+//!
+//! | operator | value |
+//! |---|---|
+//! | `%START_TIME%` | when the request came, in UTC; an argument is a part of `strftime` |
+//! | `%REQ(A?B)%` | a header of the request, or else the other; also `:METHOD`, `:PATH`, `:AUTHORITY`, `:SCHEME` |
+//! | `%RESP(A?B)%` | a header of the response, or else the other; also `:STATUS` |
+//! | `%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%` | ms from the request to the head of the response, unless a guard answered |
+//! | `%PROTOCOL%` | `HTTP/1.1`, `HTTP/2` |
+//! | `%RESPONSE_CODE%` | the status; 0 without a response |
+//! | `%RESPONSE_CODE_DETAILS%` | Envoy's word for what made the response |
+//! | `%RESPONSE_FLAGS%`, `%RESPONSE_FLAGS_LONG%` | [`ResponseFlags`](crate::message::ResponseFlags) |
+//! | `%GRPC_STATUS%`, `%GRPC_STATUS(NUMBER)%`, `%GRPC_STATUS_NUMBER%` | the status of a gRPC response |
+//! | `%BYTES_RECEIVED%`, `%BYTES_SENT%` | bytes of the bodies |
+//! | `%DURATION%`, `%RESPONSE_DURATION%`, `%RESPONSE_TX_DURATION%` | ms to the end; to the head of the response; from there to the end |
+//! | `%UPSTREAM_HOST%`, `%UPSTREAM_REMOTE_ADDRESS%`, `%UPSTREAM_LOCAL_ADDRESS%` | ends of the connection of a call; with `_WITHOUT_PORT` the address alone |
+//! | `%UPSTREAM_REMOTE_PORT%`, `%UPSTREAM_LOCAL_PORT%` | their ports |
+//! | `%UPSTREAM_CLUSTER%`, `%UPSTREAM_CLUSTER_RAW%` | Envoy's name of what is called |
+//! | `%UPSTREAM_TRANSPORT_FAILURE_REASON%` | why a call has no connection |
+//! | `%DOWNSTREAM_REMOTE_ADDRESS%` | the client: what a trusted proxy has told, or the other end of the connection |
+//! | `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%`, `%DOWNSTREAM_LOCAL_ADDRESS%` | the ends of the connection; with `_WITHOUT_PORT` the address alone |
+//! | `%DOWNSTREAM_REMOTE_PORT%`, `%DOWNSTREAM_DIRECT_REMOTE_PORT%`, `%DOWNSTREAM_LOCAL_PORT%` | their ports |
+//! | `%DOWNSTREAM_PEER_URI_SAN%`, `%DOWNSTREAM_TLS_VERSION%`, `%DOWNSTREAM_TLS_CIPHER%` | of mutual TLS |
+//! | `%REQUESTED_SERVER_NAME%` | the server name that the caller's TLS asked for |
+//! | `%ROUTE_NAME%`, `%TRACE_ID%` | as Envoy's |
+//! | `%CONNECTION_TERMINATION_DETAILS%` | `-`: of connections without HTTP |
+//!
+//! Sources: Istio's `MeshConfig.accessLogFormat`, and Envoy's documentation of access logs.
+
+mod filter;
+mod format;
+mod log;
+mod logs;
+mod redact;
+mod sink;
+
+pub use filter::Filter;
+pub use format::FormatError;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use format::{Call, CallFailure};
+pub use log::{AccessLog, Side};
+pub(crate) use logs::Line;
+pub use logs::{AccessLogLayer, AccessLogs, LayerLine};
+pub use redact::TemplateError;
+pub use sink::{LineSink, Sink};

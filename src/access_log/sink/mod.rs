@@ -1,0 +1,8 @@
+//! Where lines go, and the thread that writes them.
+
+mod counts;
+mod handle;
+mod queue;
+mod writer;
+
+pub use handle::{LineSink, Sink};
