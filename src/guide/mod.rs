@@ -57,6 +57,13 @@ pub mod layers {}
 #[doc = include_str!("../../docs/gate.md")]
 pub mod gate {}
 
+/// [layers]: layers
+/// [observability]: observability
+///
+#[doc = include_str!("../../docs/access-log.md")]
+pub mod access_log {}
+
+/// [access log]: access_log
 /// [getting started]: getting_started
 /// [tls]: tls
 /// [tracing]: tracing
