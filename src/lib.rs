@@ -55,8 +55,10 @@ pub mod diff;
 #[cfg(any(
     feature = "external",
     feature = "jwt",
+    feature = "otlp",
     feature = "rate-limit-service",
-    feature = "tls"
+    feature = "tls",
+    feature = "zipkin"
 ))]
 mod error_chain;
 #[cfg(feature = "external")]

@@ -34,6 +34,7 @@ use crate::live::Live;
 use crate::matcher::Cidr;
 use crate::metrics::Registry;
 use crate::policy::Engine;
+use crate::propagation::Propagation;
 use crate::tls::{
     Acceptor, Credentials, Lifetimes, Listener, Mode, Modes, Protocol, RotationStats, Settings,
 };
@@ -57,6 +58,7 @@ pub(super) struct Parts {
     pub(super) server: ServerLayer,
     pub(super) client: Client,
     pub(super) registry: Registry,
+    pub(super) propagation: Propagation,
     pub(super) shutdown: Shutdown,
     pub(super) rotation: Option<Arc<RotationStats>>,
     /// True while the driver follows all that may change.

@@ -111,6 +111,7 @@ mod config;
 mod dangers;
 mod drain_log;
 mod error;
+mod export;
 mod gate_metrics;
 mod handle;
 mod options;

@@ -41,7 +41,8 @@ impl Mesh {
     ///
     /// Clients may speak HTTP/1.1 or HTTP/2. The *finished* service is wrapped, so that every
     /// route, fallback and nested router is guarded. Runs until [`shutdown`](Self::shutdown), then
-    /// drains; dropping the future ends every connection at once.
+    /// drains; dropping the future ends every connection at once. After the drain, spans that wait
+    /// for a collector get up to five seconds.
     ///
     /// The future owns all that it needs, so that it can be spawned:
     /// `tokio::spawn(mesh.serve(address, app))`. It binds the address when it is first polled; a
@@ -204,7 +205,9 @@ impl Mesh {
             let service = service.clone();
             |peer: &Peer| service.on_connection(peer.clone())
         };
-        self.run(listener, None, for_one).await
+        let drained = self.run(listener, None, for_one).await;
+        self.flush_spans(FLUSH).await;
+        drained
     }
 
     /// Accepts and serves until the shutdown, then drains. With `last`, it accepts until the last
@@ -344,6 +347,9 @@ async fn drained(
         cut_streams: cut_streams.load(Ordering::Relaxed) + blocked,
     }
 }
+
+/// How long spans that wait may keep a server that has drained.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Enough for ten thousand connections to be dropped.
 const ABORTED: Duration = Duration::from_secs(1);

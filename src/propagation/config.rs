@@ -1,9 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderName;
 
 use super::format::baggage::Limits;
 use super::format::extract::Format;
+use super::span::export_counts::ExportCounts;
 use super::span::finished::SpanSink;
 use super::span::recording::Recorder;
 use crate::context::Formats;
@@ -33,6 +35,8 @@ pub(super) struct Settings {
     pub(super) formats: Vec<Format>,
     /// Those of them that are read only where they are configured.
     pub(super) optional: Formats,
+    /// Whether the application has chosen them.
+    pub(super) has_own_formats: bool,
     /// Hundredths of a percent.
     pub(super) sampling: u32,
     pub(super) samples_by_request_id: bool,
@@ -42,8 +46,10 @@ pub(super) struct Settings {
     pub(super) baggage: Limits,
     pub(super) preserves_external_request_id: bool,
     pub(super) returns_request_id: bool,
+    pub(super) shares_spans: bool,
     pub(super) forward: Vec<HeaderName>,
     pub(super) forward_to: Vec<TrustDomain>,
+    pub(super) workload: Option<Arc<Workload>>,
     pub(super) recorder: Recorder,
 }
 
@@ -77,6 +83,7 @@ impl Propagation {
         Self(Arc::new(Settings {
             formats: vec![Format::W3c, Format::B3],
             optional: Formats::NONE,
+            has_own_formats: false,
             sampling: 100,
             samples_by_request_id: true,
             untraced: HEALTH_PATHS.map(Box::from).into(),
@@ -84,21 +91,24 @@ impl Propagation {
             baggage: Limits::USUAL,
             preserves_external_request_id: false,
             returns_request_id: false,
+            shares_spans: false,
             forward: Vec::new(),
             forward_to: Vec::new(),
+            workload: None,
             recorder: Recorder::default(),
         }))
     }
 
     /// Sets the formats, in the order in which they are read; all of them are written. W3C then B3
-    /// by default. Headers of a format that is not listed go along untouched, but for those of W3C
-    /// and B3, which would be stale, and are removed.
+    /// by default; B3 then W3C where spans go to Zipkin. Headers of a format that is not listed go
+    /// along untouched, but for those of W3C and B3, which would be stale, and are removed.
     #[must_use]
     pub fn formats(self, formats: impl IntoIterator<Item = Format>) -> Self {
         self.with(|settings| {
             settings.formats = formats.into_iter().collect();
             let optional = settings.formats.iter().map(|format| format.optional());
             settings.optional = optional.fold(Formats::NONE, Formats::union);
+            settings.has_own_formats = true;
         })
     }
 
@@ -181,6 +191,19 @@ impl Propagation {
         })
     }
 
+    /// The server's span shares the ids of the caller's, as Zipkin's own libraries do and Istio did
+    /// in its first years: it has the trace, span and parent id that B3 brought, and `shared` is set.
+    /// By default, and for callers that send another format or no ids, it is a child with an id of
+    /// its own.
+    ///
+    /// For Zipkin alone: other collectors take two spans of one id for the same span. So it does
+    /// nothing where the sink [does not take](SpanSink::takes_shared_spans) such spans, as
+    /// OpenTelemetry's do not.
+    #[must_use]
+    pub fn share_spans(self) -> Self {
+        self.with(|settings| settings.shares_spans = true)
+    }
+
     /// Carries further headers from an inbound request to the outbound requests it causes.
     ///
     /// Headers of tracing formats that we do not read go along anyway. Think twice before naming
@@ -213,7 +236,13 @@ impl Propagation {
     /// Names spans and their tags after this workload and its services.
     #[must_use]
     pub fn workload(self, workload: &Workload) -> Self {
-        self.with(|settings| settings.recorder.identity.be(workload))
+        self.with(|settings| {
+            settings.recorder.identity.be(workload);
+            settings.workload = Some(Arc::new(workload.clone()));
+            if let Some(sink) = &settings.recorder.sink {
+                sink.workload(workload);
+            }
+        })
     }
 
     /// Sets the tag `node_id`: `sidecar~<pod ip>~<pod>.<namespace>~<namespace>.svc.cluster.local`
@@ -227,7 +256,32 @@ impl Propagation {
     /// Sets where the spans of recorded requests go; nowhere by default.
     #[must_use]
     pub fn export_to(self, sink: impl SpanSink) -> Self {
-        self.with(|settings| settings.recorder.sink = Some(Arc::new(sink)))
+        self.with(|settings| {
+            if let Some(workload) = &settings.workload {
+                sink.workload(workload);
+            }
+            if !settings.has_own_formats {
+                settings.formats = sink.usual_formats().to_vec();
+            }
+            settings.recorder.sink = Some(Arc::new(sink));
+        })
+    }
+
+    /// What has become of the spans; `None` where they go nowhere, or to a sink that does not count.
+    #[must_use]
+    pub fn export_counts(&self) -> Option<ExportCounts> {
+        self.0.recorder.sink.as_ref()?.counts()
+    }
+
+    /// Sends the spans that wait to be sent. Returns whether that was done within this time.
+    ///
+    /// A mesh does it at the end of [`serve`](crate::Mesh::serve); under a server of your own, do
+    /// it before the process ends.
+    pub async fn flush_spans(&self, within: Duration) -> bool {
+        match &self.0.recorder.sink {
+            Some(sink) => sink.flush(within).await,
+            None => true,
+        }
     }
 
     /// Spans follow OpenTelemetry's semantic conventions for HTTP and RPC, so that its tools group

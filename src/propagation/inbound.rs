@@ -9,6 +9,7 @@ use super::decide_trace::{Trust, open};
 use super::format::headers::{
     DECORATOR, Incoming, Seen, X_FORWARDED_CLIENT_CERT, X_REQUEST_ID, text,
 };
+use super::share::share;
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
 use super::task::Task;
@@ -59,6 +60,7 @@ impl Propagation {
             is_forced,
             path,
         );
+        let is_shared = share(settings, &incoming, &mut opened.trace);
         let decorator = incoming.decorator.cloned();
 
         let headers = &mut request.headers;
@@ -87,7 +89,10 @@ impl Propagation {
                 decorator.as_ref().filter(|_| trust == Trust::Inside),
             )
         };
-        let recording = settings.recorder.begin(beginning, name, now);
+        let mut recording = settings.recorder.begin(beginning, name, now);
+        if is_shared {
+            recording.share();
+        }
         let span = ServerSpan {
             answer: Answer {
                 tells_request_id: settings.returns_request_id || is_forced,

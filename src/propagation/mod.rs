@@ -13,7 +13,8 @@
 //! headers. A recorded one goes to the [`SpanSink`] once, when the body of the response has ended,
 //! failed or been dropped. With the feature `opentelemetry`, `OpenTelemetry` hands the spans to the
 //! application's own span processor, and the application's spans become children of the server
-//! span, with `tracing-opentelemetry` or without it.
+//! span, with `tracing-opentelemetry` or without it. With the features `otlp` and `zipkin`, `Otlp`
+//! and `Zipkin` send the spans to a collector.
 //!
 //! # At the edges
 //!
@@ -107,21 +108,31 @@ mod by_hand;
 pub mod carry;
 mod config;
 mod decide_trace;
+#[cfg(any(feature = "otlp", feature = "zipkin"))]
+mod export;
 mod format;
 mod ids;
 mod inbound;
 mod layer;
 mod outbound;
+mod share;
 mod span;
 mod task;
 
 pub use by_hand::{ChildSpan, Span, Within, current_span, event, span, tag};
 pub use config::{EdgeTrace, Propagation};
+#[cfg(any(feature = "otlp", feature = "zipkin"))]
+pub use export::EndpointError;
+#[cfg(feature = "otlp")]
+pub use export::otlp::Otlp;
+#[cfg(feature = "zipkin")]
+pub use export::zipkin::Zipkin;
 pub use format::baggage::BaggageEntry;
 pub use format::extract::Format;
 pub use inbound::ServerSpan;
 pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation};
 pub use outbound::{ClientSpan, ClientSpans};
+pub use span::export_counts::ExportCounts;
 pub use span::finished::{FinishedSpan, SpanEvent, SpanKind, SpanSink, TagValue};
 #[cfg(feature = "opentelemetry")]
 pub use span::open_telemetry::OpenTelemetry;

@@ -111,7 +111,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "propagation",
-        &["identity", "matcher", "context", "message", "gate"],
+        &[
+            "identity",
+            "matcher",
+            "context",
+            "message",
+            "gate",
+            "error_chain",
+        ],
     ),
     ("metrics", &["identity", "context", "message", "striped"]),
     (

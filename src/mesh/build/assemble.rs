@@ -22,6 +22,7 @@ use crate::mesh::config::limits::LimitCompiler;
 use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::dangers::Dangers;
 use crate::mesh::error::{BuildError, Faults};
+use crate::mesh::export;
 use crate::mesh::gate_metrics;
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
@@ -53,6 +54,7 @@ impl MeshBuilder {
     /// our own identity, so their problems are known only with the identity.
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
         let is_plaintext = self.identity.is_none();
+        self.telemetry.connect_exporter();
         let edge_propagation = self.telemetry.propagation.clone();
         if is_plaintext {
             self.go_plaintext();
@@ -60,6 +62,7 @@ impl MeshBuilder {
         let mut faults = Faults::new("MeshBuilder");
         faults.mistakes("", &self.mistakes);
         faults.mistakes("listener: ", &self.listener.mistakes);
+        faults.mistakes("telemetry: ", &self.telemetry.mistakes);
         #[cfg(feature = "external")]
         faults.mistakes("", &self.providers.mistakes);
         let mut mistakes = Vec::new();
@@ -137,6 +140,7 @@ impl MeshBuilder {
         ));
         trusted_proxies.register(registry);
         let propagation = self.telemetry.propagation.workload(&self.workload);
+        export::metrics::register(registry, &propagation);
         let refusals = Arc::new(Refusals::new());
         gate_metrics::register(registry, &refusals);
         let server_logs = AccessLogs::server(self.telemetry.access_logs.clone());
@@ -190,7 +194,7 @@ impl MeshBuilder {
         tls_metrics::connector(registry, &connector.stats());
         let client = Client::new(Outbound {
             trust_domain: identity.trust_domain().clone(),
-            propagation,
+            propagation: propagation.clone(),
             metrics: registry.client_as(&self.workload, &identity),
             access_logs: client_logs,
             observers: self.telemetry.call_observers,
@@ -225,6 +229,7 @@ impl MeshBuilder {
             server,
             client,
             registry: registry.clone(),
+            propagation,
             tls: self.tls,
             names: Mutex::new(wanted),
             lifetimes: self.lifetimes,

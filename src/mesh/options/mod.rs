@@ -2,6 +2,7 @@
 //! the proxies that it trusts.
 
 mod client;
+mod export;
 mod listener;
 mod telemetry;
 mod tokens;

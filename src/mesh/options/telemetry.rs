@@ -1,10 +1,12 @@
 //! The options of traces, metrics, access logs and observers.
 
+use std::sync::Arc;
+
 use crate::access_log::AccessLog;
 use crate::mesh::watches::Observers;
 use crate::message::Report;
 use crate::metrics::Registry;
-use crate::propagation::Propagation;
+use crate::propagation::{Propagation, SpanSink};
 
 /// What a mesh reports about its requests and calls:
 /// [`MeshBuilder::telemetry`](crate::MeshBuilder::telemetry).
@@ -12,6 +14,9 @@ use crate::propagation::Propagation;
 #[must_use = "options do nothing until a builder has them"]
 pub struct TelemetryOptions {
     pub(in crate::mesh) propagation: Propagation,
+    /// In place of the sink of the propagation.
+    pub(in crate::mesh) exporter: Option<Arc<dyn SpanSink>>,
+    pub(in crate::mesh) mistakes: Vec<String>,
     pub(in crate::mesh) registry: Registry,
     pub(in crate::mesh) records_allows: bool,
     pub(in crate::mesh) access_logs: Vec<AccessLog>,

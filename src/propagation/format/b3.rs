@@ -44,6 +44,20 @@ fn single_state(state: &[u8]) -> Option<State> {
     })
 }
 
+/// The parent of the span that B3 names: of the single header where that holds a span, else of the
+/// others.
+pub(in crate::propagation) fn parent_span_id(
+    one: Option<&HeaderValue>,
+    multi: &Multi<'_>,
+) -> Option<SpanId> {
+    let one = one.map(HeaderValue::as_bytes);
+    let digits = match one.filter(|value| single_ids(value).is_some()) {
+        Some(value) => value.split(|byte| *byte == b'-').nth(3)?,
+        None => multi.parent_span_id?.as_bytes(),
+    };
+    SpanId::from_bytes(hex::any_case(digits)?)
+}
+
 /// The five headers of B3, as they came.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::propagation) struct Multi<'a> {

@@ -1,16 +1,21 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 
+use super::export_counts::ExportCounts;
 use crate::context::{SpanId, TraceContext, TraceId};
+use crate::identity::Workload;
+use crate::propagation::format::extract::Format;
 
 /// Where the spans of recorded requests go.
 ///
 /// With the feature `opentelemetry`, `OpenTelemetry` hands them to the application's own span
-/// processor.
+/// processor. With `otlp` and `zipkin`, `Otlp` and `Zipkin` send them to a collector.
 pub trait SpanSink: fmt::Debug + Send + Sync + 'static {
     /// Takes a span that has ended. Called at the end of a body, often from a `Drop`: it must not
     /// panic and should not block.
@@ -18,11 +23,57 @@ pub trait SpanSink: fmt::Debug + Send + Sync + 'static {
     /// A tag that is a [`TagValue::Header`] shares the buffer that the request's head was read
     /// into: who keeps spans for long copies it.
     fn export(&self, span: FinishedSpan);
+
+    /// Learns which workload the spans are of. Called when it is known, which is before the first
+    /// span in a [`Mesh`](crate::mesh).
+    fn workload(&self, _workload: &Workload) {}
+
+    /// The order of formats, where the application has chosen
+    /// [none](crate::propagation::Propagation::formats).
+    fn usual_formats(&self) -> &'static [Format] {
+        &[Format::W3c, Format::B3]
+    }
+
+    /// Whether it can take a server's span that has the ids of its caller's.
+    fn takes_shared_spans(&self) -> bool {
+        true
+    }
+
+    /// What has become of the spans; `None` from a sink that does not count.
+    fn counts(&self) -> Option<ExportCounts> {
+        None
+    }
+
+    /// Sends what waits to be sent. Returns whether that was done within this time; a sink that
+    /// keeps nothing is done at once.
+    fn flush(&self, _within: Duration) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        Box::pin(ready(true))
+    }
 }
 
 impl<S: SpanSink + ?Sized> SpanSink for Arc<S> {
     fn export(&self, span: FinishedSpan) {
         (**self).export(span);
+    }
+
+    fn workload(&self, workload: &Workload) {
+        (**self).workload(workload);
+    }
+
+    fn usual_formats(&self) -> &'static [Format] {
+        (**self).usual_formats()
+    }
+
+    fn takes_shared_spans(&self) -> bool {
+        (**self).takes_shared_spans()
+    }
+
+    fn counts(&self) -> Option<ExportCounts> {
+        (**self).counts()
+    }
+
+    fn flush(&self, within: Duration) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        (**self).flush(within)
     }
 }
 
@@ -40,6 +91,9 @@ pub struct FinishedSpan {
     pub trace: TraceContext,
     /// Whether the parent is a span of another process.
     pub parent_is_remote: bool,
+    /// Whether it has the ids of the caller's span:
+    /// [`share_spans`](crate::propagation::Propagation::share_spans).
+    pub shared: bool,
     /// A span that this trace does not continue but remembers.
     pub link: Option<(TraceId, SpanId)>,
     /// When the request came in or went out, or the handler opened the span.

@@ -8,13 +8,16 @@ pub(super) mod attach;
 pub(super) mod attach;
 pub(super) mod conventions;
 pub(super) mod errors;
+pub(super) mod export_counts;
 pub(super) mod finished;
 pub(super) mod identity;
 mod notes;
 #[cfg(feature = "opentelemetry")]
 pub(super) mod open_telemetry;
 pub(super) mod recording;
-#[cfg(feature = "opentelemetry")]
+#[cfg(any(feature = "opentelemetry", feature = "zipkin"))]
+pub(super) mod resource;
+#[cfg(any(feature = "opentelemetry", feature = "zipkin"))]
 mod resource_attributes;
 pub(super) mod tags;
 pub(super) mod target;

@@ -8,7 +8,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
 use super::finished::{FinishedSpan, SpanKind, SpanSink, TagValue};
-use super::resource_attributes;
+use super::resource;
 use crate::context::{SpanId, TraceContext, TraceId};
 use crate::identity::Workload;
 use crate::propagation::format::headers::text;
@@ -92,36 +92,9 @@ impl OpenTelemetry {
     /// a WARN says so. `OTEL_SERVICE_NAME` is the last word on `service.name`.
     #[must_use]
     pub fn resource(workload: &Workload) -> Resource {
-        let env = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let label = |key: &str| workload.labels().get(key).map(String::as_str);
-        let version = label("version").or_else(|| label("app.kubernetes.io/version"));
-        let version = version.map(|version| KeyValue::new("service.version", version.to_owned()));
-        let namespace = workload.namespace().to_owned();
-        let pod = env("POD_NAME").map(|pod| {
-            [
-                KeyValue::new("k8s.namespace.name", namespace.clone()),
-                KeyValue::new("k8s.pod.name", pod),
-            ]
-        });
-        let told = env("OTEL_RESOURCE_ATTRIBUTES").map(|text| resource_attributes::read(&text));
-        let told = told.into_iter().flatten();
-        let name = env("OTEL_SERVICE_NAME").map(|name| KeyValue::new("service.name", name));
-        let app = label("app")
-            .or_else(|| label("app.kubernetes.io/name"))
-            .or_else(|| label("service.istio.io/canonical-name"))
-            .unwrap_or_else(|| workload.workload_name());
+        let attributes = resource::attributes(workload).into_iter();
         Resource::builder_empty()
-            .with_attributes([
-                KeyValue::new("service.name", format!("{app}.{namespace}")),
-                KeyValue::new("service.namespace", namespace),
-                KeyValue::new("telemetry.sdk.name", "tower-mesh"),
-                KeyValue::new("telemetry.sdk.language", "rust"),
-                KeyValue::new("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
-            ])
-            .with_attributes(version)
-            .with_attributes(pod.into_iter().flatten())
-            .with_attributes(told)
-            .with_attributes(name)
+            .with_attributes(attributes.map(|(name, value)| KeyValue::new(name, value)))
             .build()
     }
 }
@@ -168,6 +141,11 @@ impl SpanSink for OpenTelemetry {
             },
             instrumentation_scope: self.0.scope.clone(),
         });
+    }
+
+    /// OpenTelemetry's ids are of one span each.
+    fn takes_shared_spans(&self) -> bool {
+        false
     }
 }
 

@@ -79,6 +79,7 @@ impl Recorder {
             kind,
             trace: trace.clone(),
             parent_is_remote: own.is_some() && trace.parent_span_id.is_some(),
+            shared: false,
             link,
             start,
             is_grpc: call.is_grpc,
@@ -103,6 +104,7 @@ struct Started {
     kind: SpanKind,
     trace: TraceContext,
     parent_is_remote: bool,
+    shared: bool,
     link: Option<(TraceId, SpanId)>,
     start: SystemTime,
     is_grpc: bool,
@@ -121,6 +123,13 @@ impl Recording {
     /// The server span, for its handler to add to.
     pub(in crate::propagation) fn open(&self) -> Option<Arc<Open>> {
         self.0.as_ref()?.open.clone()
+    }
+
+    /// Notes that the span has the ids of the caller's.
+    pub(in crate::propagation) fn share(&mut self) {
+        if let Some(started) = &mut self.0 {
+            started.shared = true;
+        }
     }
 
     pub(in crate::propagation) fn rename(&mut self, name: &str) {
@@ -170,6 +179,7 @@ impl Recording {
             kind,
             trace,
             parent_is_remote,
+            shared,
             link,
             start,
             is_grpc,
@@ -197,6 +207,7 @@ impl Recording {
             kind,
             trace,
             parent_is_remote,
+            shared,
             link,
             start,
             // A clock that was set back must not make a span that ends before it starts.

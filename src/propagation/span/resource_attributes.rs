@@ -1,13 +1,11 @@
 //! Reads `OTEL_RESOURCE_ATTRIBUTES`.
 
-use opentelemetry::KeyValue;
-
 use crate::matcher::query;
 
 /// Reads `key=value,key=value`, percent-encoded. By OpenTelemetry's specification of resources
 /// ("Specifying resource information via an environment variable") nothing of it counts where some
 /// of it cannot be read.
-pub(in crate::propagation) fn read(text: &str) -> Vec<KeyValue> {
+pub(super) fn read(text: &str) -> Vec<(String, String)> {
     let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
     let all: Option<Vec<_>> = pairs.map(pair).collect();
     all.unwrap_or_else(|| {
@@ -19,10 +17,10 @@ pub(in crate::propagation) fn read(text: &str) -> Vec<KeyValue> {
     })
 }
 
-fn pair(text: &str) -> Option<KeyValue> {
+fn pair(text: &str) -> Option<(String, String)> {
     let (key, value) = text.split_once('=')?;
     let (key, value) = (decoded(key.trim())?, decoded(value.trim())?);
-    (!key.is_empty()).then(|| KeyValue::new(key, value))
+    (!key.is_empty()).then_some((key, value))
 }
 
 fn decoded(text: &str) -> Option<String> {

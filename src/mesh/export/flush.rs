@@ -1,0 +1,16 @@
+use std::future::Future;
+use std::time::Duration;
+
+use crate::mesh::Mesh;
+
+impl Mesh {
+    /// Sends the spans that wait to be sent. Returns whether that was done within this time; spans
+    /// that the collector has not taken are done, too.
+    ///
+    /// [`serve`](Self::serve) does it at its end, for five seconds at most. Under a server of your
+    /// own, do it before the process ends.
+    pub fn flush_spans(&self, within: Duration) -> impl Future<Output = bool> + Send + use<> {
+        let propagation = self.parts().propagation.clone();
+        async move { propagation.flush_spans(within).await }
+    }
+}

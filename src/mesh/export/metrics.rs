@@ -1,0 +1,35 @@
+use crate::metrics::Registry;
+use crate::propagation::{ExportCounts, Propagation};
+
+/// Registers what has become of the spans, where they go to an exporter that counts.
+pub(in crate::mesh) fn register(registry: &Registry, propagation: &Propagation) {
+    if propagation.export_counts().is_none() {
+        return;
+    }
+    let of = |count: fn(ExportCounts) -> u64| {
+        let propagation = propagation.clone();
+        move || propagation.export_counts().map(count)
+    };
+    let outcomes: [(_, fn(ExportCounts) -> u64); 4] = [
+        ("exported", |counts| counts.exported),
+        ("dropped", |counts| counts.dropped),
+        ("failed", |counts| counts.failed),
+        ("lost", |counts| counts.lost),
+    ];
+    for (outcome, count) in outcomes {
+        registry.counter_of(
+            "mesh_span_export_total",
+            "Spans by what became of them: exported; dropped, as the queue was full; failed, as the \
+             collector did not take them; lost, as no runtime was there to send them.",
+            &[("outcome", outcome)],
+            of(count),
+        );
+    }
+    let queued = of(|counts| counts.queued);
+    registry.gauge_of(
+        "mesh_span_export_queue",
+        "Spans that wait to be sent.",
+        &[],
+        move || queued().map(|queued| queued as f64),
+    );
+}

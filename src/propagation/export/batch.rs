@@ -1,0 +1,182 @@
+use std::future::Future;
+use std::mem::take;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::counts::Counts;
+use super::item::Item;
+use super::limits::Limits;
+use super::queue::Message;
+use crate::error_chain::ErrorChain;
+
+/// Sends batches to a collector.
+pub(super) trait Transport: Send + 'static {
+    /// Where to, for the log.
+    fn place(&self) -> String;
+
+    /// Sends a batch. It may take for ever: who calls this has a timeout.
+    fn send(&mut self, batch: Vec<Item>) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// The task of an exporter: takes spans from the queue, and sends them in batches.
+pub(super) struct Batches<T> {
+    receiver: mpsc::Receiver<Message>,
+    transport: T,
+    limits: Limits,
+    counts: Arc<Counts>,
+    batch: Vec<Item>,
+    /// How many spans are being sent.
+    sending: u64,
+    /// How many spans have failed since the collector last took some. The log tells of the first
+    /// and of the end, so that a collector that is down writes one line.
+    failed: u64,
+}
+
+/// Why a batch is sent.
+enum Due {
+    Full,
+    Asked(oneshot::Sender<()>),
+    End,
+}
+
+impl<T: Transport> Batches<T> {
+    pub(super) fn new(
+        receiver: mpsc::Receiver<Message>,
+        transport: T,
+        limits: Limits,
+        counts: Arc<Counts>,
+    ) -> Self {
+        Self {
+            receiver,
+            transport,
+            limits,
+            counts,
+            batch: Vec::new(),
+            sending: 0,
+            failed: 0,
+        }
+    }
+
+    /// Runs until the queue is dropped.
+    pub(super) async fn run(mut self) {
+        loop {
+            let due = self.collect().await;
+            self.send().await;
+            match due {
+                Due::Full => {}
+                Due::Asked(asker) => {
+                    // Who asked may have gone.
+                    let _ = asker.send(());
+                }
+                Due::End => return,
+            }
+        }
+    }
+
+    /// Collects a batch: until it is full, its first span has waited long enough, somebody asks for
+    /// it, or no more spans can come.
+    async fn collect(&mut self) -> Due {
+        match self.receiver.recv().await {
+            Some(Message::Span(item)) => self.batch.push(item),
+            Some(Message::Flush(asker)) => return Due::Asked(asker),
+            None => return Due::End,
+        }
+        let due = Instant::now() + self.limits.delay;
+        while self.batch.len() < self.limits.batch {
+            match timeout_at(due, self.receiver.recv()).await {
+                Ok(Some(Message::Span(item))) => self.batch.push(item),
+                Ok(Some(Message::Flush(asker))) => return Due::Asked(asker),
+                Ok(None) => return Due::End,
+                Err(_) => break,
+            }
+        }
+        Due::Full
+    }
+
+    async fn send(&mut self) {
+        let batch = take(&mut self.batch);
+        let spans = batch.len() as u64;
+        if spans == 0 {
+            return;
+        }
+        self.sending = spans;
+        let sent = {
+            let sending = pin!(untraced(self.transport.send(batch)));
+            timeout(self.limits.timeout, sending).await
+        };
+        self.sending = 0;
+        match sent {
+            Ok(Ok(())) => self.exported(spans),
+            Ok(Err(error)) => self.failed(spans, &*error),
+            Err(_) => {
+                let error = format!("no answer within {:?}", self.limits.timeout);
+                self.failed(spans, &*BoxError::from(error));
+            }
+        }
+    }
+
+    fn exported(&mut self, spans: u64) {
+        self.counts.exported(spans);
+        let failed = take(&mut self.failed);
+        if failed > 0 {
+            let collector = self.transport.place();
+            tracing::info!(
+                target: "tower_mesh::export",
+                %collector, failed, "the collector takes spans again"
+            );
+        }
+    }
+
+    fn failed(&mut self, spans: u64, error: &(dyn std::error::Error + 'static)) {
+        self.counts.failed(spans);
+        if self.failed == 0 {
+            let (collector, error) = (self.transport.place(), shown(error));
+            tracing::warn!(
+                target: "tower_mesh::export",
+                %collector, error, "the collector does not take spans; they are dropped and counted"
+            );
+        }
+        self.failed += spans;
+    }
+}
+
+/// The runtime may end, or the transport panic, at any time.
+impl<T> Drop for Batches<T> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        let mut lost = self.sending + self.batch.len() as u64;
+        while let Ok(message) = self.receiver.try_recv() {
+            lost += u64::from(matches!(message, Message::Span(_)));
+        }
+        self.counts.lost(lost);
+    }
+}
+
+/// Polls with OpenTelemetry's tracing off: spans about the export would be exported, and so on.
+#[cfg(feature = "opentelemetry")]
+async fn untraced<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
+#[cfg(not(feature = "opentelemetry"))]
+async fn untraced<F: Future>(future: F) -> F::Output {
+    future.await
+}
+
+/// An error with its causes, cut: a collector's own words may be long.
+fn shown(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = ErrorChain(error).to_string();
+    text.chars().take(LONGEST_ERROR).collect()
+}
+
+const LONGEST_ERROR: usize = 512;
+
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,52 @@
+use std::error::Error;
+use std::fmt;
+
+use http::Uri;
+use http::uri::{Parts, PathAndQuery};
+
+/// The URL of a collector cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointError(String);
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for EndpointError {}
+
+impl EndpointError {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// Reads the URL of a collector. One without a path gets `path`.
+pub(super) fn read(url: &str, path: &'static str) -> Result<Uri, EndpointError> {
+    let wrong = |what: &str| EndpointError(format!("not a collector's URL: {what}"));
+    let uri: Uri = url.trim().parse().map_err(|_| wrong("it is no URL"))?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => {
+            return Err(wrong(
+                "`https` is not supported: send to an agent on this host, with `http`",
+            ));
+        }
+        _ => return Err(wrong("it must begin with `http://`")),
+    }
+    let host = uri.host().unwrap_or_default();
+    if host.is_empty() {
+        return Err(wrong("it names no host"));
+    }
+    // It would be in the log.
+    if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+        return Err(wrong("it must hold no user or password"));
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Ok(uri);
+    }
+    let mut parts: Parts = uri.into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static(path));
+    Uri::from_parts(parts).map_err(|_| wrong("it is no URL"))
+}

@@ -1,0 +1,116 @@
+//! Drives OpenTelemetry's own exporter.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http::{Request, Response};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+
+use super::batch::{BoxError, Transport};
+use super::item::Item;
+use super::otlp_target::Target;
+use super::post::post;
+
+/// Sends batches over OTLP.
+pub(super) struct Sender {
+    to: Target,
+    timeout: Duration,
+    /// Made in the task of the exporter: a gRPC channel needs a runtime.
+    exporter: Option<SpanExporter>,
+    resource: Arc<ArcSwapOption<Resource>>,
+    /// The one that the exporter has.
+    told: Option<Arc<Resource>>,
+}
+
+impl Sender {
+    pub(super) fn new(
+        to: Target,
+        timeout: Duration,
+        resource: &Arc<ArcSwapOption<Resource>>,
+    ) -> Self {
+        Self {
+            to,
+            timeout,
+            exporter: None,
+            resource: Arc::clone(resource),
+            told: None,
+        }
+    }
+}
+
+impl Transport for Sender {
+    fn place(&self) -> String {
+        let (Target::Grpc(url) | Target::Http(url)) = &self.to;
+        url.to_string()
+    }
+
+    async fn send(&mut self, batch: Vec<Item>) -> Result<(), BoxError> {
+        let exporter = match &mut self.exporter {
+            Some(exporter) => exporter,
+            none => none.insert(exporter(&self.to, self.timeout)?),
+        };
+        let resource = self.resource.load_full();
+        let same = |(told, now): (&Arc<_>, &Arc<_>)| Arc::ptr_eq(told, now);
+        if let Some(now) = &resource
+            && !self.told.as_ref().zip(Some(now)).is_some_and(same)
+        {
+            exporter.set_resource(now);
+            self.told = resource;
+        }
+        let spans = batch.into_iter().filter_map(data).collect();
+        Ok(exporter.export(spans).await?)
+    }
+}
+
+fn exporter(to: &Target, timeout: Duration) -> Result<SpanExporter, ExporterBuildError> {
+    match to {
+        Target::Grpc(url) => SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(url.to_string())
+            .with_timeout(timeout)
+            .build(),
+        Target::Http(url) => SpanExporter::builder()
+            .with_http()
+            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+            .with_http_client(Poster)
+            .with_endpoint(url.to_string())
+            .with_timeout(timeout)
+            .build(),
+    }
+}
+
+#[cfg_attr(
+    not(feature = "zipkin"),
+    expect(clippy::unnecessary_wraps, reason = "Zipkin has spans of another kind")
+)]
+fn data(item: Item) -> Option<SpanData> {
+    match item {
+        Item::Application(span) => Some(*span),
+        #[cfg(feature = "zipkin")]
+        Item::Mesh(_) => None,
+    }
+}
+
+#[derive(Debug)]
+struct Poster;
+
+impl HttpClient for Poster {
+    fn send_bytes<'this, 'future>(
+        &'this self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'future>>
+    where
+        'this: 'future,
+        Self: 'future,
+    {
+        let (head, body) = request.into_parts();
+        Box::pin(async move { post(&head.uri, head.headers, body).await })
+    }
+}

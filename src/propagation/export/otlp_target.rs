@@ -1,0 +1,157 @@
+use http::Uri;
+
+use super::endpoint::{EndpointError, read};
+
+/// Where and how spans are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Grpc(Uri),
+    Http(Uri),
+}
+
+impl Target {
+    pub(super) fn grpc(url: &str) -> Result<Self, EndpointError> {
+        read(url, "/").map(Self::Grpc)
+    }
+
+    pub(super) fn http(url: &str) -> Result<Self, EndpointError> {
+        read(url, "/v1/traces").map(Self::Http)
+    }
+
+    /// By the port that OpenTelemetry gives each protocol, and by the path that only HTTP has.
+    pub(super) fn guess(url: &str) -> Result<Self, EndpointError> {
+        let uri = read(url, "/")?;
+        match uri.port_u16() == Some(4318) || uri.path() != "/" {
+            true => Self::http(url),
+            false => Self::grpc(url),
+        }
+    }
+
+    /// By OpenTelemetry's "OpenTelemetry Protocol Exporter" and "Environment Variable
+    /// Specification"; `None` when they switch the export off.
+    pub(super) fn from_env(
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, EndpointError> {
+        let env = |name| env(name).filter(|value| !value.trim().is_empty());
+        let is = |name, value: &str| env(name).is_some_and(|it| it.trim() == value);
+        let is_disabled = env("OTEL_SDK_DISABLED")
+            .is_some_and(|disabled| disabled.trim().eq_ignore_ascii_case("true"));
+        if is_disabled || is("OTEL_TRACES_EXPORTER", "none") {
+            return Ok(None);
+        }
+        let protocol = env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+            .or_else(|| env("OTEL_EXPORTER_OTLP_PROTOCOL"));
+        let own = env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+        let all = env("OTEL_EXPORTER_OTLP_ENDPOINT");
+        match protocol.as_deref().map(str::trim) {
+            Some("grpc") => {
+                let url = own.or(all);
+                Self::grpc(url.as_deref().unwrap_or("http://localhost:4317")).map(Some)
+            }
+            Some("http/protobuf") | None => {
+                let below = |all: String| format!("{}/v1/traces", all.trim().trim_end_matches('/'));
+                let url = own.or_else(|| all.map(below));
+                Self::http(url.as_deref().unwrap_or("http://localhost:4318")).map(Some)
+            }
+            Some(other) => Err(EndpointError::new(format!(
+                "OTEL_EXPORTER_OTLP_PROTOCOL: {other:?} is not supported: take `grpc` or \
+                 `http/protobuf`"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(env: &[(&str, &str)]) -> Result<Option<String>, EndpointError> {
+        let found = |name: &str| {
+            let mut all = env.iter().filter(|(key, _)| *key == name);
+            all.next().map(|(_, value)| (*value).to_owned())
+        };
+        let shown = |target| match target {
+            Target::Grpc(url) => format!("grpc {url}"),
+            Target::Http(url) => format!("http {url}"),
+        };
+        Target::from_env(found).map(|target| target.map(shown))
+    }
+
+    #[test]
+    fn the_port_and_the_path_say_how() {
+        for (url, expected) in [
+            (
+                "http://c:4317",
+                Ok("http://c:4317/".parse().map(Target::Grpc).unwrap()),
+            ),
+            (
+                "http://c",
+                Ok("http://c/".parse().map(Target::Grpc).unwrap()),
+            ),
+            (
+                "http://c:4318",
+                Ok("http://c:4318/v1/traces".parse().map(Target::Http).unwrap()),
+            ),
+            (
+                "http://c/api",
+                Ok("http://c/api".parse().map(Target::Http).unwrap()),
+            ),
+        ] {
+            assert_eq!(Target::guess(url), expected, "{url}");
+        }
+        for wrong in [
+            "",
+            "c:4317",
+            "/v1/traces",
+            "https://c",
+            "ftp://c",
+            "http://u:p@c",
+            "http://",
+        ] {
+            assert!(Target::guess(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_environment_says_where_to() {
+        let all = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let own = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        let protocol = "OTEL_EXPORTER_OTLP_PROTOCOL";
+        let rows: &[(&[(&str, &str)], &str)] = &[
+            (&[], "http http://localhost:4318/v1/traces"),
+            (&[(protocol, "grpc")], "grpc http://localhost:4317/"),
+            (&[(all, "http://c:1")], "http http://c:1/v1/traces"),
+            (
+                &[(all, "http://c:1/otel/")],
+                "http http://c:1/otel/v1/traces",
+            ),
+            (
+                &[(own, "http://c:1/t"), (all, "http://d:1")],
+                "http http://c:1/t",
+            ),
+            (
+                &[(all, "http://c:1"), (protocol, "grpc")],
+                "grpc http://c:1/",
+            ),
+            (
+                &[(all, " "), (protocol, "")],
+                "http http://localhost:4318/v1/traces",
+            ),
+            (
+                &[
+                    (protocol, "http/json"),
+                    ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+                ],
+                "grpc http://localhost:4317/",
+            ),
+        ];
+        for (env, expected) in rows {
+            assert_eq!(target(env), Ok(Some((*expected).to_owned())), "{env:?}");
+        }
+        assert_eq!(target(&[("OTEL_SDK_DISABLED", "TRUE")]), Ok(None));
+        assert_eq!(target(&[("OTEL_TRACES_EXPORTER", "none")]), Ok(None));
+        for wrong in [(protocol, "http/json"), (all, "c:4317"), (all, "https://c")] {
+            assert!(target(&[wrong]).is_err(), "{wrong:?}");
+        }
+    }
+}

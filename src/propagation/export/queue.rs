@@ -1,0 +1,135 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+#[cfg(feature = "opentelemetry")]
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::batch::{Batches, Transport};
+use super::counts::Counts;
+use super::item::Item;
+use super::limits::Limits;
+use crate::propagation::span::export_counts::ExportCounts;
+
+/// What the task of an exporter gets.
+#[derive(Debug)]
+pub(super) enum Message {
+    Span(Item),
+    /// Everything before this is to be sent now; the sender learns when that is done.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Spans that wait for the task of an exporter. When the queue is dropped, its task sends what is
+/// left, and ends.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// `None` before the first span.
+    sender: ArcSwapOption<mpsc::Sender<Message>>,
+    counts: Arc<Counts>,
+}
+
+impl Queue {
+    /// Takes a span, or drops and counts it. Never waits, and does not panic: it is called while
+    /// bodies are dropped.
+    ///
+    /// Without a task that lives, it starts one on the runtime of this thread.
+    pub(super) fn push<T: Transport>(
+        &self,
+        item: Item,
+        limits: Limits,
+        transport: impl FnOnce() -> T,
+    ) {
+        self.counts.queue();
+        let mut message = Message::Span(item);
+        let sender = self.sender.load();
+        if let Some(sender) = &*sender {
+            match sender.try_send(message) {
+                Ok(()) => return,
+                Err(TrySendError::Full(_)) => return self.drop_one(),
+                // Its runtime has ended.
+                Err(TrySendError::Closed(back)) => message = back,
+            }
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            self.counts.unqueue();
+            return self.counts.lose_one();
+        };
+        let (fresh, receiver) = mpsc::channel(limits.queue);
+        let fresh = Arc::new(fresh);
+        let before = self
+            .sender
+            .compare_and_swap(&*sender, Some(Arc::clone(&fresh)));
+        let address = |sender: &Option<Arc<_>>| sender.as_ref().map(Arc::as_ptr);
+        let current = if address(&before) == address(&sender) {
+            let batches = Batches::new(receiver, transport(), limits, Arc::clone(&self.counts));
+            runtime.spawn(batches.run());
+            Some(fresh)
+        } else {
+            // Another thread has just started one.
+            before.clone()
+        };
+        let sent = current.map(|current| current.try_send(message));
+        match sent {
+            Some(Ok(())) => {}
+            Some(Err(TrySendError::Full(_))) => self.drop_one(),
+            Some(Err(TrySendError::Closed(_))) | None => {
+                self.counts.unqueue();
+                self.counts.lose_one();
+            }
+        }
+    }
+
+    /// Sends everything that waits. Returns whether that was done in time; spans that the collector
+    /// did not take are done, too.
+    pub(super) fn flush(&self, within: Duration) -> impl Future<Output = bool> + Send + use<> {
+        let sender = self.sender.load_full();
+        async move {
+            let Some(sender) = sender else {
+                return true;
+            };
+            let (done, is_done) = oneshot::channel();
+            let flushed = async {
+                // A task that has ended has nothing more to send.
+                if sender.send(Message::Flush(done)).await.is_ok() {
+                    let _ = is_done.await;
+                }
+            };
+            timeout(within, flushed).await.is_ok()
+        }
+    }
+
+    /// As [`flush`](Self::flush), for callers that are not async. Inside a runtime, which must not
+    /// be blocked, it only asks for it.
+    #[cfg(feature = "opentelemetry")]
+    pub(super) fn flush_blocking(&self, within: Duration) -> OTelSdkResult {
+        if Handle::try_current().is_ok() {
+            if let Some(sender) = &*self.sender.load() {
+                let (done, _) = oneshot::channel();
+                let _ = sender.try_send(Message::Flush(done));
+            }
+            return Ok(());
+        }
+        let waiting = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| OTelSdkError::InternalFailure(error.to_string()))?;
+        match waiting.block_on(self.flush(within)) {
+            true => Ok(()),
+            false => Err(OTelSdkError::Timeout(within)),
+        }
+    }
+
+    pub(super) fn counts(&self) -> ExportCounts {
+        self.counts.now()
+    }
+
+    fn drop_one(&self) {
+        self.counts.unqueue();
+        self.counts.drop_one();
+    }
+}
