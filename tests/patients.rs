@@ -15,6 +15,8 @@
 
 #[path = "../examples/patients/clinic.rs"]
 mod clinic;
+#[path = "../examples/patients/export.rs"]
+mod export;
 #[path = "../examples/patients/grpc.rs"]
 mod grpc;
 #[path = "../examples/patients/metrics.rs"]
@@ -33,12 +35,14 @@ mod signals;
 use std::path::Path;
 
 use clinic::Clinic;
+use export::Export;
 use report::Report;
 use tokio::task::JoinSet;
 
 async fn run(policies: &Path) -> Report {
-    clinic::install_tracing();
-    scenario::run(&Clinic::start(policies).await.unwrap()).await
+    let export = Export::default();
+    clinic::install_tracing(&export);
+    scenario::run(&Clinic::start(policies, &export).await.unwrap()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,6 +23,7 @@ use tower_mesh::tls::{Credentials, Identity, Settings};
 use tower_mesh::{Mesh, Workload, metrics};
 use tracing_subscriber::prelude::*;
 
+use crate::export::Export;
 use crate::services;
 
 /// Everything that runs, and what a caller needs to reach it.
@@ -64,7 +65,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 
 impl Clinic {
     /// Starts it on the policies of a directory.
-    pub async fn start(policies: &Path) -> Result<Self, BoxError> {
+    pub async fn start(policies: &Path, export: &Export) -> Result<Self, BoxError> {
         let pki = Pki::new("cluster.local")?;
         let issuer = Issuer::es256(ISSUER);
         let keys = JwksServer::start(&pki, ISSUER_HOST, &issuer).await?;
@@ -75,6 +76,7 @@ impl Clinic {
             keys: keys.address(),
             configuration: &configuration,
             registry: &registry,
+            export,
             decisions: Decisions::default(),
             upstreams: Vec::new(),
         };
@@ -154,6 +156,7 @@ struct Opening<'a> {
     keys: SocketAddr,
     configuration: &'a Configuration,
     registry: &'a Registry,
+    export: &'a Export,
     decisions: Decisions,
     /// The workloads that were started before and may be called.
     upstreams: Vec<(&'static str, SocketAddr, SpiffeId)>,
@@ -174,6 +177,7 @@ impl Opening<'_> {
             SimpleSpanProcessor::new(spans().clone()),
             &OpenTelemetry::resource(&workload),
         );
+        let spans = self.export.sink(spans)?;
         let decisions = Arc::clone(&self.decisions);
         let mut builder = Mesh::builder(workload, self.pki.identity("default", name)?)
             .config(self.configuration.clone())
@@ -255,12 +259,12 @@ pub fn finished_spans() -> Vec<SpanData> {
 }
 
 /// What any application with OpenTelemetry does at its start, once: its `tracing` spans go where the mesh's go.
-pub fn install_tracing() {
+pub fn install_tracing(export: &Export) {
     static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
     PROVIDER.get_or_init(|| {
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(SimpleSpanProcessor::new(spans().clone()))
-            .build();
+            .with_span_processor(SimpleSpanProcessor::new(spans().clone()));
+        let provider = export.add_to(provider).build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("clinic"));
         let only_ours = tracing_subscriber::filter::Targets::new()
             .with_target("patients", tracing::Level::INFO);

@@ -6,6 +6,8 @@
 //! cargo run --example patients -- --policies DIR        # on your own copy of the policies
 //! cargo run --example patients -- --json                # one JSON object a line
 //! cargo run --example patients -- --serve               # keep it up, to be called with curl
+//! cargo run --example patients -- --otlp http://localhost:4317    # its spans to a collector, too; 4318 is OTLP over HTTP
+//! cargo run --example patients -- --zipkin http://localhost:9411  # or to Zipkin, or to Jaeger
 //! ```
 
 #![allow(
@@ -18,6 +20,7 @@
 )]
 
 mod clinic;
+mod export;
 mod grpc;
 mod metrics;
 mod raw;
@@ -29,6 +32,8 @@ mod signals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use export::Export;
 
 fn main() -> ExitCode {
     if std::env::args().any(|argument| ["-h", "--help"].contains(&argument.as_str())) {
@@ -42,10 +47,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    clinic::install_tracing();
+    clinic::install_tracing(&arguments.export);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let clinic = match clinic::Clinic::start(&arguments.policies).await {
+        let clinic = match clinic::Clinic::start(&arguments.policies, &arguments.export).await {
             Ok(clinic) => clinic,
             Err(problem) => {
                 eprintln!("{problem}");
@@ -53,13 +58,19 @@ fn main() -> ExitCode {
             }
         };
         if arguments.serve {
-            return serve::until_interrupted(&clinic).await;
+            let code = serve::until_interrupted(&clinic).await;
+            arguments.export.flush().await;
+            return code;
         }
         let report = scenario::run(&clinic).await;
+        let exported = arguments.export.flush().await;
         if arguments.json {
             report.print_json();
         } else {
             report.print();
+        }
+        if let Some((taken, not)) = exported {
+            eprintln!("the collector has taken {taken} spans, and {not} it has not");
         }
         if report.is_as_expected() {
             ExitCode::SUCCESS
@@ -73,6 +84,7 @@ struct Arguments {
     policies: PathBuf,
     json: bool,
     serve: bool,
+    export: Export,
 }
 
 impl Arguments {
@@ -81,6 +93,7 @@ impl Arguments {
             policies: clinic::policies("v1"),
             json: false,
             serve: false,
+            export: Export::default(),
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -92,6 +105,12 @@ impl Arguments {
                         .ok_or("--policies needs v1, v1alpha1 or a directory")?;
                     parsed.policies = clinic::policies(&set);
                 }
+                option @ ("--otlp" | "--zipkin") => {
+                    let url = arguments.next();
+                    let url = url.ok_or_else(|| format!("{option} needs a URL"))?;
+                    let export = Export::new(option, url);
+                    parsed.export = export.map_err(|problem| format!("{option}: {problem}"))?;
+                }
                 other => return Err(format!("unknown argument {other}")),
             }
         }
@@ -99,4 +118,5 @@ impl Arguments {
     }
 }
 
-const USAGE: &str = "usage: patients [--policies v1|v1alpha1|DIR] [--json | --serve]";
+const USAGE: &str =
+    "usage: patients [--policies v1|v1alpha1|DIR] [--json | --serve] [--otlp URL | --zipkin URL]";
