@@ -1,16 +1,19 @@
 use crate::metrics::Registry;
 use crate::propagation::{ExportCounts, Propagation};
 
+/// Takes one of the counts.
+type Count = fn(ExportCounts) -> u64;
+
 /// Registers what has become of the spans, where they go to an exporter that counts.
 pub(in crate::mesh) fn register(registry: &Registry, propagation: &Propagation) {
     if propagation.export_counts().is_none() {
         return;
     }
-    let of = |count: fn(ExportCounts) -> u64| {
+    let of = |count: Count| {
         let propagation = propagation.clone();
         move || propagation.export_counts().map(count)
     };
-    let outcomes: [(_, fn(ExportCounts) -> u64); 4] = [
+    let outcomes: [(_, Count); 4] = [
         ("exported", |counts| counts.exported),
         ("dropped", |counts| counts.dropped),
         ("failed", |counts| counts.failed),

@@ -11,6 +11,7 @@ use tower_mesh::propagation::{ExportCounts, Otlp, Propagation, Zipkin};
 use tower_mesh::testing::Pki;
 
 use super::collector::{Bad, Collector, bad, request, silent_port};
+use crate::support::log::Log;
 use crate::support::mesh::{app, build, reader};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -55,6 +56,26 @@ async fn a_collector_may_be_down_at_the_start_come_and_go() {
     assert!(zipkin.flush(SOON).await);
     let counts = zipkin.counts();
     assert_eq!((counts.failed, counts.exported, counts.queued), (4, 2, 0));
+}
+
+#[tokio::test]
+async fn the_log_tells_when_it_begins_and_when_it_is_over() {
+    let (log, _guard) = Log::listen(tracing::Level::INFO);
+    let mut collector = Collector::start().await;
+    collector.answer(400);
+    let zipkin = Zipkin::to(&collector.url()).unwrap();
+    let propagation = to(&zipkin);
+    for status in [400, 400, 202, 202, 400] {
+        collector.answer(status);
+        request(&propagation, &[]).await;
+        assert!(zipkin.flush(SOON).await);
+    }
+    let place = format!("collector=http://{}/api/v2/spans", collector.address);
+    let begun = log.with(&["WARN tower_mesh::export: ", &place, "400 Bad Request"]);
+    assert_eq!(begun.len(), 2, "{}", log.text());
+    let over = log.with(&["INFO tower_mesh::export: ", &place, "failed=4"]);
+    assert_eq!(over.len(), 1, "{}", log.text());
+    assert_eq!(collector.take().len(), 5);
 }
 
 /// The requests are many more than the queue holds, and take no longer than without a collector.

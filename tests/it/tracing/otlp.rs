@@ -83,7 +83,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// What one request with a parent must have become.
-fn check(export: ExportTraceServiceRequest) {
+fn check(export: &ExportTraceServiceRequest) {
     assert_eq!(export.resource_spans.len(), 1);
     let of_resource = &export.resource_spans[0];
     let resource = &of_resource.resource.as_ref().unwrap().attributes;
@@ -119,7 +119,7 @@ async fn spans_go_over_grpc() {
         request(&to(&otlp), &[("traceparent", &parent)]).await;
         assert!(otlp.flush(SOON).await);
         assert_eq!(otlp.counts().exported, 2);
-        check(requests.try_recv().unwrap());
+        check(&requests.try_recv().unwrap());
     }
 }
 
@@ -143,7 +143,7 @@ async fn spans_go_over_http_as_protobuf() {
             posted[0].headers()["content-type"],
             "application/x-protobuf"
         );
-        check(ExportTraceServiceRequest::decode(posted[0].body().clone()).unwrap());
+        check(&ExportTraceServiceRequest::decode(posted[0].body().clone()).unwrap());
     }
 }
 
