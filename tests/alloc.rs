@@ -10,6 +10,8 @@
     reason = "a test may panic"
 )]
 
+#[path = "alloc/access_log.rs"]
+mod access_log;
 #[path = "alloc/cel.rs"]
 mod cel;
 #[path = "../benches/fixture/mod.rs"]

@@ -1,10 +1,10 @@
 //! The access logs of one direction, and the line of one exchange.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderName, Request, request, response};
+use http::{HeaderName, HeaderValue, Request, request, response};
 use http_body::Body;
 
 use super::format::{Call, CallFailure, Facts, Kept};
@@ -164,8 +164,7 @@ impl Watch for Line {
             && exchange.details().is_none()
         {
             let took = now.saturating_duration_since(*started).as_millis();
-            let took = u64::try_from(took).unwrap_or(u64::MAX);
-            head.headers.insert(SERVICE_TIME, took.into());
+            head.headers.insert(SERVICE_TIME, millis(took));
         }
     }
 
@@ -222,6 +221,17 @@ impl Begin for AccessLogs {
         let line = LayerLine(self.open(&head, SystemTime::now));
         let record = Record::new(direction, &head, exchange, counted, now, line);
         (Request::from_parts(head, body), record)
+    }
+}
+
+/// So many milliseconds. Nearly all answers take one of a few times, which are made once.
+fn millis(took: u128) -> HeaderValue {
+    static SHORT: LazyLock<Vec<HeaderValue>> =
+        LazyLock::new(|| (0..1_000_u64).map(HeaderValue::from).collect());
+    let short = usize::try_from(took).ok().and_then(|took| SHORT.get(took));
+    match short {
+        Some(short) => short.clone(),
+        None => u64::try_from(took).unwrap_or(u64::MAX).into(),
     }
 }
 

@@ -10,6 +10,7 @@
     reason = "a test may panic"
 )]
 
+mod access_log;
 mod authorizer;
 mod client;
 mod external;

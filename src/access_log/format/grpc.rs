@@ -1,22 +1,16 @@
 //! Names of gRPC statuses.
 
-use super::escape::write_number;
 use super::operator::GrpcForm;
-use super::value::Value;
 use crate::message::GrpcStatus;
 
-/// The status in this form. One without a name is its number, as in Envoy.
-pub(super) fn write<'a>(scratch: &mut Vec<u8>, status: GrpcStatus, form: GrpcForm) -> Value<'a> {
-    let code = u64::from(status.code());
-    let named = usize::try_from(code).ok().and_then(|code| NAMES.get(code));
-    match (form, named) {
-        (GrpcForm::Number, _) => Value::Number(code),
-        (GrpcForm::Camel, Some((camel, _))) => Value::Text(camel.as_bytes()),
-        (GrpcForm::Snake, Some((_, snake))) => Value::Text(snake.as_bytes()),
-        (_, None) => {
-            write_number(scratch, code);
-            Value::Written
-        }
+/// The name of the status in this form; `None` where it is written as its number, as one that has
+/// no name is in Envoy.
+pub(super) fn name(status: GrpcStatus, form: GrpcForm) -> Option<&'static str> {
+    let (camel, snake) = NAMES.get(usize::try_from(status.code()).ok()?)?;
+    match form {
+        GrpcForm::Camel => Some(camel),
+        GrpcForm::Snake => Some(snake),
+        GrpcForm::Number => None,
     }
 }
 

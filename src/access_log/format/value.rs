@@ -61,7 +61,10 @@ pub(super) fn of<'a>(operator: &Operator, facts: Facts<'a>, scratch: &mut Vec<u8
             (value, _) => value,
         },
         Operator::GrpcStatus(form) => match facts.report.end.grpc_status {
-            Some(status) => grpc::write(scratch, status, *form),
+            Some(status) => match grpc::name(status, *form) {
+                Some(name) => Value::text(Some(name)),
+                None => Value::Number(status.code().into()),
+            },
             None => Value::Unset,
         },
         Operator::Simple(simple) => self::simple(*simple, facts, scratch),
