@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::service_fn;
+use tower_mesh::access_log::AccessLog;
 use tower_mesh::cel::Expression;
 use tower_mesh::context::Claims;
 use tower_mesh::external::AuthorizerError;
@@ -201,6 +202,14 @@ async fn made() -> Vec<(&'static str, Made)> {
         (
             "PathRefusal",
             Box::new(normalize("x", Normalization::default()).unwrap_err()),
+        ),
+        (
+            "FormatError",
+            Box::new(AccessLog::format("%NO%").unwrap_err()),
+        ),
+        (
+            "TemplateError",
+            Box::new(AccessLog::text().redact_path("/").unwrap_err()),
         ),
         (
             "PathTemplateError",
