@@ -48,9 +48,11 @@ pub(crate) fn judge_and_settle(
 ) -> Result<Option<String>, Refusal> {
     let scan = Scan::of(&head.headers);
     let path = judge_scanned(gate, scan, head, exchange, arrival)?;
-    settle_scanned(head, scan, shows_client_cert(exchange));
     if scan.may_be_envoys {
         wishes::note(&head.headers, exchange);
+    }
+    settle_scanned(head, scan, shows_client_cert(exchange));
+    if scan.may_be_envoys {
         strip::from_mesh(&mut head.headers);
     }
     Ok(path)

@@ -53,6 +53,14 @@ pub(super) struct Settings {
     pub(super) recorder: Recorder,
 }
 
+impl Settings {
+    fn set_formats(&mut self, formats: Vec<Format>) {
+        let optional = formats.iter().map(|format| format.optional());
+        self.optional = optional.fold(Formats::NONE, Formats::union);
+        self.formats = formats;
+    }
+}
+
 /// What becomes of the trace context of a peer that has proven no identity: a caller from outside
 /// the mesh.
 ///
@@ -105,9 +113,7 @@ impl Propagation {
     #[must_use]
     pub fn formats(self, formats: impl IntoIterator<Item = Format>) -> Self {
         self.with(|settings| {
-            settings.formats = formats.into_iter().collect();
-            let optional = settings.formats.iter().map(|format| format.optional());
-            settings.optional = optional.fold(Formats::NONE, Formats::union);
+            settings.set_formats(formats.into_iter().collect());
             settings.has_own_formats = true;
         })
     }
@@ -261,7 +267,7 @@ impl Propagation {
                 sink.workload(workload);
             }
             if !settings.has_own_formats {
-                settings.formats = sink.usual_formats().to_vec();
+                settings.set_formats(sink.usual_formats().to_vec());
             }
             settings.recorder.sink = Some(Arc::new(sink));
         })

@@ -194,7 +194,7 @@ impl ClientError {
                 None => (reset("connection_timeout"), None),
             },
             Kind::Abandoned(_) => (reset("local_connection_failure"), None),
-            Kind::Timeout { .. } => ("response_timeout".to_owned(), None),
+            Kind::Timeout { .. } | Kind::OutOfTime { .. } => ("response_timeout".to_owned(), None),
             Kind::Broken { error, .. } if error.is_parse() => (reset("protocol_error"), None),
             Kind::Broken { .. } => (reset("connection_termination"), None),
         };

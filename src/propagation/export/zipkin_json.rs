@@ -68,6 +68,10 @@ impl<'a> Span<'a> {
         } else {
             (None, None)
         };
+        let events = span.events.iter().map(|event| Annotation {
+            timestamp: micros(event.time),
+            value: &event.name,
+        });
         let end = end.map(|value| Annotation {
             timestamp: micros(span.end),
             value,
@@ -85,7 +89,7 @@ impl<'a> Span<'a> {
             local_endpoint: Endpoint {
                 service_name: service,
             },
-            annotations: end.into_iter().collect(),
+            annotations: events.chain(end).collect(),
             tags: span
                 .tags
                 .iter()

@@ -133,6 +133,7 @@ impl Open {
             kind: SpanKind::Internal,
             trace: self.trace.clone(),
             parent_is_remote: false,
+            shared: false,
             link: None,
             start: self.start,
             end: self.start,

@@ -17,7 +17,5 @@ pub(super) mod open_telemetry;
 pub(super) mod recording;
 #[cfg(any(feature = "opentelemetry", feature = "zipkin"))]
 pub(super) mod resource;
-#[cfg(any(feature = "opentelemetry", feature = "zipkin"))]
-mod resource_attributes;
 pub(super) mod tags;
 pub(super) mod target;

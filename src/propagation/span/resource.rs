@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::resource_attributes;
 use crate::identity::Workload;
+use crate::matcher::query;
 
 /// The attributes of the resource, in order: of two with one name, the later counts.
 pub(in crate::propagation) fn attributes(workload: &Workload) -> Vec<(Cow<'static, str>, String)> {
@@ -34,7 +34,7 @@ pub(in crate::propagation) fn attributes(workload: &Workload) -> Vec<(Cow<'stati
         add("k8s.pod.name", pod);
     }
     if let Some(text) = env("OTEL_RESOURCE_ATTRIBUTES") {
-        let told = resource_attributes::read(&text);
+        let told = read_attributes(&text);
         attributes.extend(told.into_iter().map(|(name, value)| (name.into(), value)));
     }
     if let Some(name) = env("OTEL_SERVICE_NAME") {
@@ -53,6 +53,39 @@ pub(in crate::propagation) fn service_name(workload: &Workload) -> String {
 
 fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Reads `key=value,key=value`, percent-encoded. By OpenTelemetry's specification of resources
+/// ("Specifying resource information via an environment variable") nothing of it counts where some
+/// of it cannot be read.
+fn read_attributes(text: &str) -> Vec<(String, String)> {
+    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
+    let all: Option<Vec<_>> = pairs.map(pair).collect();
+    all.unwrap_or_else(|| {
+        // The text may be anybody's: it is not for the log.
+        tracing::warn!(
+            "OTEL_RESOURCE_ATTRIBUTES is not used: it is no list of `key=value`, percent-encoded, with commas between"
+        );
+        Vec::new()
+    })
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    let (key, value) = text.split_once('=')?;
+    let (key, value) = (decoded(key.trim())?, decoded(value.trim())?);
+    (!key.is_empty()).then_some((key, value))
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut escapes = text.split('%').skip(1).map(str::as_bytes);
+    let is_escape = |rest: &[u8]| {
+        let digits = rest.iter().take(2);
+        digits.filter(|byte| byte.is_ascii_hexdigit()).count() == 2
+    };
+    if !escapes.all(is_escape) {
+        return None;
+    }
+    String::from_utf8(query::percent_decode(text.as_bytes()).into_owned()).ok()
 }
 
 const SERVICE_NAME: &str = "service.name";

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tower_mesh::context;
 use tower_mesh::mesh::{Client, ClientError, ExternalHost};
 use tower_mesh::testing::Pki;
+use tower_mesh::tls::Mode;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
 
 use crate::support::mesh::{
@@ -267,7 +268,7 @@ async fn without_time_no_call_is_made() {
 #[tokio::test]
 async fn a_stranger_sets_no_deadline() {
     let pki = Pki::new("cluster.local").unwrap();
-    let served = serve(&build(app(&pki)).await, left()).await;
+    let served = serve(&build(app(&pki).mode(Mode::Permissive)).await, left()).await;
     let mut sender = http2_in_plaintext::<Full<Bytes>>(served.address).await;
     let request = get2("/").header(EXPECTED, "1000").header(GRPC.0, GRPC.1);
     let request = request.header("grpc-timeout", "1S").body(Full::default());

@@ -8,6 +8,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_mesh::propagation::Propagation;
 use tower_mesh::testing::Pki;
+use tower_mesh::tls::Mode;
 
 use crate::support::mesh::{
     app, build, empty, get, get2, http1, http2, http2_in_plaintext, read, serve,
@@ -90,7 +91,8 @@ async fn a_caller_without_identity_forces_nothing() {
     let quiet = Propagation::new()
         .sample_percent(0.0)
         .preserve_external_request_id();
-    let mesh = build(app(&pki).telemetry(|telemetry| telemetry.propagation(quiet))).await;
+    let permissive = app(&pki).mode(Mode::Permissive);
+    let mesh = build(permissive.telemetry(|telemetry| telemetry.propagation(quiet))).await;
     let served = serve(&mesh, seen()).await;
     let mut sender = http2_in_plaintext::<Full<Bytes>>(served.address).await;
     let request = get2("/").header("x-request-id", UNDECIDED);

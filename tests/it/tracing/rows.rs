@@ -11,6 +11,7 @@ use http_body_util::Full;
 use tower_mesh::mesh::ExternalHost;
 use tower_mesh::propagation::{FinishedSpan, Propagation, SpanKind, SpanSink};
 use tower_mesh::testing::Pki;
+use tower_mesh::tls::Mode;
 
 use crate::support::mesh::{
     Served, app, build, empty, get, get2, http1, http2_in_plaintext, read, serve, until,
@@ -75,6 +76,7 @@ impl App {
             .sample_percent(percent)
             .export_to(spans.clone());
         let builder = app(&pki)
+            .mode(Mode::Permissive)
             .outside("charts.example", ExternalHost::plaintext().at([address]))
             .telemetry(|telemetry| telemetry.propagation(propagation));
         let mesh = build(builder).await;
