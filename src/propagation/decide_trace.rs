@@ -172,7 +172,10 @@ impl Extracted {
         Marks {
             debug: parent.map_or(self.state.debug, |parent| parent.debug),
             // We make all 16 bytes of an id random.
-            random: parent.map_or(self.origin.is_none(), |parent| parent.random),
+            random: match parent {
+                Some(parent) => parent.random,
+                None => self.origin.is_none(),
+            },
             short: parent.is_some_and(|parent| parent.short),
             formats: self.formats,
         }

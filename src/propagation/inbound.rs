@@ -51,7 +51,7 @@ impl Propagation {
         let found = incoming.found;
         let is_forced =
             exchange.forces_trace() || incoming.has(Seen::FORCE_TRACE) && may_force(exchange);
-        let path = exchange.path().unwrap_or(request.uri.path());
+        let path = exchange.path().unwrap_or_else(|| request.uri.path());
         let mut opened = open(
             settings,
             &incoming,

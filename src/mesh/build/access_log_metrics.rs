@@ -15,7 +15,7 @@ pub(super) fn register(registry: &Registry, logs: [&AccessLogs; 2]) {
         return;
     }
     let dropped = "Lines of the access log that nobody will read, by reason.";
-    let counts: [(_, _, &[(&str, &str)], fn(&Sink) -> u64); 3] = [
+    let counts: [(_, _, &[(&str, &str)], Count); 3] = [
         (
             "mesh_access_log_lines_total",
             "Lines of the access log that were written.",
@@ -32,5 +32,7 @@ pub(super) fn register(registry: &Registry, logs: [&AccessLogs; 2]) {
         });
     }
 }
+
+type Count = fn(&Sink) -> u64;
 
 const DROPPED: &str = "mesh_access_log_dropped_total";

@@ -38,12 +38,14 @@ impl<'a> Incoming<'a> {
     }
 }
 
+type Write = fn(&TraceContext) -> Option<HeaderValue>;
+
 impl TraceContext {
     /// Writes the ids in those of these formats that are configured, and removes the headers of the
     /// others that are.
     #[cold]
     pub(super) fn write_optional(&self, headers: &mut HeaderMap, formats: Formats) {
-        let all: [(Formats, HeaderName, fn(&Self) -> Option<HeaderValue>); 3] = [
+        let all: [(Formats, HeaderName, Write); 3] = [
             (Formats::JAEGER, UBER_TRACE_ID, jaeger::write),
             (Formats::OPEN_CENSUS, GRPC_TRACE_BIN, open_census::write),
             (

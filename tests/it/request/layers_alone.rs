@@ -197,7 +197,7 @@ async fn the_layers_compose_under_hyper() {
 
 #[path = "../../../examples/patients/grpc.rs"]
 #[allow(unreachable_pub, reason = "an example's module")]
-mod grpc;
+pub(crate) mod grpc;
 
 /// In tonic's own server, without a mesh, asked by tonic's own client: who is refused reads a gRPC status.
 #[tokio::test]

@@ -6,7 +6,7 @@ mod gate_and_policy;
 mod guards_that_ask;
 mod guards_that_read;
 mod header_trust;
-mod layers_alone;
+pub(crate) mod layers_alone;
 mod nested;
 mod one_host;
 mod routes;

@@ -190,13 +190,12 @@ async fn work_runs_in_the_request_that_it_was_wrapped_in_and_in_no_other() {
     assert_eq!(also_outside(), None);
 
     let of_none = in_request(trace);
-    let of_one = in_a_request(&propagation, 1, async { in_request(trace) }).await;
-    let future_of_one = in_a_request(&propagation, 1, async {
-        async {
+    let (of_one, future_of_one) = in_a_request(&propagation, 1, async {
+        let future = async {
             yield_now().await;
             trace()
-        }
-        .in_request()
+        };
+        (in_request(trace), future.in_request())
     })
     .await;
     in_a_request(&propagation, 2, async {

@@ -12,10 +12,7 @@ use tower_mesh::message::{Begin, ResponseFlags};
 use tower_mesh::propagation::{self, FinishedSpan, Propagation, SpanKind};
 
 use super::support::{child_of_this, in_a_request, named, recording, sent};
-
-#[path = "../../../examples/patients/grpc.rs"]
-#[allow(unreachable_pub, reason = "an example's module")]
-mod grpc;
+use crate::request::layers_alone::grpc;
 
 #[tokio::test]
 async fn a_channel_of_tonic_calls_in_the_trace_of_its_request() {
