@@ -57,6 +57,7 @@ struct Cells {
     keeps_client_cert: AtomicBool,
     judges_bare_host: AtomicBool,
     has_settled_headers: AtomicBool,
+    #[cfg(feature = "propagation")]
     forces_trace: AtomicBool,
 }
 

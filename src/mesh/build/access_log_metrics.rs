@@ -14,25 +14,25 @@ pub(super) fn register(registry: &Registry, logs: [&AccessLogs; 2]) {
     if sinks.is_empty() {
         return;
     }
-    let dropped = "Lines of the access log that nobody will read, by reason.";
-    let counts: [(_, _, &[(&str, &str)], Count); 3] = [
-        (
-            "mesh_access_log_lines_total",
-            "Lines of the access log that were written.",
-            &[],
-            Sink::written_lines,
-        ),
-        (DROPPED, dropped, &[("reason", "full")], Sink::dropped_lines),
-        (DROPPED, dropped, &[("reason", "write")], Sink::failed_lines),
-    ];
-    for (name, help, labels, count) in counts {
+    let sum = |count: Count| {
         let sinks = sinks.clone();
-        registry.counter_of(name, help, labels, move || {
-            Some(sinks.iter().map(count).sum())
-        });
+        move || Some(sinks.iter().map(count).sum())
+    };
+    registry.counter_of(
+        "mesh_access_log_lines_total",
+        "Lines of the access log that were written.",
+        &[],
+        sum(Sink::written_lines),
+    );
+    let reasons: [(_, Count); 2] = [("full", Sink::dropped_lines), ("write", Sink::failed_lines)];
+    for (reason, count) in reasons {
+        registry.counter_of(
+            "mesh_access_log_dropped_total",
+            "Lines of the access log that were lost, by reason.",
+            &[("reason", reason)],
+            sum(count),
+        );
     }
 }
 
 type Count = fn(&Sink) -> u64;
-
-const DROPPED: &str = "mesh_access_log_dropped_total";

@@ -51,7 +51,7 @@ async fn a_service_that_fails_or_is_left_has_a_line_too() {
             "503 UC upstream_reset_before_response_started{connection_termination} 0/0",
         ),
     ] {
-        let service = AccessLogLayer::new(logs).layer(fails.clone());
+        let service = AccessLogLayer::new(logs).layer(fails);
         service.oneshot(request()).await.unwrap_err();
         let line = kept.one().await;
         assert_eq!(line, format!("HTTP/1.1 GET app/a?… {expected}"));

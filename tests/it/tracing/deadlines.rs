@@ -69,6 +69,9 @@ async fn charts(pki: &Pki, app: Router) -> Served {
 /// How a handler calls.
 type Calling = fn(&Client) -> tower_mesh::mesh::RequestBuilder;
 
+/// How a handler calls, the headers of its request, and what the called server is told.
+type Row<'a> = (Calling, &'a [(&'a str, &'a str)], &'a str);
+
 /// An application that calls for each request, and answers with what it got: the text, or the status
 /// of the error, its flags, and whether tonic's clients see a deadline that is over.
 fn relay(mesh: &Mesh, calling: Calling) -> Router {
@@ -145,7 +148,7 @@ async fn a_call_has_what_is_left_of_its_request() {
     let mesh = build(patients(&pki, &charts)).await;
     let _still = still();
     let second = (EXPECTED, "1000");
-    let rows: [(Calling, &[(&str, &str)], &str); 15] = [
+    let rows: [Row<'_>; 15] = [
         (plain, &[second], "995000 -"),
         (plain2, &[second], "995000 -"),
         (unbounded, &[second], "995000 -"),
