@@ -182,9 +182,11 @@ fn the_default_json_is_the_sidecars() {
 
 #[test]
 fn operators_have_their_values() {
-    let mut facts = TlsFacts::default();
-    facts.sni = Some("a.example".into());
-    facts.version = Some("TLSv1.3");
+    let facts = TlsFacts {
+        sni: Some("a.example".into()),
+        version: Some("TLSv1.3"),
+        ..TlsFacts::default()
+    };
     let exchange = Exchange::default();
     let [remote, local] = ends();
     exchange.set_peer(Peer::tls(remote, local, facts));
@@ -313,8 +315,10 @@ proptest! {
             head.headers.insert("user-agent", vec![0xff; long].try_into().unwrap());
         }
         let [remote, local] = ends();
-        let mut facts = TlsFacts::default();
-        facts.sni = Some(sni.into());
+        let facts = TlsFacts {
+            sni: Some(sni.into()),
+            ..TlsFacts::default()
+        };
         let exchange = Exchange::default();
         exchange.set_peer(Peer::tls(remote, local, facts));
         exchange.set_details(details.into());
