@@ -7,9 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::counts::Counts;
-use super::item::Item;
+use super::item::{Item, Message};
 use super::limits::Limits;
-use super::queue::Message;
 use crate::error_chain::ErrorChain;
 
 /// Sends batches to a collector.

@@ -1,5 +1,15 @@
+use tokio::sync::oneshot;
+
 #[cfg(feature = "zipkin")]
 use crate::propagation::span::finished::{FinishedSpan, TagValue};
+
+/// What the task of an exporter gets.
+#[derive(Debug)]
+pub(super) enum Message {
+    Span(Item),
+    /// Everything before this is to be sent now; the sender learns when that is done.
+    Flush(oneshot::Sender<()>),
+}
 
 /// A span on its way to a collector.
 #[derive(Debug)]

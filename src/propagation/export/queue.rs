@@ -12,17 +12,9 @@ use tokio::time::timeout;
 
 use super::batch::{Batches, Transport};
 use super::counts::Counts;
-use super::item::Item;
+use super::item::{Item, Message};
 use super::limits::Limits;
 use crate::propagation::span::export_counts::ExportCounts;
-
-/// What the task of an exporter gets.
-#[derive(Debug)]
-pub(super) enum Message {
-    Span(Item),
-    /// Everything before this is to be sent now; the sender learns when that is done.
-    Flush(oneshot::Sender<()>),
-}
 
 /// Spans that wait for the task of an exporter. When the queue is dropped, its task sends what is
 /// left, and ends.
