@@ -74,6 +74,7 @@ pub use format::FormatError;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use format::{Call, CallFailure};
 pub use log::{AccessLog, Side};
+#[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use logs::Line;
 pub use logs::{AccessLogLayer, AccessLogs, LayerLine};
 pub use redact::TemplateError;
