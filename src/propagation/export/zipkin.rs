@@ -38,7 +38,7 @@ use crate::propagation::span::resource;
 /// Spans have Istio's tags, all of them texts, an annotation at their end (`ss` of a server, `cr`
 /// of a client), `debug` where a caller has sent B3's debug flag, and the trace id in as many digits
 /// as it came in. The service is that of [the resource](Self#the-service). With it, B3 is read
-/// before W3C unless the application has chosen [formats](Propagation::formats).
+/// before W3C unless the application has chosen [formats](crate::propagation::Propagation::formats).
 ///
 /// # Collectors that fail
 ///
