@@ -16,6 +16,7 @@ impl fmt::Display for EndpointError {
 
 impl Error for EndpointError {}
 
+#[cfg(feature = "otlp")]
 impl EndpointError {
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
