@@ -51,3 +51,28 @@ pub(super) fn read(url: &str, path: &'static str) -> Result<Uri, EndpointError> 
     parts.path_and_query = Some(PathAndQuery::from_static(path));
     Uri::from_parts(parts).map_err(|_| wrong("it is no URL"))
 }
+
+/// The URL as the log has it: a query may hold a key.
+pub(super) fn shown(uri: &Uri) -> String {
+    let mut text = uri.to_string();
+    if let Some(query) = text.find('?') {
+        text.truncate(query);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_has_no_query_of_a_url() {
+        for (url, expected) in [
+            ("http://a:1/v1?key=secret", "http://a:1/v1"),
+            ("http://a:1/?key=secret", "http://a:1/"),
+            ("http://a:1", "http://a:1/v1"),
+        ] {
+            assert_eq!(shown(&read(url, "/v1").unwrap()), expected);
+        }
+    }
+}

@@ -14,6 +14,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 
 use super::batch::{BoxError, Transport};
+use super::endpoint;
 use super::item::Item;
 use super::otlp_target::Target;
 use super::post::post;
@@ -48,7 +49,7 @@ impl Sender {
 impl Transport for Sender {
     fn place(&self) -> String {
         let (Target::Grpc(url) | Target::Http(url)) = &self.to;
-        url.to_string()
+        endpoint::shown(url)
     }
 
     async fn send(&mut self, batch: Vec<Item>) -> Result<(), BoxError> {

@@ -180,7 +180,7 @@ struct Post {
 
 impl Transport for Post {
     fn place(&self) -> String {
-        self.to.to_string()
+        endpoint::shown(&self.to)
     }
 
     async fn send(&mut self, batch: Vec<Item>) -> Result<(), BoxError> {
