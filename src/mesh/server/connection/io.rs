@@ -16,13 +16,14 @@
 //! One `limit` serves all phases; it begins when a read first waits in a phase. So a request costs
 //! one look at the clock.
 //!
-//! `stalled` runs in every phase, while a write, flush or shutdown is pending, which polls it.
+//! `stalled` runs in every phase, while a write, flush or shutdown is pending, which polls it. A
+//! shutdown then lingers, so that the client reads the last response before its own writes fail.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Version;
@@ -30,6 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::limits::HttpLimits;
+use super::linger::Linger;
 use super::state::ConnectionState;
 use crate::tls::TimeLimit;
 
@@ -64,6 +66,8 @@ pub(in crate::mesh) struct IoTimeouts<T> {
     limit: TimeLimit,
     /// Of a pending write.
     stalled: TimeLimit,
+    /// Set when our side of the connection is closed.
+    lingers: Option<Linger>,
     /// Set on the first read or write after an upgrade.
     cut: Option<Box<Cut>>,
 }
@@ -104,6 +108,7 @@ impl<T> IoTimeouts<T> {
             agreed,
             phase: Phase::Opening(PREFACE),
             stalled: TimeLimit::default(),
+            lingers: None,
             cut: None,
         }
     }
@@ -229,7 +234,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for IoTimeouts<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for IoTimeouts<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for IoTimeouts<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -249,8 +254,17 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for IoTimeouts<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A shutdown would first write what the client does not read.
         self.check_cut(|cut| &mut cut.writing, cx)?;
-        let polled = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.written(polled, cx)
+        let this = &mut *self;
+        if this.lingers.is_none() {
+            let polled = Pin::new(&mut this.io).poll_shutdown(cx);
+            ready!(this.written(polled, cx))?;
+            if this.state.tunnel().is_some() {
+                // The application may go on reading.
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let linger = this.lingers.get_or_insert_with(Linger::begin);
+        linger.poll(&mut this.io, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -275,7 +289,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
     use crate::context::Peer;
@@ -313,6 +327,35 @@ mod tests {
             took >= limits.head && took < limits.head + second,
             "{took:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_we_closed_still_takes_what_its_client_writes() {
+        let address = "192.0.2.1:1".parse().unwrap();
+        for client_leaves in [true, false] {
+            let state = Arc::new(ConnectionState::new(Peer::plaintext(address, address)));
+            let (mut client, io) = tokio::io::duplex(64);
+            let mut io = IoTimeouts::new(io, None, &HttpLimits::default(), state);
+            let begun = tokio::time::Instant::now();
+            let closing = tokio::spawn(async move {
+                io.write_all(b"the last response").await?;
+                io.shutdown().await
+            });
+            let mut response = Vec::new();
+            client.read_to_end(&mut response).await.unwrap();
+            assert_eq!(response, b"the last response");
+            // More than the duplex holds: somebody must read it.
+            client.write_all(&[b'x'; 1000]).await.unwrap();
+            if client_leaves {
+                drop(client);
+                closing.await.unwrap().unwrap();
+                assert!(begun.elapsed() < Duration::from_millis(10));
+            } else {
+                closing.await.unwrap().unwrap();
+                let took = begun.elapsed();
+                assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(2));
+            }
+        }
     }
 
     /// hyper may be told that a request has ended by nothing that makes it read.

@@ -5,6 +5,7 @@
 //! limits               the bounds of a connection, and hyper's builder with them
 //! drain                ends the connection: its age, a new identity, a shutdown
 //!   io                 closes it when its client is too slow to send or to read
+//!     linger           reads on for a moment once our side is closed
 //!   service            counts its requests, and adds `connection: close` at the end
 //!     served_body      bounds the client's pauses in a request's body
 //!       quiet_streams  which gRPC streams may pause longer
@@ -16,6 +17,7 @@ pub(in crate::mesh) mod bind;
 pub(in crate::mesh) mod drain;
 pub(in crate::mesh) mod io;
 pub(in crate::mesh) mod limits;
+mod linger;
 mod never;
 pub(in crate::mesh) mod quiet_streams;
 pub(in crate::mesh) mod served_body;
