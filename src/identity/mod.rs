@@ -24,7 +24,8 @@
 //! - [`PeerCertificate`] holds the names of a verified certificate. After a handshake of this crate
 //!   that is only the SPIFFE id: DNS names and the subject are not identities.
 //!
-//! This module does no I/O. [`tls`](crate::tls) handles keys and certificates;
+//! This module does no I/O, except that [`Workload::from_env`] and [`Workload::label_file`] read the
+//! files that their documentation names. [`tls`](crate::tls) handles keys and certificates;
 //! [`context`](crate::context) finds the caller's identity in a request.
 //!
 //! # Example
@@ -54,11 +55,13 @@
 
 mod as_text;
 mod certificate;
+mod from_env;
 mod spiffe_id;
 mod trust_domain;
 mod workload;
 
 pub use certificate::PeerCertificate;
+pub use from_env::WorkloadError;
 pub use spiffe_id::{SpiffeId, SpiffeIdError};
 pub use trust_domain::{TrustDomain, TrustDomainError};
 pub use workload::{ServicePort, Workload};

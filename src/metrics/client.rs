@@ -11,10 +11,9 @@ use http_body::Body;
 use super::connection::Connection;
 use super::measurement::{Fields, Measurement};
 use super::peer::local_labels::LocalLabels;
+use super::peer::local_metadata::LocalMetadata;
 use super::peer::memo::Memo;
-use super::peer::metadata::{
-    Instance, LocalMetadata, PresentHeaders, ReceivedMetadata, is_metadata,
-};
+use super::peer::metadata::{PresentHeaders, ReceivedMetadata, is_metadata};
 use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
 use super::registry::Registry;
@@ -88,7 +87,7 @@ impl ClientMetrics {
         });
         Self(Arc::new(Client {
             registry: registry.clone(),
-            metadata: LocalMetadata::new(workload, &Instance::from_env(workload)),
+            metadata: LocalMetadata::new(workload, identity, registry.extra_labels()),
             local,
             overflow,
             hasher: RandomState::default(),

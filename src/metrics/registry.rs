@@ -139,6 +139,11 @@ impl Registry {
         &self.0.scrapes
     }
 
+    /// The labels of this workload that its metadata has besides Istio's own.
+    pub(super) fn extra_labels(&self) -> &[String] {
+        &[]
+    }
+
     pub(super) fn table(&self) -> &SeriesTable {
         &self.0.table
     }

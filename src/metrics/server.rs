@@ -8,8 +8,9 @@ use http_body::Body;
 use super::connection::Connection;
 use super::measurement::{Fields, Measurement};
 use super::peer::local_labels::LocalLabels;
+use super::peer::local_metadata::LocalMetadata;
 use super::peer::memo::Memo;
-use super::peer::metadata::{Instance, LocalMetadata, PresentHeaders, ReceivedMetadata};
+use super::peer::metadata::{PresentHeaders, ReceivedMetadata};
 use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
 use super::registry::Registry;
@@ -84,7 +85,7 @@ impl ServerMetrics {
         });
         Self(Arc::new(Server {
             registry: registry.clone(),
-            metadata: LocalMetadata::new(workload, &Instance::from_env(workload)),
+            metadata: LocalMetadata::new(workload, identity, registry.extra_labels()),
             local,
             workload: workload.clone(),
             overflow,

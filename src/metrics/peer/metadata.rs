@@ -3,8 +3,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::wire::{Field, Reader, Writer};
-use crate::identity::Workload;
+use super::wire::{Field, Reader};
 use crate::metrics::store::labels::is_invisible;
 
 /// The description of the peer that it sends in the peer metadata headers. It labels metrics and
@@ -126,14 +125,14 @@ fn written(text: &str) -> usize {
 }
 
 /// A value of a `Struct` of the kinds that metadata uses.
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Text(&'a str),
     Struct(&'a [u8]),
     Other,
 }
 
 /// The entries of a `google.protobuf.Struct`; `None` where it cannot be read.
-fn entries(bytes: &[u8]) -> impl Iterator<Item = Option<(&str, Value<'_>)>> {
+pub(super) fn entries(bytes: &[u8]) -> impl Iterator<Item = Option<(&str, Value<'_>)>> {
     Reader::new(bytes).filter_map(|field| match field {
         None => Some(None),
         Some((FIELDS, Field::Bytes(entry))) => Some(read_entry(entry)),
@@ -165,114 +164,11 @@ fn read_value(bytes: &[u8]) -> Option<Value<'_>> {
     Some(value)
 }
 
-/// The two headers of this workload, encoded once.
-#[derive(Clone, Debug)]
-pub(in crate::metrics) struct LocalMetadata {
-    id: HeaderValue,
-    value: HeaderValue,
-}
-
-/// Which pod of a workload this is.
-#[derive(Clone, Debug)]
-pub(in crate::metrics) struct Instance {
-    pod: String,
-    ip: String,
-    owner: Option<String>,
-}
-
-impl Instance {
-    /// Reads the variables that Istio's injector sets. Without them, it takes the host name that
-    /// Kubernetes sets, else the workload's name.
-    pub(in crate::metrics) fn from_env(workload: &Workload) -> Self {
-        let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self {
-            pod: var("POD_NAME")
-                .or_else(|| var("HOSTNAME"))
-                .unwrap_or_else(|| workload.workload_name().to_owned()),
-            ip: var("INSTANCE_IP").unwrap_or_else(|| "127.0.0.1".to_owned()),
-            owner: var("ISTIO_META_OWNER"),
-        }
-    }
-}
-
-impl LocalMetadata {
-    /// `None` if a name of the workload is not allowed in a header.
-    pub(in crate::metrics) fn new(workload: &Workload, instance: &Instance) -> Option<Self> {
-        let Instance { pod, ip, .. } = instance;
-        let namespace = workload.namespace();
-        let id = format!("sidecar~{ip}~{pod}.{namespace}~{namespace}.svc.cluster.local");
-        let value = BASE64.encode(encode(workload, instance));
-        Some(Self {
-            id: HeaderValue::try_from(id).ok()?,
-            value: HeaderValue::try_from(value).ok()?,
-        })
-    }
-
-    /// Adds those of the two headers that were asked for.
-    pub(in crate::metrics) fn add(&self, headers: &mut HeaderMap, asked: PresentHeaders) {
-        if asked.id {
-            headers.insert(ID, self.id.clone());
-        }
-        if asked.value {
-            headers.insert(METADATA, self.value.clone());
-        }
-    }
-}
-
-/// Writes the keys in the order in which the sidecar sorts them: a longer key before a key that it
-/// starts with.
-fn encode(workload: &Workload, instance: &Instance) -> Vec<u8> {
-    let label = |key: &str| workload.labels().get(key).map(String::as_str);
-    let mut labels = Writer::default();
-    for (key, value) in [
-        ("app", label("app")),
-        (CANONICAL_NAME, Some(workload.canonical_service())),
-        (CANONICAL_REVISION, Some(workload.canonical_revision())),
-        ("version", label("version")),
-    ] {
-        if let Some(value) = value {
-            write_entry(&mut labels, key, STRING_VALUE, value.as_bytes());
-        }
-    }
-    let mut metadata = Writer::default();
-    let texts = |metadata: &mut Writer, entries: &[(&str, Option<&str>)]| {
-        for (key, value) in entries {
-            if let Some(value) = value {
-                write_entry(metadata, key, STRING_VALUE, value.as_bytes());
-            }
-        }
-    };
-    texts(
-        &mut metadata,
-        &[("CLUSTER_ID", Some(workload.cluster_id()))],
-    );
-    write_entry(&mut metadata, "LABELS", STRUCT_VALUE, labels.as_bytes());
-    texts(
-        &mut metadata,
-        &[
-            ("NAMESPACE", Some(workload.namespace())),
-            ("NAME", Some(&instance.pod)),
-            ("OWNER", instance.owner.as_deref()),
-            ("WORKLOAD_NAME", Some(workload.workload_name())),
-        ],
-    );
-    metadata.as_bytes().to_vec()
-}
-
-fn write_entry(to: &mut Writer, key: &str, kind: u32, bytes: &[u8]) {
-    let mut value = Writer::default();
-    value.bytes(kind, bytes);
-    let mut entry = Writer::default();
-    entry.bytes(KEY, key.as_bytes());
-    entry.bytes(VALUE, value.as_bytes());
-    to.bytes(FIELDS, entry.as_bytes());
-}
-
 /// Which of the two headers a message carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::metrics) struct PresentHeaders {
-    id: bool,
-    value: bool,
+    pub(super) id: bool,
+    pub(super) value: bool,
 }
 
 impl PresentHeaders {
@@ -320,7 +216,7 @@ pub(in crate::metrics) fn is_metadata(name: &HeaderName) -> bool {
     *name == ID || *name == METADATA
 }
 
-const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
+pub(super) const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
 pub(in crate::metrics) const METADATA: HeaderName =
     HeaderName::from_static("x-envoy-peer-metadata");
 
@@ -331,37 +227,29 @@ const MAX_FIELD: usize = 253;
 /// Seven names as long as Kubernetes' labels, and some more.
 const MAX_WRITTEN: usize = 512;
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-const CANONICAL_NAME: &str = "service.istio.io/canonical-name";
-const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
+pub(super) const CANONICAL_NAME: &str = "service.istio.io/canonical-name";
+pub(super) const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
 
 // Field numbers of google.protobuf.Struct, its map entry and Value.
-const FIELDS: u32 = 1;
-const KEY: u32 = 1;
-const VALUE: u32 = 2;
-const STRING_VALUE: u32 = 3;
-const STRUCT_VALUE: u32 = 5;
+pub(super) const FIELDS: u32 = 1;
+pub(super) const KEY: u32 = 1;
+pub(super) const VALUE: u32 = 2;
+pub(super) const STRING_VALUE: u32 = 3;
+pub(super) const STRUCT_VALUE: u32 = 5;
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// The vector of the specification.
-    const VECTOR: &str = "ChoKCkNMVVNURVJfSUQSDBoKS3ViZXJuZXRlcwo0CgZMQUJFTFMSKiooCiYKH3NlcnZpY2UuaXN0aW8uaW8vY2Fub25pY2FsLW5hbWUSAxoBYwoQCglOQU1FU1BBQ0USAxoBbgoLCgROQU1FEgMaAXAKFAoNV09SS0xPQURfTkFNRRIDGgF3";
-
-    fn instance() -> Instance {
-        Instance {
-            pod: "p".to_owned(),
-            ip: "10.0.0.1".to_owned(),
-            owner: None,
-        }
-    }
+    use crate::metrics::peer::local_metadata::tests::VECTOR;
+    use crate::metrics::peer::local_metadata::write_entry;
+    use crate::metrics::peer::wire::Writer;
 
     #[test]
     fn reads_what_a_sidecar_writes() {
@@ -373,58 +261,6 @@ mod tests {
             ..PeerMetadata::default()
         };
         assert_eq!(PeerMetadata::decode(VECTOR.as_bytes()), Some(expected));
-    }
-
-    #[test]
-    fn writes_what_it_reads_in_the_sidecars_order() {
-        let workload = Workload::new("n", "a")
-            .name("w")
-            .label("app", "x")
-            .label("version", "v1");
-        let own = LocalMetadata::new(&workload, &instance()).unwrap();
-        assert_eq!(own.id, "sidecar~10.0.0.1~p.n~n.svc.cluster.local");
-        let expected = PeerMetadata {
-            namespace: Some("n".to_owned()),
-            workload: Some("w".to_owned()),
-            cluster: Some("Kubernetes".to_owned()),
-            app: Some("x".to_owned()),
-            version: Some("v1".to_owned()),
-            canonical_service: Some("x".to_owned()),
-            canonical_revision: Some("v1".to_owned()),
-        };
-        assert_eq!(PeerMetadata::decode(own.value.as_bytes()), Some(expected));
-        let bytes = encode(&workload, &instance());
-        let keys: Vec<_> = entries(&bytes).map(|e| e.unwrap().0).collect();
-        assert_eq!(
-            keys,
-            ["CLUSTER_ID", "LABELS", "NAMESPACE", "NAME", "WORKLOAD_NAME"]
-        );
-    }
-
-    #[test]
-    fn writes_the_vector() {
-        let mut labels = Writer::default();
-        write_entry(&mut labels, CANONICAL_NAME, STRING_VALUE, b"c");
-        let mut all = Writer::default();
-        write_entry(&mut all, "CLUSTER_ID", STRING_VALUE, b"Kubernetes");
-        write_entry(&mut all, "LABELS", STRUCT_VALUE, labels.as_bytes());
-        write_entry(&mut all, "NAMESPACE", STRING_VALUE, b"n");
-        write_entry(&mut all, "NAME", STRING_VALUE, b"p");
-        write_entry(&mut all, "WORKLOAD_NAME", STRING_VALUE, b"w");
-        assert_eq!(all.as_bytes().len(), 135);
-        assert_eq!(BASE64.encode(all.as_bytes()), VECTOR);
-    }
-
-    #[test]
-    fn padding_may_be_missing() {
-        let workload = Workload::new("n", "a").name("ww");
-        let padded = BASE64.encode(encode(&workload, &instance()));
-        let bare = padded.trim_end_matches('=');
-        assert_eq!(
-            PeerMetadata::decode(padded.as_bytes()),
-            PeerMetadata::decode(bare.as_bytes())
-        );
-        assert!(PeerMetadata::decode(bare.as_bytes()).is_some());
     }
 
     /// H-13.

@@ -3,6 +3,7 @@
 
 pub(in crate::metrics) mod descriptions;
 pub(in crate::metrics) mod local_labels;
+pub(in crate::metrics) mod local_metadata;
 pub(in crate::metrics) mod memo;
 pub(in crate::metrics) mod metadata;
 pub(in crate::metrics) mod peers;

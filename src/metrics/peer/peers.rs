@@ -201,7 +201,8 @@ mod tests {
     use super::*;
     use crate::context::TlsFacts;
     use crate::identity::{PeerCertificate, SpiffeId, Workload};
-    use crate::metrics::peer::metadata::{Instance, LocalMetadata, METADATA, PresentHeaders};
+    use crate::metrics::peer::local_metadata::LocalMetadata;
+    use crate::metrics::peer::metadata::{METADATA, PresentHeaders};
     use crate::metrics::store::labels::BaseLabels;
     use crate::metrics::store::table::SeriesTable;
 
@@ -218,7 +219,7 @@ mod tests {
     /// What a workload of this name says of itself, under an id that all of them share.
     fn said(workload: &str) -> ReceivedMetadata {
         let workload = Workload::new("shop", "account").name(workload);
-        let own = LocalMetadata::new(&workload, &Instance::from_env(&workload)).unwrap();
+        let own = LocalMetadata::new(&workload, None, &[]).unwrap();
         let mut headers = http::HeaderMap::new();
         own.add(&mut headers, PresentHeaders::BOTH);
         ReceivedMetadata {

@@ -244,6 +244,14 @@ async fn made() -> Vec<(&'static str, Made)> {
             "TrustDomainError",
             Box::new(TrustDomain::new("no domain").unwrap_err()),
         ),
+        (
+            "WorkloadError",
+            Box::new(
+                Workload::new("default", "patients")
+                    .label_file("/no/such/file")
+                    .unwrap_err(),
+            ),
+        ),
         ("SourceError", Box::new(SourceError::new("no agent"))),
         (
             "UnknownCode",
