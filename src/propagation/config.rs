@@ -5,11 +5,14 @@ use http::HeaderName;
 
 use super::format::baggage::Limits;
 use super::format::extract::Format;
+use super::options::{Sides, TraceOptions};
+use super::span::custom::tag::CustomTag;
 use super::span::export_counts::ExportCounts;
 use super::span::finished::SpanSink;
 use super::span::recording::Recorder;
 use crate::context::Formats;
 use crate::identity::{TrustDomain, Workload};
+use crate::live::Live;
 use crate::message::HEALTH_PATHS;
 
 /// How traces and request ids go through this process: what the server and the client layer share.
@@ -37,9 +40,8 @@ pub(super) struct Settings {
     pub(super) optional: Formats,
     /// Whether the application has chosen them.
     pub(super) has_own_formats: bool,
-    /// Hundredths of a percent.
-    pub(super) sampling: u32,
-    pub(super) samples_by_request_id: bool,
+    /// What can be replaced while the process runs.
+    pub(super) options: Live<Sides>,
     pub(super) untraced: Vec<Box<str>>,
     /// `None` unless the application has chosen.
     pub(super) edge_trace: Option<EdgeTrace>,
@@ -92,8 +94,7 @@ impl Propagation {
             formats: vec![Format::W3c, Format::B3],
             optional: Formats::NONE,
             has_own_formats: false,
-            sampling: 100,
-            samples_by_request_id: true,
+            options: Live::new(Sides::default()),
             untraced: HEALTH_PATHS.map(Box::from).into(),
             edge_trace: None,
             baggage: Limits::USUAL,
@@ -124,13 +125,7 @@ impl Propagation {
     /// The choice is made by the request id, so that all hops with one percentage choose alike.
     #[must_use]
     pub fn sample_percent(self, percent: f64) -> Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "clamped, and a NaN becomes 0"
-        )]
-        let hundredths = (percent.clamp(0.0, 100.0) * 100.0).round() as u32;
-        self.with(|settings| settings.sampling = hundredths)
+        self.with_options(|options| options.sample_percent(percent))
     }
 
     /// Whether the request id chooses which new traces are recorded; it does by default. Otherwise all
@@ -138,7 +133,50 @@ impl Propagation {
     /// `useRequestIdForTraceSampling: false`. A caller's own decision counts more either way.
     #[must_use]
     pub fn sample_by_request_id(self, samples: bool) -> Self {
-        self.with(|settings| settings.samples_by_request_id = samples)
+        self.with_options(|options| options.sample_by_request_id(samples))
+    }
+
+    /// Adds these tags to every span of the mesh, in place of those that were set before; none by
+    /// default. [`TraceOptions::custom_tags`] sets those of one side.
+    #[must_use]
+    pub fn custom_tags(self, tags: impl IntoIterator<Item = CustomTag>) -> Self {
+        let tags: Vec<_> = tags.into_iter().collect();
+        self.with_options(|options| options.custom_tags(tags.clone()))
+    }
+
+    /// What is in use for requests that come in, and can be [replaced](Self::replace_options).
+    pub fn server_options(&self) -> TraceOptions {
+        self.0.options.load().server.clone()
+    }
+
+    /// What is in use for calls, and can be [replaced](Self::replace_options).
+    pub fn client_options(&self) -> TraceOptions {
+        self.0.options.load().client.clone()
+    }
+
+    /// Replaces the options of requests and of calls while layers are in use: of this propagation,
+    /// of its clones, and of those that were made from it without other options of this kind. What
+    /// has begun ends as it began. Neither requests nor this wait for one another.
+    ///
+    /// A [`Mesh`](crate::mesh) has options of its own from its build on.
+    pub fn replace_options(&self, server: TraceOptions, client: TraceOptions) {
+        self.0.options.store(Sides { server, client });
+    }
+
+    /// Has options of its own from now on.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn with_own_options(self) -> Self {
+        self.with_options(|options| options)
+    }
+
+    fn with_options(self, change: impl Fn(TraceOptions) -> TraceOptions) -> Self {
+        self.with(|settings| {
+            let Sides { server, client } = (*settings.options.load()).clone();
+            settings.options = Live::new(Sides {
+                server: change(server),
+                client: change(client),
+            });
+        })
     }
 
     /// Replaces the paths whose requests are never recorded, whoever asks for it; their ids are made

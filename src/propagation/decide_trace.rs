@@ -13,6 +13,7 @@ use super::format::parent::{Origin, Parent};
 use super::format::request_id::{self, RequestId, Uuid};
 use super::format::w3c;
 use super::ids::random;
+use super::options::TraceOptions;
 use crate::context::{Carried, Formats, Marks, SpanId, TraceContext, TraceId, TraceReason};
 
 /// How far to believe a peer's headers.
@@ -41,6 +42,7 @@ pub(super) struct Opened {
 /// honoured.
 pub(super) fn open(
     settings: &Settings,
+    options: &TraceOptions,
     incoming: &Incoming<'_>,
     headers: &HeaderMap,
     trust: Trust,
@@ -55,6 +57,7 @@ pub(super) fn open(
     let mut request_id = id(kept);
     let choice = Choice {
         settings,
+        options,
         path,
         told: extracted.told(),
         is_capped: trust == Trust::Outside,
@@ -97,12 +100,14 @@ fn id(kept: Option<&HeaderValue>) -> RequestId {
 /// `told` is the decision of the application's span under which the call is made.
 pub(super) fn root(
     settings: &Settings,
+    options: &TraceOptions,
     request_id: Option<&HeaderValue>,
     told: Option<bool>,
 ) -> (TraceContext, Option<Uuid>) {
     let extracted = extract(&settings.formats, &Incoming::default());
     let choice = Choice {
         settings,
+        options,
         path: "",
         told,
         is_capped: false,
@@ -185,6 +190,7 @@ impl Extracted {
 /// What decides whether a request is recorded.
 struct Choice<'a> {
     settings: &'a Settings,
+    options: &'a TraceOptions,
     /// Of the request that has come.
     path: &'a str,
     /// The caller's own decision.
@@ -206,7 +212,7 @@ impl Choice<'_> {
     fn make(self, id: &mut RequestId) -> (bool, bool) {
         let decided = id.reason().filter(|_| !self.is_capped);
         let is_chosen =
-            || !self.settings.samples_by_request_id || id.is_sampled(self.settings.sampling);
+            || !self.options.samples_by_request_id || id.is_sampled(self.options.sampling);
         let chance = || is_chosen().then_some(TraceReason::Sampled);
         let reason = if decided.is_some() {
             decided

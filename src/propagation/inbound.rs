@@ -9,7 +9,7 @@ use super::decide_trace::{Trust, open};
 use super::format::headers::{
     DECORATOR, Incoming, Seen, X_FORWARDED_CLIENT_CERT, X_REQUEST_ID, text,
 };
-use super::share::share;
+use super::share::{pass_on, share};
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
 use super::task::Task;
@@ -37,6 +37,8 @@ impl Propagation {
             };
         }
         let settings = self.settings();
+        let options = settings.options.load();
+        let options = &options.server;
         let trust = trust(exchange);
         let mut incoming = Incoming::scan(&request.headers, &settings.forward);
         if !exchange.keeps_client_cert() {
@@ -54,13 +56,20 @@ impl Propagation {
         let path = exchange.path().unwrap_or_else(|| request.uri.path());
         let mut opened = open(
             settings,
+            options,
             &incoming,
             &request.headers,
             trust,
             is_forced,
             path,
         );
-        let is_shared = share(settings, &incoming, &mut opened.trace);
+        let is_shared = match options.reports_spans {
+            true => share(settings, &incoming, &mut opened.trace),
+            false => {
+                pass_on(&incoming, &mut opened.trace);
+                false
+            }
+        };
         let decorator = incoming.decorator.cloned();
 
         let headers = &mut request.headers;
@@ -81,6 +90,8 @@ impl Propagation {
             exchange: Some(exchange),
             trace: &opened.trace,
             link: opened.link,
+            custom_tags: &options.custom_tags,
+            has_istio_tags: options.has_istio_tags,
         };
         let name = || {
             name(
@@ -89,7 +100,10 @@ impl Propagation {
                 decorator.as_ref().filter(|_| trust == Trust::Inside),
             )
         };
-        let mut recording = settings.recorder.begin(beginning, name, now);
+        let mut recording = match options.reports_spans {
+            true => settings.recorder.begin(beginning, name, now),
+            false => Recording::default(),
+        };
         if is_shared {
             recording.share();
         }

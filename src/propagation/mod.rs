@@ -114,6 +114,7 @@ mod format;
 mod ids;
 mod inbound;
 mod layer;
+mod options;
 mod outbound;
 mod share;
 mod span;
@@ -131,7 +132,10 @@ pub use format::baggage::BaggageEntry;
 pub use format::extract::Format;
 pub use inbound::ServerSpan;
 pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, ServerPropagation};
+pub use options::TraceOptions;
 pub use outbound::{ClientSpan, ClientSpans};
+pub use span::custom::CustomTagError;
+pub use span::custom::tag::CustomTag;
 pub use span::export_counts::ExportCounts;
 pub use span::finished::{FinishedSpan, SpanEvent, SpanKind, SpanSink, TagValue};
 #[cfg(feature = "opentelemetry")]

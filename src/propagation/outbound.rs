@@ -14,7 +14,7 @@ use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
 use super::span::target::authority;
 use super::task::Task;
-use crate::context::{self, Exchange, Peer, TraceContext};
+use crate::context::{self, Exchange, Formats, Peer, TraceContext};
 use crate::message::{Begin, ByteCount, Direction, Record, Report, Watch};
 
 impl Propagation {
@@ -46,6 +46,8 @@ impl Propagation {
         now: impl FnOnce() -> SystemTime,
     ) -> ClientSpan {
         let settings = self.settings();
+        let options = settings.options.load();
+        let options = &options.client;
         let told = request.extensions.get::<TraceContext>();
         let inbound = told.or_else(|| exchange.and_then(Exchange::trace));
         let incoming = Incoming::scan(&request.headers, &[]);
@@ -55,15 +57,27 @@ impl Propagation {
             Some(inbound) => (inbound.child(random::span_id()), None),
             None => {
                 let told = active.as_ref().map(|active| active.sampled);
-                root(settings, incoming.request_id, told)
+                root(settings, options, incoming.request_id, told)
             }
         };
         if let Some(active) = active {
             trace = under(trace, &active);
         }
+        if !options.reports_spans
+            && let Some(parent) = trace.parent_span_id.take()
+        {
+            // What is called becomes a child of the span that the call is made in.
+            trace.span_id = parent;
+            let own = inbound.filter(|inbound| inbound.span_id == parent);
+            trace.parent_span_id = own.and_then(|inbound| inbound.parent_span_id);
+        }
         let headers = &mut request.headers;
         let id_written = new_id.map_or(IdWritten::Own, IdWritten::New);
-        let new_id = trace.write(headers, found, trace.marks.formats, id_written);
+        let formats = match options.sends_context {
+            true => trace.marks.formats,
+            false => Formats::NONE,
+        };
+        let new_id = trace.write(headers, found, formats, id_written);
         if new_id.is_some() {
             trace.request_id = new_id;
         }
@@ -74,9 +88,14 @@ impl Propagation {
             exchange,
             trace: &trace,
             link: None,
+            custom_tags: &options.custom_tags,
+            has_istio_tags: options.has_istio_tags,
         };
         let name = || format!("egress {}", authority(request).unwrap_or("-")).into();
-        let recording = settings.recorder.begin(beginning, name, now);
+        let recording = match options.reports_spans {
+            true => settings.recorder.begin(beginning, name, now),
+            false => Recording::default(),
+        };
         ClientSpan {
             task: Task::new(None, &trace),
             trace: Some(trace),

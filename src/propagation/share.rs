@@ -1,4 +1,4 @@
-//! Zipkin's shared spans: the server's span has the ids of the caller's.
+//! Servers without ids of their own: of Zipkin's shared spans, and where no spans are recorded.
 
 use super::config::Settings;
 use super::format::b3;
@@ -26,7 +26,18 @@ pub(super) fn share(
     if told.trace_id != trace.trace_id || Some(told.span_id) != trace.parent_span_id {
         return false;
     }
-    trace.span_id = told.span_id;
-    trace.parent_span_id = b3::parent_span_id(incoming.b3, &incoming.b3_multi);
+    pass_on(incoming, trace);
     true
+}
+
+/// Leaves a trace that continues the caller's as it came, as a hop that adds no span does.
+pub(super) fn pass_on(incoming: &Incoming<'_>, trace: &mut TraceContext) {
+    let Some(parent) = trace.parent_span_id else {
+        return;
+    };
+    let told = extract(&[Format::B3], incoming).parent;
+    trace.span_id = parent;
+    trace.parent_span_id = told
+        .filter(|told| told.span_id == parent)
+        .and_then(|_| b3::parent_span_id(incoming.b3, &incoming.b3_multi));
 }

@@ -117,6 +117,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "context",
             "message",
             "gate",
+            "live",
             "error_chain",
         ],
     ),

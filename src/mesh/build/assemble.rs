@@ -55,6 +55,8 @@ impl MeshBuilder {
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
         let is_plaintext = self.identity.is_none();
         self.telemetry.connect_exporter();
+        // Another mesh may be made with the same propagation.
+        self.telemetry.propagation = self.telemetry.propagation.with_own_options();
         let edge_propagation = self.telemetry.propagation.clone();
         if is_plaintext {
             self.go_plaintext();

@@ -71,6 +71,7 @@ impl Tags {
             exchange,
             is_grpc,
             shown,
+            ..
         } = call;
         match known(&request.method) {
             Some(method) => self.fixed("http.request.method", method),

@@ -7,6 +7,7 @@ pub(super) mod attach;
 #[path = "attach_nothing.rs"]
 pub(super) mod attach;
 pub(super) mod conventions;
+pub(super) mod custom;
 pub(super) mod errors;
 pub(super) mod export_counts;
 pub(super) mod finished;

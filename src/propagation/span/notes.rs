@@ -93,7 +93,7 @@ fn shorten(text: Cow<'static, str>) -> Cow<'static, str> {
     }
 }
 
-fn shorten_value(value: TagValue) -> TagValue {
+pub(super) fn shorten_value(value: TagValue) -> TagValue {
     match value.as_str().len() > LONGEST {
         true => TagValue::Owned(start(value.as_str()).to_owned()),
         false => value,

@@ -5,9 +5,11 @@ use http::{HeaderMap, request, response};
 
 use super::active::Open;
 use super::conventions::{Operation, is_broken};
+use super::custom::tag::CustomTag;
 use super::errors::Errors;
 use super::finished::{FinishedSpan, SpanKind, SpanSink};
 use super::identity::Identity;
+use super::notes::Tag;
 use super::tags::{Call, Shown, Tags};
 use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
 use crate::message::{Report, is_grpc};
@@ -29,6 +31,8 @@ pub(in crate::propagation) struct Beginning<'a> {
     pub(in crate::propagation) exchange: Option<&'a Exchange>,
     pub(in crate::propagation) trace: &'a TraceContext,
     pub(in crate::propagation) link: Option<(TraceId, SpanId)>,
+    pub(in crate::propagation) custom_tags: &'a [CustomTag],
+    pub(in crate::propagation) has_istio_tags: bool,
 }
 
 impl Recorder {
@@ -45,6 +49,8 @@ impl Recorder {
             exchange,
             trace,
             link,
+            custom_tags,
+            has_istio_tags,
         } = beginning;
         let Some(sink) = self.sink.as_ref().filter(|_| trace.sampled) else {
             return Recording::default();
@@ -59,6 +65,7 @@ impl Recorder {
             exchange,
             is_grpc: shown.content_type.is_some() && is_grpc(&request.headers),
             shown,
+            has_istio_tags,
         };
         let room = if self.follows_conventions { 44 } else { 28 };
         let mut tags = Tags::begin(call, &self.identity, peer, trace.request_id(), room);
@@ -69,6 +76,9 @@ impl Recorder {
             tags.begun(call);
             Operation::new(call)
         });
+        let headers = &request.headers;
+        let custom = custom_tags.iter().filter_map(|tag| tag.of(headers));
+        let custom = custom.collect();
         let name = name();
         let start = now();
         let open = own.map(|own| Open::server(trace, own, sink, operation.is_some(), start));
@@ -84,6 +94,7 @@ impl Recorder {
             start,
             is_grpc: call.is_grpc,
             tags,
+            custom,
             exchange: own.cloned(),
             operation,
         })))
@@ -109,6 +120,8 @@ struct Started {
     start: SystemTime,
     is_grpc: bool,
     tags: Tags,
+    /// Those of the operator.
+    custom: Vec<Tag>,
     /// Of the request that came in: what guards say of its target is known at the end.
     exchange: Option<Exchange>,
     /// Where the span is to follow OpenTelemetry's conventions, too.
@@ -184,6 +197,7 @@ impl Recording {
             start,
             is_grpc,
             mut tags,
+            custom,
             exchange,
             operation,
         } = *started;
@@ -202,6 +216,7 @@ impl Recording {
                 operation.name(route.map(|route| &**route), has_method)
             }
         };
+        tags.add(custom);
         let mut span = FinishedSpan {
             name,
             kind,

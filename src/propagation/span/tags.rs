@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
 use super::errors::Errors;
 use super::finished::{SpanKind, TagValue};
 use super::identity::Identity;
+use super::notes::Tag;
 use super::target::{authority, cut, known, url, without_tokens};
 use crate::context::{Exchange, Peer};
 use crate::message::Report;
@@ -22,6 +23,8 @@ pub(super) struct Call<'a> {
     pub(super) exchange: Option<&'a Exchange>,
     pub(super) is_grpc: bool,
     pub(super) shown: Shown<'a>,
+    /// Whether the span shows Istio's facts of this process.
+    pub(super) has_istio_tags: bool,
 }
 
 /// The tags of a span, in Istio's view: all values are texts.
@@ -51,8 +54,10 @@ impl Tags {
         if let Some(node_id) = &identity.node_id {
             tags.shared("node_id", node_id);
         }
-        for (name, value) in &identity.constant {
-            tags.shared(name, value);
+        if call.has_istio_tags {
+            for (name, value) in &identity.constant {
+                tags.shared(name, value);
+            }
         }
         tags.header("guid:x-request-id", request_id);
         tags.header("guid:x-client-trace-id", shown.client_trace_id);
@@ -136,6 +141,16 @@ impl Tags {
         }
         if errors.tag {
             self.fixed("error", "true");
+        }
+    }
+
+    /// Adds tags over those of the same names.
+    pub(super) fn add(&mut self, tags: Vec<Tag>) {
+        for (name, value) in tags {
+            match self.0.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = value,
+                None => self.0.push((name, value)),
+            }
         }
     }
 

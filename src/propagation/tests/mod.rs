@@ -7,6 +7,7 @@ mod client;
 mod fixture;
 mod ids;
 mod optional;
+mod options;
 mod request_id;
 mod server;
 mod w3c;

@@ -30,7 +30,7 @@ use tower_mesh::mesh::ExternalHost;
 use tower_mesh::policy::Authentication;
 use tower_mesh::policy::envoy::jwt_authn;
 use tower_mesh::policy::limit::Limit;
-use tower_mesh::propagation::Zipkin;
+use tower_mesh::propagation::{CustomTag, Zipkin};
 use tower_mesh::rate_limit::RateLimitLayer;
 use tower_mesh::source::{self, Configuration, Fixed};
 use tower_mesh::testing::{Issuer, Leaf, Pki};
@@ -211,6 +211,10 @@ async fn made() -> Vec<(&'static str, Made)> {
         (
             "TemplateError",
             Box::new(AccessLog::text().redact_path("/").unwrap_err()),
+        ),
+        (
+            "CustomTagError",
+            Box::new(CustomTag::literal("", "west").unwrap_err()),
         ),
         ("EndpointError", Box::new(Zipkin::to("zipkin").unwrap_err())),
         (
