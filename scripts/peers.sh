@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the peers that are Go programs, of the versions that go.mod and go.sum beside their tests pin, and prints the directory of each one's
 # programs. They are kept outside the checkout, below $TOWER_MESH_PEERS (~/.cache/tower-mesh/peers); the first build takes minutes.
-#   scripts/peers.sh opa|ratelimit|spire|all
+#   scripts/peers.sh jaeger|opa|ratelimit|spire|all
 #   scripts/peers.sh --built NAME      the directory, if it is built; else fails
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +11,7 @@ store=${TOWER_MESH_PEERS:-$HOME/.cache/tower-mesh/peers}
 # The programs of a peer: where each is built from.
 programs() {
     case $1 in
+        jaeger) echo "jaeger=github.com/jaegertracing/jaeger/cmd/jaeger" ;;
         opa) echo "opa=." ;;
         ratelimit) echo "ratelimit=github.com/envoyproxy/ratelimit/src/service_cmd" ;;
         spire) echo "spire-server=github.com/spiffe/spire/cmd/spire-server spire-agent=github.com/spiffe/spire/cmd/spire-agent" ;;
@@ -48,7 +49,7 @@ build() {
         for program in $(programs "$name"); do
             echo "building ${program%%=*}" >&2
             # Under another name until it is whole.
-            (cd "tests/peers/$name" && GOTOOLCHAIN=local GOFLAGS=-mod=readonly \
+            (cd "tests/peers/$name" && GOTOOLCHAIN=local GOFLAGS="-mod=readonly ${GOFLAGS:-}" \
                 "$go" build -buildvcs=false -trimpath -o "$to/${program%%=*}.new" "${program#*=}") >&2
             mv "$to/${program%%=*}.new" "$to/${program%%=*}"
         done
@@ -64,7 +65,7 @@ case ${1:-} in
         echo "$to"
         ;;
     all)
-        for name in opa ratelimit spire; do build "$name"; done
+        for name in jaeger opa ratelimit spire; do build "$name"; done
         ;;
     *)
         programs "${1:-}" >/dev/null
