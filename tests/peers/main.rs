@@ -1,7 +1,8 @@
 //! Mutual TLS with programs that are not ours: `openssl s_client`, `curl`, a real Envoy as client and as server, and identities from a real
-//! SPIRE; HTTP/2 as h2spec would have it; the tokens of a real OpenID provider; OPA as an authorizer, and envoyproxy/ratelimit with Redis.
+//! SPIRE; HTTP/2 as h2spec would have it; the tokens of a real OpenID provider; OPA as an authorizer, envoyproxy/ratelimit with Redis, and
+//! Jaeger as a collector.
 //!
-//! `run.sh` beside this file installs them and runs this; `scripts/peers.sh` builds OPA, ratelimit and SPIRE, and what needs one that is not
+//! `run.sh` beside this file installs them and runs this; `scripts/peers.sh` builds Jaeger, OPA, ratelimit and SPIRE, and what needs one that is not
 //! built is left out. Without them, a program that is not there is not tested against, which is said; it is a failure when
 //! `PEERS_REQUIRED` is set. `ENVOY`, `H2SPEC` and `OIDC_PROVIDER` name those three; the others are on the `PATH`.
 
@@ -20,6 +21,7 @@ mod curl;
 mod envoy;
 mod guarded;
 mod h2spec;
+mod jaeger;
 #[path = "../it/support/log.rs"]
 mod log;
 mod oidc;

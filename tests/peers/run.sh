@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Speaks with openssl, curl, h2spec, a real Envoy and a real OpenID provider, and installs them where they are missing; and with those
-# of OPA, envoyproxy/ratelimit and SPIRE that scripts/peers.sh has built: it says which are left out.
+# of Jaeger, OPA, envoyproxy/ratelimit and SPIRE that scripts/peers.sh has built: it says which are left out.
 #   tests/peers/run.sh [FILTER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -21,7 +21,7 @@ OIDC_PROVIDER=$(scripts/install-oidc-provider.sh)
 export ENVOY H2SPEC OIDC_PROVIDER
 
 skips=()
-for name in opa ratelimit spire; do
+for name in jaeger opa ratelimit spire; do
     if directory=$(scripts/peers.sh --built "$name"); then
         PATH=$directory:$PATH
     else

@@ -22,7 +22,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         let required = std::env::var_os("PEERS_REQUIRED").is_some();
         assert!(!required, "{name} is required but not here");
         let script = match name {
-            "opa" | "ratelimit" => format!("scripts/peers.sh {name}"),
+            "jaeger" | "opa" | "ratelimit" => format!("scripts/peers.sh {name}"),
             "spire-server" | "spire-agent" => "tests/peers/spire.sh".to_owned(),
             _ => "tests/peers/run.sh".to_owned(),
         };
