@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{StatusCode, Version, request, response};
+use http::{HeaderMap, StatusCode, Version, request, response};
 
 use crate::access_log::Line;
 use crate::concurrency::Permit;
@@ -49,6 +49,10 @@ impl<S: Watch, M: Watch> Watch for Watches<S, M> {
         }
         self.metrics.answered(head);
         self.span.answered(head);
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.span.trailers(trailers);
     }
 
     fn progress(&mut self, messages: u64) {

@@ -35,6 +35,11 @@ pub trait OnEnd {
         let _ = messages;
     }
 
+    /// Called with the trailers of the body, if it has any, right before its end.
+    fn on_trailers(&mut self, trailers: &HeaderMap) {
+        let _ = trailers;
+    }
+
     /// Called exactly once, often from a `Drop`, so it must neither panic nor block.
     fn on_end(&mut self, end: End);
 }
@@ -219,6 +224,9 @@ impl<F: OnEnd> Tally<F> {
         let trailers = frame.trailers_ref();
         if let Some(status) = trailers.and_then(GrpcStatus::from_headers) {
             self.grpc_status = Some(status);
+        }
+        if let Some(trailers) = trailers.filter(|_| !self.is_told) {
+            self.on_end.on_trailers(trailers);
         }
         if is_last || trailers.is_some() {
             self.tell(EndKind::Complete);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::uri::Authority;
-use http::{HeaderValue, Method, Response, StatusCode, Uri, Version, header, request, response};
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version, header, request, response,
+};
 use http_body::Body;
 
 use super::contained::contained;
@@ -246,6 +248,12 @@ impl<W: Watch> OnEnd for Record<W> {
     fn on_messages(&mut self, messages: u64) {
         if let Some(open) = &mut self.0 {
             open.watch.progress(messages);
+        }
+    }
+
+    fn on_trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(open) = &mut self.0 {
+            open.watch.trailers(trailers);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{Method, StatusCode, Version, response};
+use http::{HeaderMap, Method, StatusCode, Version, response};
 
 use super::{End, ResponseFlags};
 use crate::context::{Exchange, Peer};
@@ -39,6 +39,11 @@ pub trait Watch {
     /// reads the clock itself.
     fn progress(&mut self, messages: u64) {
         let _ = messages;
+    }
+
+    /// Called with the trailers of the response, if it has any, right before the end.
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        let _ = trailers;
     }
 
     /// Called exactly once when the exchange has ended, often from a `Drop`.

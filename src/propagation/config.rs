@@ -8,7 +8,7 @@ use super::format::extract::Format;
 use super::options::{Sides, TraceOptions};
 use super::span::custom::tag::CustomTag;
 use super::span::export_counts::ExportCounts;
-use super::span::finished::SpanSink;
+use super::span::finished::{SpanSink, SpanView};
 use super::span::recording::Recorder;
 use crate::context::Formats;
 use crate::identity::{TrustDomain, Workload};
@@ -49,6 +49,11 @@ pub(super) struct Settings {
     pub(super) preserves_external_request_id: bool,
     pub(super) returns_request_id: bool,
     pub(super) shares_spans: bool,
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        expect(dead_code, reason = "for the mesh's client")
+    )]
+    pub(super) has_span_per_try: bool,
     pub(super) forward: Vec<HeaderName>,
     pub(super) forward_to: Vec<TrustDomain>,
     pub(super) workload: Option<Arc<Workload>>,
@@ -101,6 +106,7 @@ impl Propagation {
             preserves_external_request_id: false,
             returns_request_id: false,
             shares_spans: false,
+            has_span_per_try: false,
             forward: Vec::new(),
             forward_to: Vec::new(),
             workload: None,
@@ -161,6 +167,17 @@ impl Propagation {
     /// A [`Mesh`](crate::mesh) has options of its own from its build on.
     pub fn replace_options(&self, server: TraceOptions, client: TraceOptions) {
         self.0.options.store(Sides { server, client });
+    }
+
+    /// What contradicts itself.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn mistake(&self) -> Option<&'static str> {
+        let sink = self.0.recorder.sink.as_ref()?;
+        let is_wrong = self.0.shares_spans && !sink.takes_shared_spans();
+        is_wrong.then_some(
+            "`share_spans` is for Zipkin alone, and the spans go elsewhere: OTLP takes two spans of \
+             one id for the same span; send to Zipkin, or leave `share_spans` out",
+        )
     }
 
     /// Has options of its own from now on.
@@ -240,12 +257,24 @@ impl Propagation {
     /// By default, and for callers that send another format or no ids, it is a child with an id of
     /// its own.
     ///
-    /// For Zipkin alone: other collectors take two spans of one id for the same span. So it does
-    /// nothing where the sink [does not take](SpanSink::takes_shared_spans) such spans, as
-    /// OpenTelemetry's do not.
+    /// For Zipkin alone: other collectors take two spans of one id for the same span. So the layers
+    /// of this module do not do it where the sink [does not take](SpanSink::takes_shared_spans) such
+    /// spans, as OpenTelemetry's do not, and the build of a [`Mesh`](crate::mesh) is an error there.
     #[must_use]
     pub fn share_spans(self) -> Self {
         self.with(|settings| settings.shares_spans = true)
+    }
+
+    /// Makes a span of each try of a call, under the span of the call, as Envoy's gateways do; off by
+    /// default. For the client of a [`Mesh`](crate::mesh): other clients try once.
+    ///
+    /// A try goes to one address, and ends when no connection to it can be made, when the connection
+    /// breaks, or with the response. Its span is named `router <cluster> egress`, has the kind of a
+    /// client's, and names the address in `upstream_address` and `peer.address`, as `IP:port`. What
+    /// the server does hangs under the try that reached it.
+    #[must_use]
+    pub fn span_per_try(self) -> Self {
+        self.with(|settings| settings.has_span_per_try = true)
     }
 
     /// Carries further headers from an inbound request to the outbound requests it causes.
@@ -289,8 +318,9 @@ impl Propagation {
         })
     }
 
-    /// Sets the tag `node_id`: `sidecar~<pod ip>~<pod>.<namespace>~<namespace>.svc.cluster.local`
-    /// in Kubernetes.
+    /// Sets the tag `node_id`, in place of the workload's
+    /// [own](Workload::node_id): `sidecar~<pod ip>~<pod>.<namespace>~<namespace>.svc.cluster.local`,
+    /// by which Kiali finds the pod.
     #[must_use]
     pub fn node_id(self, node_id: impl Into<Arc<str>>) -> Self {
         let node_id = node_id.into();
@@ -364,7 +394,18 @@ impl Propagation {
     /// ```
     #[must_use]
     pub fn semantic_conventions(self) -> Self {
-        self.with(|settings| settings.recorder.follows_conventions = true)
+        self.span_view(SpanView::Both)
+    }
+
+    /// Sets what names and tags spans have: Istio's by default, those of OpenTelemetry's
+    /// [semantic conventions](Self::semantic_conventions), or both.
+    ///
+    /// With the conventions alone, spans have their attributes, `http.request.body.size` and
+    /// `http.response.body.size` among them, `guid:x-request-id`, and the operator's and the
+    /// application's own tags. Kiali does not find such spans: it needs `node_id`.
+    #[must_use]
+    pub fn span_view(self, view: SpanView) -> Self {
+        self.with(|settings| settings.recorder.view = view)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderValue, Request, request, response};
+use http::{HeaderMap, HeaderValue, Request, request, response};
 use http_body::Body;
 
 use super::config::{Propagation, Settings};
@@ -90,12 +90,14 @@ impl Propagation {
             exchange: Some(exchange),
             trace: &opened.trace,
             link: opened.link,
+            cluster: None,
             custom_tags: &options.custom_tags,
             has_istio_tags: options.has_istio_tags,
         };
         let name = || {
             name(
                 settings,
+                request,
                 exchange,
                 decorator.as_ref().filter(|_| trust == Trust::Inside),
             )
@@ -164,6 +166,10 @@ impl Watch for ServerSpan {
         }
     }
 
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.recording.trailers(trailers);
+    }
+
     fn ended(&mut self, report: &Report<'_>) {
         self.recording.end(report);
     }
@@ -218,7 +224,12 @@ fn operation(settings: &Settings, exchange: &Exchange) -> Option<HeaderValue> {
 }
 
 /// The name that the caller gave to the operation, else our own.
-fn name(settings: &Settings, exchange: &Exchange, decorator: Option<&HeaderValue>) -> Arc<str> {
+fn name(
+    settings: &Settings,
+    request: &request::Parts,
+    exchange: &Exchange,
+    decorator: Option<&HeaderValue>,
+) -> Arc<str> {
     let given = decorator
         .and_then(text)
         .filter(|name| (1..=256).contains(&name.len()));
@@ -226,6 +237,6 @@ fn name(settings: &Settings, exchange: &Exchange, decorator: Option<&HeaderValue
     match (given, own) {
         (Some(given), _) => given.into(),
         (None, Some(own)) => Arc::clone(&own.name),
-        (None, None) => "ingress".into(),
+        (None, None) => settings.recorder.unnamed(request, SpanKind::Server),
     }
 }

@@ -108,6 +108,11 @@ mod by_hand;
 pub mod carry;
 mod config;
 mod decide_trace;
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    expect(dead_code, reason = "the mesh's client knows it")
+)]
+mod destination;
 #[cfg(any(feature = "otlp", feature = "zipkin"))]
 mod export;
 mod format;
@@ -122,6 +127,8 @@ mod task;
 
 pub use by_hand::{ChildSpan, Span, Within, current_span, event, span, tag};
 pub use config::{EdgeTrace, Propagation};
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use destination::Destination;
 #[cfg(any(feature = "otlp", feature = "zipkin"))]
 pub use export::EndpointError;
 #[cfg(feature = "otlp")]
@@ -137,9 +144,11 @@ pub use outbound::{ClientSpan, ClientSpans};
 pub use span::custom::CustomTagError;
 pub use span::custom::tag::CustomTag;
 pub use span::export_counts::ExportCounts;
-pub use span::finished::{FinishedSpan, SpanEvent, SpanKind, SpanSink, TagValue};
+pub use span::finished::{FinishedSpan, SpanEvent, SpanKind, SpanSink, SpanView, TagValue};
 #[cfg(feature = "opentelemetry")]
 pub use span::open_telemetry::OpenTelemetry;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use span::tries::attempt::{Tries, Try};
 
 #[cfg(test)]
 mod tests;

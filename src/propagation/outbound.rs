@@ -1,10 +1,12 @@
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::{Request, request, response};
+use http::{HeaderMap, Request, request, response};
 use http_body::Body;
 
 use super::config::Propagation;
 use super::decide_trace::root;
+use super::destination::Destination;
 use super::format::headers::{DECORATOR, Incoming, text};
 use super::format::inject::IdWritten;
 use super::format::request_id;
@@ -12,7 +14,9 @@ use super::ids::random;
 use super::span::attach::{ActiveSpan, active_span};
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
-use super::span::target::authority;
+#[cfg(all(feature = "server", feature = "client"))]
+use super::span::tries::attempt::Tries;
+use super::span::tries::attempt::Try;
 use super::task::Task;
 use crate::context::{self, Exchange, Formats, Peer, TraceContext};
 use crate::message::{Begin, ByteCount, Direction, Record, Report, Watch};
@@ -33,13 +37,15 @@ impl Propagation {
         exchange: Option<&Exchange>,
         now: impl FnOnce() -> SystemTime,
     ) -> ClientSpan {
-        self.begin_call_to(|| true, request, exchange, now)
+        self.begin_call_to(None, || true, request, exchange, now)
     }
 
-    /// As [`begin_call`](Self::begin_call). Headers that may tell of the user are carried only to
-    /// a server that `is_trusted` (rule H-18); it is asked only if there are such headers.
+    /// As [`begin_call`](Self::begin_call), where it is known whom the call goes to. Headers that
+    /// may tell of the user are carried only to a server that `is_trusted` (rule H-18); it is asked
+    /// only if there are such headers.
     pub(crate) fn begin_call_to(
         &self,
+        destination: Option<&Destination>,
         is_trusted: impl FnOnce() -> bool,
         request: &mut request::Parts,
         exchange: Option<&Exchange>,
@@ -82,16 +88,27 @@ impl Propagation {
             trace.request_id = new_id;
         }
         trace.write_carried(headers, is_trusted);
+        let operation = destination.and_then(|to| to.operation.as_ref());
+        // The server reads it for a span that it records.
+        if trace.sampled
+            && let Some(value) = operation.and_then(|operation| operation.value.as_ref())
+        {
+            headers.insert(DECORATOR, value.clone());
+        }
         let beginning = Beginning {
             kind: SpanKind::Client,
             request,
             exchange,
             trace: &trace,
             link: None,
+            cluster: destination.map(|to| &to.cluster),
             custom_tags: &options.custom_tags,
             has_istio_tags: options.has_istio_tags,
         };
-        let name = || format!("egress {}", authority(request).unwrap_or("-")).into();
+        let name = || match operation {
+            Some(operation) => Arc::clone(&operation.name),
+            None => settings.recorder.unnamed(request, SpanKind::Client),
+        };
         let recording = match options.reports_spans {
             true => settings.recorder.begin(beginning, name, now),
             false => Recording::default(),
@@ -100,6 +117,7 @@ impl Propagation {
             task: Task::new(None, &trace),
             trace: Some(trace),
             recording,
+            answered: None,
         }
     }
 }
@@ -111,6 +129,8 @@ pub struct ClientSpan {
     task: Task,
     trace: Option<TraceContext>,
     recording: Recording,
+    /// The try that got the response, where tries have spans.
+    answered: Option<Try>,
 }
 
 impl ClientSpan {
@@ -118,6 +138,28 @@ impl ClientSpan {
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
+    }
+
+    /// What makes a span of each try; `None` where that is not asked for, or the call is not
+    /// recorded.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn tries(&self, of: &Propagation, destination: &Destination) -> Option<Arc<Tries>> {
+        let settings = of.settings();
+        if !settings.has_span_per_try {
+            return None;
+        }
+        let formats = match settings.options.load().client.sends_context {
+            true => self.trace.as_ref()?.marks.formats,
+            false => Formats::NONE,
+        };
+        let tries = self.recording.tries(formats, &destination.cluster);
+        tries.map(Arc::new)
+    }
+
+    /// Takes the try that got the response, to its end.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn answered_by(&mut self, answered: Option<Try>) {
+        self.answered = answered;
     }
 }
 
@@ -174,7 +216,14 @@ impl Watch for ClientSpan {
         }
     }
 
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.recording.trailers(trailers);
+    }
+
     fn ended(&mut self, report: &Report<'_>) {
+        if let Some(answered) = self.answered.take() {
+            answered.ended(report);
+        }
         self.recording.end(report);
     }
 }

@@ -55,6 +55,9 @@ impl MeshBuilder {
     pub async fn build(mut self) -> Result<(Mesh, Driver), BuildError> {
         let is_plaintext = self.identity.is_none();
         self.telemetry.connect_exporter();
+        if let Some(mistake) = self.telemetry.propagation.mistake() {
+            self.telemetry.mistakes.push(mistake.to_owned());
+        }
         // Another mesh may be made with the same propagation.
         self.telemetry.propagation = self.telemetry.propagation.with_own_options();
         let edge_propagation = self.telemetry.propagation.clone();

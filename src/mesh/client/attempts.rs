@@ -21,6 +21,7 @@ use self::resend::{Cause, Resend, RetryDecision};
 use super::body::outgoing::ClientBody;
 use super::body::replay::Unsent;
 use super::body::streamed::{BoxError, streamed};
+use super::deadline::Told;
 use super::error::ClientError;
 use super::head_timeout::HeadTimeout;
 use super::pool::endpoint::Answer;
@@ -55,6 +56,8 @@ enum State {
 struct Replay {
     route: Route,
     head: Request<()>,
+    /// What the headers tell the server of the time.
+    told: Option<Told>,
     /// Delivers the body once the previous attempt has dropped it; `None` for a call without a
     /// body.
     body: Option<oneshot::Receiver<Unsent>>,
@@ -74,7 +77,9 @@ impl Attempts {
         // Only a policy that may resend the call pays for keeping it.
         let (attempt, replay) = if policy.keeps_request() {
             let unsent = streamed(body).map(Unsent::whole);
-            let (attempt, replay) = Replay::begin(route, Request::from_parts(head, ()), unsent);
+            let told = Told::read(&head.headers);
+            let head = Request::from_parts(head, ());
+            let (attempt, replay) = Replay::begin(route, head, told, unsent);
             (attempt, Some(replay))
         } else {
             let request = Request::from_parts(head, ClientBody::stream(body));
@@ -111,7 +116,16 @@ impl Attempts {
                     let (Ok(unsent), Some(replay)) = (unsent, this.replay.take()) else {
                         return Poll::Ready(Err(error.take().unwrap_or(Failed::Ended)));
                     };
-                    let (attempt, replay) = Replay::begin(replay.route, replay.head, unsent);
+                    let Replay {
+                        route,
+                        mut head,
+                        told,
+                        ..
+                    } = *replay;
+                    if let Some(told) = told {
+                        told.again(head.headers_mut());
+                    }
+                    let (attempt, replay) = Replay::begin(route, head, told, unsent);
                     *this.replay = Some(replay);
                     this.state.set(State::Sending(attempt));
                 }
@@ -147,7 +161,12 @@ struct Gone;
 
 impl Replay {
     /// Starts an attempt, and keeps what the next attempt would need.
-    fn begin(route: Route, head: Request<()>, unsent: Option<Unsent>) -> (Attempt, Box<Self>) {
+    fn begin(
+        route: Route,
+        head: Request<()>,
+        told: Option<Told>,
+        unsent: Option<Unsent>,
+    ) -> (Attempt, Box<Self>) {
         let mut copy = Request::new(());
         *copy.method_mut() = head.method().clone();
         *copy.uri_mut() = head.uri().clone();
@@ -160,6 +179,7 @@ impl Replay {
         let replay = Self {
             route: route.clone(),
             head: copy,
+            told,
             body: again,
             patience: None,
         };

@@ -80,7 +80,9 @@ impl Outbound {
             );
         }
         let is_trusted = || reach.is_some_and(|reach| reach.is_of(|domain| self.trusts(domain)));
+        let cluster = reach.map(|reach| reach.cluster(&head.uri));
         let span = self.propagation.begin_call_to(
+            cluster.as_ref().map(|cluster| &*cluster.destination),
             is_trusted,
             &mut head,
             exchange.as_ref(),
@@ -109,7 +111,7 @@ impl Outbound {
         if let Some(mistake) = mistake(&head) {
             return ResponseFuture::refused(mistake, record);
         }
-        let Some(reach) = reach else {
+        let Some(cluster) = cluster else {
             let unknown = upstreams.unknown(&head.uri);
             return ResponseFuture::refused(ClientError::unknown_host(unknown), record);
         };
@@ -117,9 +119,14 @@ impl Outbound {
             let error = ClientError::out_of_time(head.uri.authority(), body.is_grpc());
             return ResponseFuture::refused(error, record);
         }
+        let tries = record.watch().and_then(|watch| {
+            let destination = &cluster.destination;
+            watch.span.tries(&self.propagation, destination)
+        });
         let route = Route {
             dialer: Arc::clone(&self.dialer),
-            cluster: reach.cluster(&head.uri),
+            cluster,
+            tries,
             is_http2: head.version == Version::HTTP_2
                 || (body.is_grpc() && bound.reads_content_type()),
         };

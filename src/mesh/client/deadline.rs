@@ -56,6 +56,40 @@ pub(super) fn tell(
     }
 }
 
+/// What the headers of a call tell its server of the time, to tell it anew when the call is sent
+/// again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    ends: Instant,
+    is_grpc: bool,
+}
+
+impl Told {
+    /// Reads the headers of a call that is sent now.
+    pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
+        let of_grpc = grpc_timeout(headers);
+        let expected = || {
+            let text = headers.get(EXPECTED)?.to_str().ok()?;
+            text.parse().ok().map(Duration::from_millis)
+        };
+        Some(Self {
+            is_grpc: of_grpc.is_some(),
+            ends: Instant::now().checked_add(of_grpc.or_else(expected)?)?,
+        })
+    }
+
+    /// Writes what is left of it.
+    pub(super) fn again(self, headers: &mut HeaderMap) {
+        let left = self.ends.saturating_duration_since(Instant::now());
+        if self.is_grpc {
+            headers.insert(GRPC_TIMEOUT, of_grpc(left));
+        } else if let Ok(milliseconds) = u64::try_from(left.as_millis()) {
+            // Envoy takes 0 for no bound.
+            headers.insert(EXPECTED, HeaderValue::from(milliseconds.max(1)));
+        }
+    }
+}
+
 /// Up to eight digits and a unit, in the finest unit that has room, rounded down.
 fn of_grpc(time: Duration) -> HeaderValue {
     let units = [
@@ -99,5 +133,24 @@ mod tests {
             let headers = [(GRPC_TIMEOUT, of_grpc(time))].into_iter().collect();
             assert!(grpc_timeout(&headers).unwrap() <= time, "{text}");
         }
+    }
+
+    /// What a call tells its server is what is left when it is sent.
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_sent_again_tells_the_time_that_is_left() {
+        for (name, value, after, expected) in [
+            (GRPC_TIMEOUT, "5S", 2_000, "3000000u"),
+            (GRPC_TIMEOUT, "5S", 9_000, "0u"),
+            (EXPECTED, "5000", 2_000, "3000"),
+            (EXPECTED, "5000", 9_000, "1"),
+        ] {
+            let value = HeaderValue::from_static(value);
+            let mut headers: HeaderMap = [(name.clone(), value)].into_iter().collect();
+            let told = Told::read(&headers).unwrap();
+            tokio::time::advance(Duration::from_millis(after)).await;
+            told.again(&mut headers);
+            assert_eq!(headers[&name], expected, "{name} after {after}");
+        }
+        assert!(Told::read(&HeaderMap::new()).is_none());
     }
 }

@@ -27,8 +27,15 @@ pub struct ResponseBody {
 }
 
 impl ResponseBody {
-    pub(super) fn wrap(answer: Answer, record: Record) -> Response<Self> {
-        let Answer { response, stream } = answer;
+    pub(super) fn wrap(answer: Answer, mut record: Record) -> Response<Self> {
+        let Answer {
+            response,
+            stream,
+            tried,
+        } = answer;
+        if let Some(watch) = record.watch() {
+            watch.span.answered_by(tried);
+        }
         record.answer(response).map(|inner| Self {
             stream: stream.filter(|_| !inner.is_end_stream()),
             inner,

@@ -278,7 +278,8 @@ impl Judged<'_> {
         {
             let headers = &self.head.headers;
             let started = self.way.started;
-            let deadline = || time_left(headers, started);
+            let exchange = self.exchange;
+            let deadline = || time_left(headers, exchange, started);
             let counting = Counting {
                 service: &self.inbound.counting,
                 written: self.config.authenticator(self.exchange).outputs(),
@@ -354,7 +355,7 @@ impl Judged<'_> {
     fn asked(&mut self) -> Asked<'_> {
         Asked {
             config: self.config,
-            time_left: time_left(&self.head.headers, self.way.started),
+            time_left: time_left(&self.head.headers, self.exchange, self.way.started),
             head: self.head,
             path: self.way.path.as_deref(),
             exchange: self.exchange,
@@ -391,9 +392,48 @@ fn halt(verdict: Verdict) -> Result<(), Halt> {
     }
 }
 
-/// How long a gRPC caller still waits, if it says so.
+/// How long the caller still waits, if it says so: a gRPC caller, whoever it is, and a peer of the
+/// mesh by Envoy's header.
 #[cfg(any(feature = "external", feature = "rate-limit-service"))]
-fn time_left(headers: &HeaderMap, started: Option<Instant>) -> Option<Duration> {
-    let timeout = grpc_timeout(headers).filter(|_| is_grpc(headers))?;
-    Some(timeout.saturating_sub(started?.elapsed()))
+fn time_left(
+    headers: &HeaderMap,
+    exchange: &Exchange,
+    started: Option<Instant>,
+) -> Option<Duration> {
+    let of_grpc = grpc_timeout(headers).filter(|_| is_grpc(headers));
+    let of_grpc = of_grpc.and_then(|timeout| Some(timeout.saturating_sub(started?.elapsed())));
+    let now = tokio::time::Instant::now().into_std();
+    let deadline = exchange.deadline();
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+    of_grpc.into_iter().chain(left).min()
+}
+
+#[cfg(all(test, feature = "external", feature = "rate-limit-service"))]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    /// A guard that asks a service waits no longer than the request's caller, however it tells.
+    #[tokio::test(start_paused = true)]
+    async fn a_question_has_the_time_that_the_caller_still_waits() {
+        let (now, second) = (tokio::time::Instant::now(), Duration::from_secs(1));
+        let (none, in_two) = (Exchange::default(), Exchange::default());
+        in_two.set_deadline((now + second * 2).into_std());
+        let grpc = [("content-type", "application/grpc"), ("grpc-timeout", "1H")];
+        let grpc = grpc.map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        let (plain, grpc) = (HeaderMap::new(), grpc.into_iter().collect::<HeaderMap>());
+        tokio::time::advance(second).await;
+        let started = Some(Instant::now());
+        assert_eq!(time_left(&plain, &none, started), None);
+        assert_eq!(time_left(&plain, &in_two, started), Some(second));
+        assert_eq!(time_left(&grpc, &in_two, started), Some(second));
+        let hour = time_left(&grpc, &none, started).unwrap();
+        assert!(hour > second * 3500, "{hour:?}");
+    }
 }

@@ -6,7 +6,7 @@ use std::mem;
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
-use super::finished::{FinishedSpan, SpanEvent, SpanKind, SpanSink, TagValue};
+use super::finished::{FinishedSpan, SpanEvent, SpanKind, SpanSink, SpanView, TagValue};
 use super::notes::{Notes, shorten_name};
 use crate::context::{self, Exchange, SpanId, TraceContext};
 
@@ -24,7 +24,7 @@ pub(in crate::propagation) struct Open {
     /// The server span of the request.
     server: SpanId,
     sink: Arc<dyn SpanSink>,
-    follows_conventions: bool,
+    view: SpanView,
     start: SystemTime,
     clock: Clock,
     notes: Notes,
@@ -53,7 +53,7 @@ impl Open {
         trace: &TraceContext,
         exchange: &Exchange,
         sink: &Arc<dyn SpanSink>,
-        follows_conventions: bool,
+        view: SpanView,
         start: SystemTime,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -62,7 +62,7 @@ impl Open {
             exchange: exchange.clone(),
             server: trace.span_id,
             sink: Arc::clone(sink),
-            follows_conventions,
+            view,
             start,
             clock: Clock {
                 time: start,
@@ -81,7 +81,7 @@ impl Open {
             exchange: self.exchange.clone(),
             server: self.server,
             sink: Arc::clone(&self.sink),
-            follows_conventions: self.follows_conventions,
+            view: self.view,
             start: self.clock.now(),
             clock: self.clock,
             notes: Notes::default(),
@@ -112,10 +112,10 @@ impl Open {
         span.end = self.clock.now().max(span.start);
         if let Some(kind) = self.error.get() {
             span.is_error = true;
-            if span.tag("error").is_none() {
+            if self.view.has_istio() && span.tag("error").is_none() {
                 span.tags.push(("error".into(), TagValue::Static("true")));
             }
-            if self.follows_conventions && span.tag("error.type").is_none() {
+            if self.view.has_conventions() && span.tag("error.type").is_none() {
                 let kind = TagValue::Static(kind);
                 span.tags.push(("error.type".into(), kind));
             }

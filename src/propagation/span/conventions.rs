@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{StatusCode, Version, request, response};
+use http::{StatusCode, Version, request};
 
 use super::errors::Errors;
 use super::finished::SpanKind;
@@ -118,11 +118,31 @@ impl Tags {
     }
 
     /// Adds what is known from the head of the response to a call of ours.
-    pub(super) fn answered(&mut self, response: &response::Parts) {
-        if let Some(peer) = response.extensions.get::<Peer>() {
+    pub(super) fn answered(&mut self, version: Version, peer: Option<&Peer>) {
+        if let Some(peer) = peer {
             self.other_end(peer);
         }
-        self.protocol(response.version);
+        self.protocol(version);
+    }
+
+    /// What is known of a try when the response to its call has ended.
+    pub(super) fn ended_try(&mut self, report: &Report<'_>, errors: Errors) {
+        if let Some(status) = report.status {
+            self.number("http.response.status_code", status.as_u16().into());
+        }
+        if errors.status {
+            let status = report.status.map(|status| status.as_str().to_owned());
+            let status = report.end.grpc_status.map(name).or(status);
+            self.owned("error.type", status.unwrap_or_else(|| OTHER.to_owned()));
+        }
+    }
+
+    /// What is known of a try that got no response.
+    pub(super) fn failed_try(&mut self, flags: ResponseFlags) {
+        match flags.is_empty() {
+            true => self.fixed("error.type", OTHER),
+            false => self.owned("error.type", flags.to_string()),
+        }
     }
 
     /// What is known when the response has ended.

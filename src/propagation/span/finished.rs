@@ -39,6 +39,12 @@ pub trait SpanSink: fmt::Debug + Send + Sync + 'static {
         true
     }
 
+    /// Whether a span whose operation is not known is named after the authority of its request, as
+    /// Envoy's are for Zipkin. Otherwise it is `ingress`, or `egress` and the authority.
+    fn names_after_authority(&self) -> bool {
+        false
+    }
+
     /// What has become of the spans; `None` from a sink that does not count.
     fn counts(&self) -> Option<ExportCounts> {
         None
@@ -66,6 +72,10 @@ impl<S: SpanSink + ?Sized> SpanSink for Arc<S> {
 
     fn takes_shared_spans(&self) -> bool {
         (**self).takes_shared_spans()
+    }
+
+    fn names_after_authority(&self) -> bool {
+        (**self).names_after_authority()
     }
 
     fn counts(&self) -> Option<ExportCounts> {
@@ -135,6 +145,31 @@ pub enum SpanKind {
     /// Neither: work inside the process, which a handler opened a [span](crate::propagation::span())
     /// for.
     Internal,
+}
+
+/// How spans show a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpanView {
+    /// The names and tags of Istio's sidecar, by which Kiali and dashboards made for Istio find
+    /// them.
+    #[default]
+    Istio,
+    /// The names and attributes of OpenTelemetry's semantic conventions, and no tag of Istio's but
+    /// `guid:x-request-id`.
+    SemanticConventions,
+    /// Istio's tags and the attributes of the conventions, with the conventions' names.
+    Both,
+}
+
+impl SpanView {
+    pub(super) fn has_istio(self) -> bool {
+        self != Self::SemanticConventions
+    }
+
+    pub(super) fn has_conventions(self) -> bool {
+        self != Self::Istio
+    }
 }
 
 /// The value of a tag: a text, however it is held.

@@ -7,8 +7,12 @@ use crate::identity::Workload;
 /// The identity of this process, as spans show it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::propagation) struct Identity {
+    /// The one that the application has set.
     pub(in crate::propagation) node_id: Option<Arc<str>>,
-    /// Tags that all spans have, worked out once.
+    /// The workload's own.
+    workload_id: Option<Arc<str>>,
+    zone: Option<Arc<str>>,
+    /// Istio's tags that all spans have, worked out once.
     pub(super) constant: Vec<(&'static str, Arc<str>)>,
     /// The operation that each port of ours serves.
     operations: Vec<(u16, Operation)>,
@@ -37,7 +41,13 @@ impl Operation {
 
 impl Identity {
     pub(in crate::propagation) fn be(&mut self, workload: &Workload) {
+        let or = |text: &str, default: &str| match text {
+            "" => default.into(),
+            text => text.into(),
+        };
         let namespace = workload.namespace();
+        self.workload_id = Some(workload.node_id().into());
+        self.zone = workload.zone().map(Arc::from);
         self.constant = vec![
             (
                 "istio.canonical_service",
@@ -47,9 +57,12 @@ impl Identity {
                 "istio.canonical_revision",
                 workload.canonical_revision().into(),
             ),
-            ("istio.mesh_id", "unknown".into()),
-            ("istio.cluster_id", workload.cluster_id().into()),
-            ("istio.namespace", namespace.into()),
+            (
+                "istio.mesh_id",
+                or(workload.mesh_id().unwrap_or_default(), "unknown"),
+            ),
+            ("istio.cluster_id", or(workload.cluster_id(), "unknown")),
+            ("istio.namespace", or(namespace, "default")),
         ];
         let operation = |name: &str, port| Operation::new(name, namespace, port);
         self.operations = workload
@@ -57,6 +70,14 @@ impl Identity {
             .iter()
             .map(|service| (service.port, operation(&service.name, service.port)))
             .collect();
+    }
+
+    /// The tags that name this process.
+    pub(super) fn process(&self) -> impl Iterator<Item = (&'static str, &Arc<str>)> {
+        let node_id = self.node_id.as_ref().or(self.workload_id.as_ref());
+        let node_id = node_id.map(|node_id| ("node_id", node_id));
+        let zone = self.zone.as_ref().map(|zone| ("zone", zone));
+        node_id.into_iter().chain(zone)
     }
 
     /// The operation of a request that came in on this port; the only service's when the port is

@@ -20,3 +20,8 @@ pub(super) mod recording;
 pub(super) mod resource;
 pub(super) mod tags;
 pub(super) mod target;
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    expect(dead_code, reason = "the mesh's client knows it")
+)]
+pub(super) mod tries;

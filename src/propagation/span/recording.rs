@@ -7,10 +7,15 @@ use super::active::Open;
 use super::conventions::{Operation, is_broken};
 use super::custom::tag::CustomTag;
 use super::errors::Errors;
-use super::finished::{FinishedSpan, SpanKind, SpanSink};
+use super::finished::{FinishedSpan, SpanKind, SpanSink, SpanView};
 use super::identity::Identity;
 use super::notes::Tag;
 use super::tags::{Call, Shown, Tags};
+use super::target::authority;
+#[cfg(all(feature = "server", feature = "client"))]
+use super::tries::attempt::Tries;
+#[cfg(all(feature = "server", feature = "client"))]
+use crate::context::Formats;
 use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
 use crate::message::{Report, is_grpc};
 
@@ -19,7 +24,7 @@ use crate::message::{Report, is_grpc};
 pub(in crate::propagation) struct Recorder {
     pub(in crate::propagation) identity: Identity,
     pub(in crate::propagation) sink: Option<Arc<dyn SpanSink>>,
-    pub(in crate::propagation) follows_conventions: bool,
+    pub(in crate::propagation) view: SpanView,
 }
 
 /// What a span begins with.
@@ -31,11 +36,31 @@ pub(in crate::propagation) struct Beginning<'a> {
     pub(in crate::propagation) exchange: Option<&'a Exchange>,
     pub(in crate::propagation) trace: &'a TraceContext,
     pub(in crate::propagation) link: Option<(TraceId, SpanId)>,
+    /// Envoy's name of the cluster that a call goes to.
+    pub(in crate::propagation) cluster: Option<&'a Arc<str>>,
     pub(in crate::propagation) custom_tags: &'a [CustomTag],
     pub(in crate::propagation) has_istio_tags: bool,
 }
 
 impl Recorder {
+    /// The name of a span whose operation is not known, as Envoy's tracer for the same collector
+    /// has it.
+    pub(in crate::propagation) fn unnamed(
+        &self,
+        request: &request::Parts,
+        kind: SpanKind,
+    ) -> Arc<str> {
+        let authority = || authority(request).unwrap_or("-");
+        let sink = self.sink.as_ref();
+        if sink.is_some_and(|sink| sink.names_after_authority()) {
+            return authority().into();
+        }
+        match kind {
+            SpanKind::Client => format!("egress {}", authority()).into(),
+            SpanKind::Server | SpanKind::Internal => "ingress".into(),
+        }
+    }
+
     /// Begins a span if the trace is sampled. The name and the time are asked for only then.
     pub(in crate::propagation) fn begin(
         &self,
@@ -49,6 +74,7 @@ impl Recorder {
             exchange,
             trace,
             link,
+            cluster,
             custom_tags,
             has_istio_tags,
         } = beginning;
@@ -67,12 +93,19 @@ impl Recorder {
             shown,
             has_istio_tags,
         };
-        let room = if self.follows_conventions { 44 } else { 28 };
-        let mut tags = Tags::begin(call, &self.identity, peer, trace.request_id(), room);
-        if let Some(peer) = peer {
-            tags.upstream_cluster(&self.identity.cluster(peer.local_addr().port()));
+        let view = self.view;
+        let mut tags = match view {
+            SpanView::SemanticConventions => Tags::with_request_id(trace.request_id()),
+            SpanView::Istio => Tags::begin(call, &self.identity, peer, trace.request_id(), 28),
+            SpanView::Both => Tags::begin(call, &self.identity, peer, trace.request_id(), 44),
+        };
+        let inbound = || Some(self.identity.cluster(peer?.local_addr().port()));
+        if view.has_istio()
+            && let Some(cluster) = cluster.cloned().or_else(inbound)
+        {
+            tags.upstream_cluster(&cluster);
         }
-        let operation = self.follows_conventions.then(|| {
+        let operation = view.has_conventions().then(|| {
             tags.begun(call);
             Operation::new(call)
         });
@@ -81,7 +114,7 @@ impl Recorder {
         let custom = custom.collect();
         let name = name();
         let start = now();
-        let open = own.map(|own| Open::server(trace, own, sink, operation.is_some(), start));
+        let open = own.map(|own| Open::server(trace, own, sink, view, start));
         Recording(Some(Box::new(Started {
             open,
             sink: sink.clone(),
@@ -95,6 +128,8 @@ impl Recorder {
             is_grpc: call.is_grpc,
             tags,
             custom,
+            view,
+            has_istio_tags,
             exchange: own.cloned(),
             operation,
         })))
@@ -122,6 +157,8 @@ struct Started {
     tags: Tags,
     /// Those of the operator.
     custom: Vec<Tag>,
+    view: SpanView,
+    has_istio_tags: bool,
     /// Of the request that came in: what guards say of its target is known at the end.
     exchange: Option<Exchange>,
     /// Where the span is to follow OpenTelemetry's conventions, too.
@@ -145,6 +182,29 @@ impl Recording {
         }
     }
 
+    /// What the tries of this call have in common, where it is recorded.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(in crate::propagation) fn tries(&self, formats: Formats, cluster: &str) -> Option<Tries> {
+        let started = self.0.as_ref()?;
+        let mut tags = match started.view {
+            SpanView::SemanticConventions => started.tags.clone(),
+            SpanView::Istio | SpanView::Both => started.tags.of_tries(),
+        };
+        tags.add(started.custom.clone());
+        Some(Tries {
+            call: started.trace.clone(),
+            formats,
+            name: match &started.operation {
+                Some(operation) => operation.name(None, true),
+                None => format!("router {cluster} egress").into(),
+            },
+            tags,
+            view: started.view,
+            sink: Arc::clone(&started.sink),
+            is_grpc: started.is_grpc,
+        })
+    }
+
     pub(in crate::propagation) fn rename(&mut self, name: &str) {
         if let Some(started) = &mut self.0
             && started.operation.is_none()
@@ -155,7 +215,9 @@ impl Recording {
 
     /// Notes who answered.
     pub(in crate::propagation) fn peer(&mut self, peer: &Peer) {
-        if let Some(started) = &mut self.0 {
+        if let Some(started) = &mut self.0
+            && started.view.has_istio()
+        {
             started.tags.peer(peer);
         }
     }
@@ -165,7 +227,9 @@ impl Recording {
         if let Some(started) = &mut self.0
             && started.is_grpc
         {
-            started.tags.grpc_message(headers);
+            if started.view.has_istio() {
+                started.tags.grpc_message(headers);
+            }
             if let Some(operation) = &mut started.operation {
                 operation.is_answered = is_grpc(headers);
             }
@@ -177,7 +241,18 @@ impl Recording {
         if let Some(started) = &mut self.0
             && started.operation.is_some()
         {
-            started.tags.answered(response);
+            let peer = response.extensions.get::<Peer>();
+            started.tags.answered(response.version, peer);
+        }
+    }
+
+    /// Reads the trailers of the response: what they say of gRPC counts more than its head.
+    pub(in crate::propagation) fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(started) = &mut self.0
+            && started.is_grpc
+            && started.view.has_istio()
+        {
+            started.tags.grpc_message(trailers);
         }
     }
 
@@ -198,6 +273,8 @@ impl Recording {
             is_grpc,
             mut tags,
             custom,
+            view,
+            has_istio_tags,
             exchange,
             operation,
         } = *started;
@@ -205,7 +282,16 @@ impl Recording {
             tags.hide(exchange);
         }
         let mut errors = Errors::new(report, kind, is_grpc);
-        tags.outcome(report, errors, is_grpc);
+        match view.has_istio() {
+            true => tags.outcome(report, errors, is_grpc),
+            false => tags.sizes(report),
+        }
+        if let Some(exchange) = exchange
+            .as_ref()
+            .filter(|_| has_istio_tags && view.has_istio())
+        {
+            tags.dry_run(exchange);
+        }
         errors.status |= operation.is_some() && is_broken(report);
         let name = match operation {
             None => name,

@@ -29,9 +29,17 @@ pub(in crate::propagation) fn attributes(workload: &Workload) -> Vec<(Cow<'stati
     if let Some(version) = version {
         add("service.version", version.to_owned());
     }
-    if let Some(pod) = env("POD_NAME") {
+    let pod = workload.pod_name().map(str::to_owned);
+    if let Some(pod) = pod.or_else(|| env("POD_NAME")) {
         add("k8s.namespace.name", namespace.to_owned());
         add("k8s.pod.name", pod);
+        add("k8s.cluster.name", workload.cluster_id().to_owned());
+    }
+    if let Some(region) = workload.region() {
+        add("cloud.region", region.to_owned());
+    }
+    if let Some(zone) = workload.zone() {
+        add("cloud.availability_zone", zone.to_owned());
     }
     if let Some(text) = env("OTEL_RESOURCE_ATTRIBUTES") {
         let told = read_attributes(&text);

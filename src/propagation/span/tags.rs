@@ -9,7 +9,7 @@ use super::identity::Identity;
 use super::notes::Tag;
 use super::target::{authority, cut, known, url, without_tokens};
 use crate::context::{Exchange, Peer};
-use crate::message::Report;
+use crate::message::{Report, ResponseFlags};
 use crate::propagation::format::headers::text;
 
 /// A request that comes in or goes out, as its span shows it.
@@ -28,7 +28,7 @@ pub(super) struct Call<'a> {
 }
 
 /// The tags of a span, in Istio's view: all values are texts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::propagation) struct Tags(Vec<(Cow<'static, str>, TagValue)>);
 
 impl Tags {
@@ -51,8 +51,8 @@ impl Tags {
         let mut tags = Self(Vec::with_capacity(room));
         let headers = &request.headers;
         tags.fixed("component", "proxy");
-        if let Some(node_id) = &identity.node_id {
-            tags.shared("node_id", node_id);
+        for (name, value) in identity.process() {
+            tags.shared(name, value);
         }
         if call.has_istio_tags {
             for (name, value) in &identity.constant {
@@ -82,6 +82,20 @@ impl Tags {
             tags.header("grpc.timeout", headers.get(GRPC_TIMEOUT));
         }
         tags
+    }
+
+    /// What the view of the conventions keeps of Istio's tags.
+    pub(super) fn with_request_id(request_id: Option<&HeaderValue>) -> Self {
+        let mut tags = Self(Vec::with_capacity(20));
+        tags.header("guid:x-request-id", request_id);
+        tags
+    }
+
+    /// The sizes of the bodies, in the words of the conventions.
+    pub(super) fn sizes(&mut self, report: &Report<'_>) {
+        let number = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.number("http.request.body.size", number(report.request_bytes));
+        self.number("http.response.body.size", number(report.end.bytes));
     }
 
     pub(in crate::propagation) fn peer(&mut self, peer: &Peer) {
@@ -123,7 +137,11 @@ impl Tags {
     }
 
     pub(in crate::propagation) fn grpc_message(&mut self, headers: &HeaderMap) {
-        self.header("grpc.message", headers.get(GRPC_MESSAGE));
+        let message = headers.get(GRPC_MESSAGE);
+        if message.is_some() {
+            self.0.retain(|(name, _)| name != "grpc.message");
+            self.header("grpc.message", message);
+        }
     }
 
     /// What is known when the response has ended.
@@ -131,11 +149,7 @@ impl Tags {
         self.status(report.status);
         self.size("request_size", report.request_bytes);
         self.size("response_size", report.end.bytes);
-        if report.flags.is_empty() {
-            self.fixed("response_flags", "-");
-        } else {
-            self.owned("response_flags", report.flags.to_string());
-        }
+        self.flags(report.flags);
         if let Some(status) = report.end.grpc_status.filter(|_| is_grpc) {
             self.owned("grpc.status_code", status.code().to_string());
         }
@@ -152,6 +166,47 @@ impl Tags {
                 None => self.0.push((name, value)),
             }
         }
+    }
+
+    /// What policies on trial would have decided about the request.
+    pub(super) fn dry_run(&mut self, exchange: &Exchange) {
+        let decision = exchange.decision();
+        let Some(marks) = decision.and_then(|decision| decision.marks.as_ref()) else {
+            return;
+        };
+        let runs = [
+            (&marks.dry_run_allow, DRY_RUN_ALLOW),
+            (&marks.dry_run_deny, DRY_RUN_DENY),
+        ];
+        for (run, [name, result]) in runs {
+            let Some(run) = run else {
+                continue;
+            };
+            if let Some(policy) = &run.policy {
+                self.owned(name, policy.to_string());
+            }
+            self.fixed(result, if run.allowed { "allowed" } else { "denied" });
+        }
+    }
+
+    /// What is known of a try that got no response.
+    pub(super) fn without_response(&mut self, flags: ResponseFlags) {
+        self.status(None);
+        self.flags(flags);
+        self.fixed("error", "true");
+    }
+
+    /// Those that every try of a call has.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(super) fn of_tries(&self) -> Self {
+        let is_common = |name: &str| {
+            let fixed = ["component", "node_id", "zone", "guid:x-request-id"];
+            fixed.contains(&name)
+                || name.starts_with("istio.")
+                || name.starts_with("upstream_cluster")
+        };
+        let common = self.0.iter().filter(|(name, _)| is_common(name));
+        Self(common.cloned().collect())
     }
 
     pub(in crate::propagation) fn into_inner(self) -> Vec<(Cow<'static, str>, TagValue)> {
@@ -174,6 +229,14 @@ impl Tags {
     pub(in crate::propagation) fn number(&mut self, name: &'static str, value: i64) {
         let value = TagValue::Number(value, value.to_string());
         self.0.push((name.into(), value));
+    }
+
+    fn flags(&mut self, flags: ResponseFlags) {
+        if flags.is_empty() {
+            self.fixed("response_flags", "-");
+        } else {
+            self.owned("response_flags", flags.to_string());
+        }
     }
 
     fn method(&mut self, method: &Method) {
@@ -263,7 +326,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-fn protocol(version: Version) -> &'static str {
+pub(super) fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.0",
         Version::HTTP_2 => "HTTP/2",
@@ -272,6 +335,14 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
+const DRY_RUN_ALLOW: [&str; 2] = [
+    "istio.authorization.dry_run.allow_policy.name",
+    "istio.authorization.dry_run.allow_policy.result",
+];
+const DRY_RUN_DENY: [&str; 2] = [
+    "istio.authorization.dry_run.deny_policy.name",
+    "istio.authorization.dry_run.deny_policy.result",
+];
 /// A text that was cut is at least so long.
 const SHORTEST_CUT: usize = 253;
 const HTTP_URL: &str = "http.url";

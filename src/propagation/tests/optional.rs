@@ -329,7 +329,7 @@ fn carries_jaegers_baggage() {
         assert_eq!(shown(&call.headers, "uberctx-ward"), ward);
         // Nobody may know of the user who is not trusted.
         let mut call = request(&[]);
-        drop(propagation.begin_call_to(|| false, &mut call, Some(&exchange), epoch));
+        drop(propagation.begin_call_to(None, || false, &mut call, Some(&exchange), epoch));
         assert_eq!(shown(&call.headers, "uberctx-user"), "");
     }
     // What the application sets itself stays.

@@ -6,6 +6,7 @@ mod deadlines;
 mod export;
 mod forced;
 mod handler_spans;
+mod mesh_spans;
 mod other_clients;
 mod otlp;
 mod rows;

@@ -60,8 +60,8 @@ async fn spans_have_ids_kinds_tags_and_annotations() {
     assert_ne!(server["id"], S);
     assert_eq!(client["traceId"], T);
     assert_eq!(client["parentId"], server["id"]);
-    assert_eq!(server["name"], "ingress");
-    assert_eq!(client["name"], "egress charts.default");
+    assert_eq!(server["name"], "patients.default");
+    assert_eq!(client["name"], "charts.default");
     for (span, annotation) in [(&server, "ss"), (&client, "cr")] {
         let (start, duration) = (&span["timestamp"], &span["duration"]);
         let (start, duration) = (start.as_u64().unwrap(), duration.as_u64().unwrap());

@@ -18,6 +18,8 @@ use crate::mesh::client::pool::connect_error::{ConnectError, Failure, NoConnecti
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::connection::origin::Origin;
 use crate::mesh::client::pool::endpoint::Answer;
+use crate::message::ResponseFlags;
+use crate::propagation::Tries;
 
 /// Where a call goes and over which protocol.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub(in crate::mesh::client) struct Route {
     pub(in crate::mesh::client) dialer: Arc<Dialer>,
     pub(in crate::mesh::client) cluster: Arc<Cluster>,
     pub(in crate::mesh::client) is_http2: bool,
+    /// What makes spans of attempts.
+    pub(in crate::mesh::client) tries: Option<Arc<Tries>>,
 }
 
 /// An attempt in progress. It is boxed because hyper's own future has no name.
@@ -51,10 +55,17 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
         let (mut failure, mut closed) = (None, 0);
         // A per-try deadline would wrap the rest of this loop.
         while let Some(candidate) = order.next(Some((&route.dialer, route.is_http2))) {
+            let tried = route.tries.as_ref().map(|tries| {
+                let address = candidate.endpoint.address.to_string();
+                tries.begin(request.headers_mut(), address)
+            });
             let checkout = candidate.endpoint.checkout(&route.dialer, route.is_http2);
             let connection = match checkout.await {
                 Ok(connection) => connection,
                 Err(error) => {
+                    if let Some(tried) = tried {
+                        tried.failed(error.flags());
+                    }
                     failure = Some(error);
                     order.pass_over(&candidate);
                     continue;
@@ -63,9 +74,15 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
             let origin = connection.origin;
             // The outcome of the request is known here; an outlier detector would be called next.
             let mut error = match connection.send(request).await {
-                Ok(answer) => return Ok(answer),
+                Ok(mut answer) => {
+                    answer.tried = tried.map(|tried| tried.answered(&answer.response));
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
+            if let Some(tried) = tried {
+                tried.failed(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION);
+            }
             match error.take_message() {
                 Some(unsent) if may_send_elsewhere(origin, &mut closed) => request = unsent,
                 _ => return Err(Failed::Broken(Arc::new(error.into_error()))),

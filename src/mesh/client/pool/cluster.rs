@@ -10,11 +10,14 @@ use super::connection::dial::{Address, Dialer, ExternalTls, Target};
 use super::endpoint::Endpoint;
 use super::names::Name;
 use super::picker::Balance;
+use crate::propagation::Destination;
 
 /// An upstream on one port: its endpoints and the counter that shares calls among them.
 #[derive(Debug)]
 pub(in crate::mesh) struct Cluster {
     target: Arc<Target>,
+    /// What spans say of it.
+    pub(in crate::mesh) destination: Arc<Destination>,
     sources: Arc<[Source]>,
     balance: Balance,
     turn: AtomicUsize,
@@ -46,8 +49,8 @@ pub(in crate::mesh) struct EndpointOrder {
 }
 
 impl Cluster {
-    pub(super) fn new(target: Target, sources: Arc<[Source]>) -> Self {
-        Self::with(Arc::new(target), sources, &[])
+    pub(super) fn new(target: Target, destination: Destination, sources: Arc<[Source]>) -> Self {
+        Self::with(Arc::new(target), Arc::new(destination), sources, &[])
     }
 
     /// The same upstream with new addresses. An endpoint that stays keeps its connections.
@@ -67,16 +70,23 @@ impl Cluster {
     }
 
     fn aimed_at(&self, target: Arc<Target>, sources: Arc<[Source]>) -> Self {
-        Self::with(target, sources, &self.endpoints.load().list)
+        let destination = Arc::clone(&self.destination);
+        Self::with(target, destination, sources, &self.endpoints.load().list)
     }
 
-    fn with(target: Arc<Target>, sources: Arc<[Source]>, known: &[Arc<Endpoint>]) -> Self {
+    fn with(
+        target: Arc<Target>,
+        destination: Arc<Destination>,
+        sources: Arc<[Source]>,
+        known: &[Arc<Endpoint>],
+    ) -> Self {
         let first = Endpoints {
             version: version(&sources),
             list: endpoints(&sources, &target, known),
         };
         Self {
             target,
+            destination,
             sources,
             balance: Balance::default(),
             turn: AtomicUsize::new(0),

@@ -17,6 +17,7 @@ use super::unknown_host::UnknownHost;
 use crate::access_log::Call;
 use crate::identity::TrustDomain;
 use crate::metrics::ServiceName;
+use crate::propagation::Destination;
 use crate::tls::{AllowedIds, outbound_sni};
 
 /// How a host is reached.
@@ -93,7 +94,8 @@ impl MeshUpstream {
                 accepted: self.accepted.clone(),
                 server_name: server_name.into(),
             };
-            Cluster::new(target, Arc::clone(&self.sources))
+            let destination = Destination::of_service(&self.service, port);
+            Cluster::new(target, destination, Arc::clone(&self.sources))
         })
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::address::without_user;
 use super::unknown_host::UnknownHost;
+use crate::message::ResponseFlags;
 use crate::tls::{HandshakeError, Reason};
 
 /// Why no connection to an upstream could be made, and which address was tried last.
@@ -31,6 +32,16 @@ pub(in crate::mesh) enum NoConnection {
     Http(Arc<hyper::Error>),
     /// The runtime that was making the connection has shut down.
     Abandoned,
+}
+
+impl NoConnection {
+    /// Envoy's response flags for it.
+    pub(in crate::mesh) fn flags(&self) -> ResponseFlags {
+        match self {
+            Self::Dial(_) | Self::Abandoned => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+            Self::Http(_) => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+        }
+    }
 }
 
 impl From<Failure> for NoConnection {

@@ -18,6 +18,7 @@ use super::health::EndpointHealth;
 use super::picker::Health;
 use crate::context::Peer;
 use crate::mesh::ClientBody;
+use crate::propagation::Try;
 use crate::tls::Protocol;
 
 /// One address of an upstream, the identity that must answer there, and the connections to it.
@@ -46,6 +47,8 @@ enum Kind {
 pub(in crate::mesh) struct Answer {
     pub(in crate::mesh) response: Response<Incoming>,
     pub(in crate::mesh) stream: Option<StreamGuard>,
+    /// The try that got it, where tries have spans.
+    pub(in crate::mesh) tried: Option<Try>,
 }
 
 impl Endpoint {
@@ -234,6 +237,10 @@ impl Checkout {
         if let Some(peer) = &facts.peer {
             response.extensions_mut().insert::<Peer>(peer.clone());
         }
-        Ok(Answer { response, stream })
+        Ok(Answer {
+            response,
+            stream,
+            tried: None,
+        })
     }
 }

@@ -8,6 +8,7 @@ use http::Uri;
 use super::cluster::{Cluster, Source};
 use super::connection::dial::{Address, ExternalTls, Target};
 use super::ports::{Ports, bare_host};
+use crate::propagation::Destination;
 use crate::tls::{IdentityError, OneWayConnector, Settings};
 
 /// How the client reaches a host outside the mesh: see
@@ -103,7 +104,8 @@ impl ExternalUpstream {
             let host: Box<str> = bare_host(uri).to_ascii_lowercase().into();
             let sources = self.sources(&host, port);
             let tls = self.tls.clone();
-            Cluster::new(Target::External { host, tls }, sources)
+            let target = Target::External { host, tls };
+            Cluster::new(target, Destination::outside(), sources)
         })
     }
 

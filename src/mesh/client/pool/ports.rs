@@ -106,10 +106,12 @@ const MOST: usize = 64;
 mod tests {
     use super::super::connection::dial::Target;
     use super::*;
+    use crate::propagation::Destination;
 
     fn cluster() -> Cluster {
         let (host, tls) = ("legacy.example".into(), None);
-        Cluster::new(Target::External { host, tls }, [].into())
+        let target = Target::External { host, tls };
+        Cluster::new(target, Destination::outside(), [].into())
     }
 
     #[test]

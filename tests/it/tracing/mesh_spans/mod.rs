@@ -1,0 +1,6 @@
+//! Spans of a composed mesh, of both sides of a call.
+
+mod facts;
+mod names;
+pub(super) mod site;
+mod tries;

@@ -1,0 +1,98 @@
+use axum::Router;
+use axum::routing::any;
+use http::HeaderMap;
+use tokio::net::TcpListener;
+use tower_mesh::propagation::{FinishedSpan, SpanKind};
+use tower_mesh::testing::Pki;
+
+use super::site::{Spans, app, desk};
+use crate::support::mesh::{build, read};
+
+const CLUSTER: &str = "outbound|80||app.default.svc.cluster.local";
+
+fn is_try(span: &&FinishedSpan) -> bool {
+    span.tag("upstream_address").is_some()
+}
+
+/// A workload of two addresses, of which one answers nothing.
+#[tokio::test]
+async fn each_try_has_a_span_under_the_span_of_the_call() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (sent, served) = (Spans::default(), Spans::default());
+    let echo = any(|headers: HeaderMap| async move {
+        let value = headers.get("traceparent");
+        value.unwrap().to_str().unwrap().to_owned()
+    });
+    let app = app(&pki, served.recording(), Router::new().fallback(echo)).await;
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = socket.local_addr().unwrap();
+    drop(socket);
+    let addresses = [closed, app.address];
+    let propagation = sent.recording().span_per_try();
+    let desk = build(desk(&pki, propagation, "app.default", &addresses)).await;
+
+    // The first turn is the closed address's.
+    let answer = desk.client().get("http://app.default/").await.unwrap();
+    assert_eq!(read(answer).await.0, 200);
+    let spans = sent.all(3).await;
+    let call = spans.iter().find(|span| !is_try(span)).unwrap();
+    let tries: Vec<_> = spans.iter().filter(is_try).collect();
+    let name = format!("router {CLUSTER} egress");
+    for (span, address, status, flags, error) in [
+        (tries[0], closed, "0", "UF", Some("true")),
+        (tries[1], app.address, "200", "-", None),
+    ] {
+        assert_eq!(*span.name, name);
+        assert_eq!(span.kind, SpanKind::Client);
+        assert_eq!(span.trace.trace_id, call.trace.trace_id);
+        assert_eq!(span.trace.parent_span_id, Some(call.trace.span_id));
+        let address = address.to_string();
+        for (tag, value) in [
+            ("upstream_address", Some(&*address)),
+            ("peer.address", Some(&*address)),
+            ("upstream_cluster", Some(CLUSTER)),
+            ("component", Some("proxy")),
+            ("http.status_code", Some(status)),
+            ("response_flags", Some(flags)),
+            ("error", error),
+        ] {
+            assert_eq!(span.tag(tag), value, "{address}: {tag}");
+        }
+        assert_eq!(span.is_error, error.is_some());
+        assert!(call.start <= span.start && span.end >= span.start);
+    }
+    // The server's span hangs under the try that reached it.
+    let server = served.all(1).await;
+    let parent = server[0].trace.parent_span_id;
+    assert_eq!(parent, Some(tries[1].trace.span_id));
+}
+
+#[tokio::test]
+async fn tries_have_no_spans_unless_they_are_asked_for() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (sent, served) = (Spans::default(), Spans::default());
+    let app = app(&pki, served.recording(), Router::new()).await;
+    let desk = desk(&pki, sent.recording(), "app.default", &[app.address]);
+    let answer = build(desk).await.client().get("http://app.default/").await;
+    assert_eq!(read(answer.unwrap()).await.0, 404);
+    let call = sent.all(1).await;
+    let server = served.all(1).await;
+    assert_eq!(server[0].trace.parent_span_id, Some(call[0].trace.span_id));
+}
+
+/// An address that is gone, so that no try reaches a server.
+#[tokio::test]
+async fn a_call_that_reaches_nobody_has_a_span_for_each_address() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let sent = Spans::default();
+    let closed = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let sockets: Vec<_> = (0..2).map(closed).collect();
+    let addresses: Vec<_> = sockets.iter().map(|it| it.local_addr().unwrap()).collect();
+    drop(sockets);
+    let propagation = sent.recording().span_per_try();
+    let desk = build(desk(&pki, propagation, "app.default", &addresses)).await;
+    assert!(desk.client().get("http://app.default/").await.is_err());
+    let spans = sent.all(3).await;
+    assert_eq!(spans.iter().filter(is_try).count(), 2);
+    assert!(spans.iter().all(|span| span.is_error));
+}
