@@ -13,17 +13,19 @@ pub(in crate::mesh) fn register(registry: &Registry, propagation: &Propagation) 
         let propagation = propagation.clone();
         move || propagation.export_counts().map(count)
     };
-    let outcomes: [(_, Count); 4] = [
+    let outcomes: [(_, Count); 5] = [
         ("exported", |counts| counts.exported),
         ("dropped", |counts| counts.dropped),
         ("failed", |counts| counts.failed),
         ("lost", |counts| counts.lost),
+        ("rejected", |counts| counts.rejected),
     ];
     for (outcome, count) in outcomes {
         registry.counter_of(
             "mesh_span_export_total",
             "Spans by what became of them: exported; dropped, as the queue was full; failed, as the \
-             collector did not take them; lost, as no runtime was there to send them.",
+             collector did not take them; lost, as no runtime was there to send them; rejected, by \
+             the collector, of a batch that it took.",
             &[("outcome", outcome)],
             of(count),
         );

@@ -16,8 +16,9 @@ pub(super) trait Transport: Send + 'static {
     /// Where to, for the log.
     fn place(&self) -> String;
 
-    /// Sends a batch. It may take for ever: who calls this has a timeout.
-    fn send(&mut self, batch: Vec<Item>) -> impl Future<Output = Result<(), BoxError>> + Send;
+    /// Sends a batch. Returns how many of its spans the collector has rejected. It may take for
+    /// ever: who calls this has a timeout.
+    fn send(&mut self, batch: Vec<Item>) -> impl Future<Output = Result<u64, BoxError>> + Send;
 }
 
 /// The task of an exporter: takes spans from the queue, and sends them in batches.
@@ -29,6 +30,8 @@ pub(super) struct Batches<T> {
     batch: Vec<Item>,
     /// How many spans are being sent.
     sending: u64,
+    /// How many bytes these have.
+    sending_bytes: u64,
     /// How many spans have failed since the collector last took some. The log tells of the first
     /// and of the end, so that a collector that is down writes one line.
     failed: u64,
@@ -55,6 +58,7 @@ impl<T: Transport> Batches<T> {
             counts,
             batch: Vec::new(),
             sending: 0,
+            sending_bytes: 0,
             failed: 0,
         }
     }
@@ -102,13 +106,15 @@ impl<T: Transport> Batches<T> {
             return;
         }
         self.sending = spans;
+        self.sending_bytes = batch.iter().map(Item::bytes).sum();
         let sent = {
             let sending = pin!(untraced(self.transport.send(batch)));
             timeout(self.limits.timeout, sending).await
         };
         self.sending = 0;
+        self.counts.release(take(&mut self.sending_bytes));
         match sent {
-            Ok(Ok(())) => self.exported(spans),
+            Ok(Ok(rejected)) => self.exported(spans, rejected),
             Ok(Err(error)) => self.failed(spans, &*error),
             Err(_) => {
                 let error = format!("no answer within {:?}", self.limits.timeout);
@@ -117,8 +123,8 @@ impl<T: Transport> Batches<T> {
         }
     }
 
-    fn exported(&mut self, spans: u64) {
-        self.counts.exported(spans);
+    fn exported(&mut self, spans: u64, rejected: u64) {
+        self.counts.exported(spans, rejected);
         let failed = take(&mut self.failed);
         if failed > 0 {
             let collector = self.transport.place();
@@ -147,9 +153,14 @@ impl<T> Drop for Batches<T> {
     fn drop(&mut self) {
         self.receiver.close();
         let mut lost = self.sending + self.batch.len() as u64;
+        let mut bytes = self.sending_bytes + self.batch.iter().map(Item::bytes).sum::<u64>();
         while let Ok(message) = self.receiver.try_recv() {
-            lost += u64::from(matches!(message, Message::Span(_)));
+            if let Message::Span(item) = message {
+                lost += 1;
+                bytes += item.bytes();
+            }
         }
+        self.counts.release(bytes);
         self.counts.lost(lost);
     }
 }

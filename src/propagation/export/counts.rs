@@ -11,6 +11,9 @@ pub(super) struct Counts {
     failed: AtomicU64,
     lost: AtomicU64,
     failed_batches: AtomicU64,
+    rejected: AtomicU64,
+    /// Of the spans that are queued.
+    bytes: AtomicU64,
 }
 
 impl Counts {
@@ -33,8 +36,26 @@ impl Counts {
         add(&self.lost, 1);
     }
 
-    pub(super) fn exported(&self, spans: u64) {
-        self.leave(&self.exported, spans);
+    /// Takes room for these bytes. Returns whether there is as much.
+    pub(super) fn reserve(&self, bytes: u64, most: u64) -> bool {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = before.saturating_add(bytes) <= most;
+        if !has_room {
+            self.release(bytes);
+        }
+        has_room
+    }
+
+    pub(super) fn release(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a batch that the collector has taken, but for those that it has `rejected`.
+    pub(super) fn exported(&self, spans: u64, rejected: u64) {
+        let rejected = rejected.min(spans);
+        add(&self.rejected, rejected);
+        add(&self.exported, spans - rejected);
+        self.queued.fetch_sub(spans, Ordering::Relaxed);
     }
 
     pub(super) fn failed(&self, spans: u64) {
@@ -55,6 +76,7 @@ impl Counts {
             failed: count(&self.failed),
             lost: count(&self.lost),
             failed_batches: count(&self.failed_batches),
+            rejected: count(&self.rejected),
         }
     }
 

@@ -1,7 +1,7 @@
 use tokio::sync::oneshot;
 
 #[cfg(feature = "zipkin")]
-use crate::propagation::span::finished::{FinishedSpan, TagValue};
+use crate::propagation::span::finished::{FinishedSpan, SpanEvent, TagValue};
 
 /// What the task of an exporter gets.
 #[derive(Debug)]
@@ -20,6 +20,49 @@ pub(super) enum Item {
     /// Of the application.
     #[cfg(feature = "opentelemetry")]
     Application(Box<opentelemetry_sdk::trace::SpanData>),
+}
+
+impl Item {
+    /// How many bytes of memory it takes, about.
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = match self {
+            #[cfg(feature = "zipkin")]
+            Self::Mesh(span) => of_mesh(span),
+            #[cfg(feature = "opentelemetry")]
+            Self::Application(span) => of_application(span),
+        };
+        bytes as u64
+    }
+}
+
+#[cfg(feature = "zipkin")]
+fn of_mesh(span: &FinishedSpan) -> usize {
+    let tag = |(name, value): &(_, TagValue)| {
+        let name: &std::borrow::Cow<'static, str> = name;
+        size_of::<(String, TagValue)>() + name.len() + value.as_str().len()
+    };
+    let event = |event: &SpanEvent| size_of::<SpanEvent>() + event.name.len();
+    size_of::<FinishedSpan>()
+        + span.name.len()
+        + span.tags.iter().map(tag).sum::<usize>()
+        + span.events.iter().map(event).sum::<usize>()
+}
+
+#[cfg(feature = "opentelemetry")]
+fn of_application(span: &opentelemetry_sdk::trace::SpanData) -> usize {
+    let attribute = |attribute: &opentelemetry::KeyValue| {
+        size_of::<opentelemetry::KeyValue>()
+            + attribute.key.as_str().len()
+            + attribute.value.as_str().len()
+    };
+    let event = |event: &opentelemetry::trace::Event| {
+        let attributes = event.attributes.iter().map(attribute);
+        size_of::<opentelemetry::trace::Event>() + event.name.len() + attributes.sum::<usize>()
+    };
+    size_of::<opentelemetry_sdk::trace::SpanData>()
+        + span.name.len()
+        + span.attributes.iter().map(attribute).sum::<usize>()
+        + span.events.iter().map(event).sum::<usize>()
 }
 
 #[cfg(feature = "zipkin")]

@@ -43,7 +43,8 @@ use crate::propagation::span::open_telemetry::OpenTelemetry;
 ///
 /// # Collectors that fail
 ///
-/// Spans wait in a queue, 2048 of them by default; one that finds no room is dropped. A task sends
+/// Spans wait in a queue, 2048 of them and 64 MiB by default; one that finds no room is dropped. A
+/// queue for more spans has 4 KiB for each, if that is more. A task sends
 /// them, at most 512 in a batch and at the latest after five seconds; `OTEL_BSP_MAX_QUEUE_SIZE`,
 /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, `OTEL_BSP_SCHEDULE_DELAY` and `OTEL_BSP_EXPORT_TIMEOUT`
 /// (milliseconds) change that. A batch that the collector cannot take now is sent again, up to three
@@ -53,8 +54,9 @@ use crate::propagation::span::open_telemetry::OpenTelemetry;
 /// INFO that it does again (target `tower_mesh::export`).
 ///
 /// The task runs on the runtime in which the first span ends; that runtime needs tokio's I/O and
-/// time. Spans that end where no runtime is are counted as lost. A span that a collector takes and
-/// then rejects by itself (a partial success) counts as exported.
+/// time. Spans that end where no runtime is are counted as lost. Spans that a collector rejects of a
+/// batch that it takes (a partial success) are counted apart over HTTP; over gRPC they count as
+/// exported.
 #[derive(Clone, Debug)]
 pub struct Otlp {
     pipe: Pipe,

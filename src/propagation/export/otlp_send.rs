@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -10,8 +11,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use prost::Message as _;
 
 use super::batch::{BoxError, Transport};
 use super::endpoint;
@@ -28,6 +31,8 @@ pub(super) struct Sender {
     resource: Arc<ArcSwapOption<Resource>>,
     /// The one that the exporter has.
     told: Option<Arc<Resource>>,
+    /// How many spans of the current batch the collector has rejected, over HTTP.
+    rejected: Arc<AtomicU64>,
 }
 
 impl Sender {
@@ -42,6 +47,7 @@ impl Sender {
             exporter: None,
             resource: Arc::clone(resource),
             told: None,
+            rejected: Arc::default(),
         }
     }
 }
@@ -52,10 +58,10 @@ impl Transport for Sender {
         endpoint::shown(url)
     }
 
-    async fn send(&mut self, batch: Vec<Item>) -> Result<(), BoxError> {
+    async fn send(&mut self, batch: Vec<Item>) -> Result<u64, BoxError> {
         let exporter = match &mut self.exporter {
             Some(exporter) => exporter,
-            none => none.insert(exporter(&self.to, self.timeout)?),
+            none => none.insert(exporter(&self.to, self.timeout, &self.rejected)?),
         };
         let resource = self.resource.load_full();
         let same = |(told, now): (&Arc<_>, &Arc<_>)| Arc::ptr_eq(told, now);
@@ -66,11 +72,17 @@ impl Transport for Sender {
             self.told = resource;
         }
         let spans = batch.into_iter().filter_map(data).collect();
-        Ok(exporter.export(spans).await?)
+        self.rejected.store(0, Ordering::Relaxed);
+        exporter.export(spans).await?;
+        Ok(self.rejected.swap(0, Ordering::Relaxed))
     }
 }
 
-fn exporter(to: &Target, timeout: Duration) -> Result<SpanExporter, ExporterBuildError> {
+fn exporter(
+    to: &Target,
+    timeout: Duration,
+    rejected: &Arc<AtomicU64>,
+) -> Result<SpanExporter, ExporterBuildError> {
     match to {
         Target::Grpc(url) => SpanExporter::builder()
             .with_tonic()
@@ -80,7 +92,7 @@ fn exporter(to: &Target, timeout: Duration) -> Result<SpanExporter, ExporterBuil
         Target::Http(url) => SpanExporter::builder()
             .with_http()
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-            .with_http_client(Poster)
+            .with_http_client(Poster(Arc::clone(rejected)))
             .with_endpoint(url.to_string())
             .with_timeout(timeout)
             .build(),
@@ -99,8 +111,16 @@ fn data(item: Item) -> Option<SpanData> {
     }
 }
 
+/// How many spans this `ExportTraceServiceResponse` rejects; none if it is no such message.
+fn rejected(response: &[u8]) -> u64 {
+    let response = ExportTraceServiceResponse::decode(response).unwrap_or_default();
+    let partial = response.partial_success.unwrap_or_default();
+    u64::try_from(partial.rejected_spans).unwrap_or(0)
+}
+
+/// Posts batches, and reads how many of their spans the collector rejects.
 #[derive(Debug)]
-struct Poster;
+struct Poster(Arc<AtomicU64>);
 
 impl HttpClient for Poster {
     fn send_bytes<'this, 'future>(
@@ -112,6 +132,12 @@ impl HttpClient for Poster {
         Self: 'future,
     {
         let (head, body) = request.into_parts();
-        Box::pin(async move { post(&head.uri, head.headers, body).await })
+        Box::pin(async move {
+            let response = post(&head.uri, head.headers, body).await?;
+            if response.status().is_success() {
+                self.0.store(rejected(response.body()), Ordering::Relaxed);
+            }
+            Ok(response)
+        })
     }
 }

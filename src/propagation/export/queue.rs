@@ -37,17 +37,25 @@ impl Queue {
         transport: impl FnOnce() -> T,
     ) {
         self.counts.queue();
+        let bytes = item.bytes();
+        if !self.counts.reserve(bytes, limits.bytes) {
+            return self.drop_one();
+        }
         let mut message = Message::Span(item);
         let sender = self.sender.load();
         if let Some(sender) = &*sender {
             match sender.try_send(message) {
                 Ok(()) => return,
-                Err(TrySendError::Full(_)) => return self.drop_one(),
+                Err(TrySendError::Full(_)) => {
+                    self.counts.release(bytes);
+                    return self.drop_one();
+                }
                 // Its runtime has ended.
                 Err(TrySendError::Closed(back)) => message = back,
             }
         }
         let Ok(runtime) = Handle::try_current() else {
+            self.counts.release(bytes);
             self.counts.unqueue();
             return self.counts.lose_one();
         };
@@ -68,8 +76,12 @@ impl Queue {
         let sent = current.map(|current| current.try_send(message));
         match sent {
             Some(Ok(())) => {}
-            Some(Err(TrySendError::Full(_))) => self.drop_one(),
+            Some(Err(TrySendError::Full(_))) => {
+                self.counts.release(bytes);
+                self.drop_one();
+            }
             Some(Err(TrySendError::Closed(_))) | None => {
+                self.counts.release(bytes);
                 self.counts.unqueue();
                 self.counts.lose_one();
             }
@@ -123,5 +135,72 @@ impl Queue {
     fn drop_one(&self) {
         self.counts.unqueue();
         self.counts.drop_one();
+    }
+}
+
+#[cfg(all(test, feature = "zipkin"))]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::context::TraceContext;
+    use crate::propagation::export::batch::BoxError;
+    use crate::propagation::ids::random;
+    use crate::propagation::span::finished::{FinishedSpan, SpanKind};
+
+    /// Takes nothing until it is told.
+    struct Slow(mpsc::Receiver<Infallible>);
+
+    impl Transport for Slow {
+        fn place(&self) -> String {
+            "nowhere".to_owned()
+        }
+
+        async fn send(&mut self, _: Vec<Item>) -> Result<u64, BoxError> {
+            self.0.recv().await;
+            Ok(0)
+        }
+    }
+
+    fn span(bytes: usize) -> Item {
+        Item::mesh(FinishedSpan {
+            name: "GET".into(),
+            kind: SpanKind::Server,
+            trace: TraceContext::root(random::trace_id(), random::span_id(), true),
+            parent_is_remote: false,
+            shared: false,
+            link: None,
+            start: std::time::SystemTime::now(),
+            end: std::time::SystemTime::now(),
+            is_error: false,
+            tags: vec![("ward".into(), "x".repeat(bytes).into())],
+            events: Vec::new(),
+            dropped_tags: 0,
+            dropped_events: 0,
+        })
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_bounded_in_bytes_and_has_room_again_once_they_are_sent() {
+        let queue = Queue::default();
+        let limits = Limits {
+            bytes: 100_000,
+            ..Limits::from_env()
+        };
+        let (go, may_go) = mpsc::channel(1);
+        let mut transport = Some(Slow(may_go));
+        for expected in [0, 0, 1, 2] {
+            queue.push(span(40_000), limits, || transport.take().unwrap());
+            assert_eq!(queue.counts().dropped, expected);
+        }
+        // A small one still has room.
+        queue.push(span(10), limits, || -> Slow { unreachable!() });
+        assert_eq!(queue.counts().dropped, 2);
+        drop(go);
+        assert!(queue.flush(Duration::from_secs(20)).await);
+        let counts = queue.counts();
+        assert_eq!((counts.queued, counts.exported), (0, 3));
+        queue.push(span(90_000), limits, || -> Slow { unreachable!() });
+        assert_eq!(queue.counts().dropped, 2);
     }
 }

@@ -42,7 +42,8 @@ use crate::propagation::span::resource;
 ///
 /// # Collectors that fail
 ///
-/// Spans wait in a queue, 2048 of them by default; one that finds no room is dropped. A task sends
+/// Spans wait in a queue, 2048 of them and 64 MiB by default; one that finds no room is dropped. A
+/// queue for more spans has 4 KiB for each, if that is more. A task sends
 /// them, at most 512 in a batch and at the latest after five seconds; `OTEL_BSP_MAX_QUEUE_SIZE`,
 /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, `OTEL_BSP_SCHEDULE_DELAY` and `OTEL_BSP_EXPORT_TIMEOUT`
 /// (milliseconds) change that. A batch that the collector cannot take now (no connection, 429, 502,
@@ -137,6 +138,10 @@ impl SpanSink for Zipkin {
         self.shared.service.store(Some(Arc::new(name)));
     }
 
+    fn names_after_authority(&self) -> bool {
+        true
+    }
+
     fn usual_formats(&self) -> &'static [Format] {
         &[Format::B3, Format::W3c]
     }
@@ -183,7 +188,7 @@ impl Transport for Post {
         endpoint::shown(&self.to)
     }
 
-    async fn send(&mut self, batch: Vec<Item>) -> Result<(), BoxError> {
+    async fn send(&mut self, batch: Vec<Item>) -> Result<u64, BoxError> {
         let service = self.service.load();
         let service = service.as_ref().map_or("unknown_service", |name| name);
         let body = Bytes::from(zipkin_json::write(&batch, service)?);
@@ -191,7 +196,7 @@ impl Transport for Post {
         let mut delay = FIRST_DELAY;
         for _ in 0..RETRIES {
             match post(&self.to, headers(), body.clone()).await {
-                Ok(response) if response.status().is_success() => return Ok(()),
+                Ok(response) if response.status().is_success() => return Ok(0),
                 Ok(response) if !may_pass(response.status()) => {
                     return Err(refused(response.status()));
                 }
@@ -202,7 +207,7 @@ impl Transport for Post {
             delay *= 2;
         }
         match post(&self.to, headers(), body).await?.status() {
-            status if status.is_success() => Ok(()),
+            status if status.is_success() => Ok(0),
             status => Err(refused(status)),
         }
     }

@@ -1,6 +1,6 @@
 /// What has become of the spans that an exporter was given, since the start of the process.
 ///
-/// Each span is in one of the first five counts.
+/// Each span is in one of the counts but the one of batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExportCounts {
@@ -8,7 +8,7 @@ pub struct ExportCounts {
     pub queued: u64,
     /// Spans that the collector has taken.
     pub exported: u64,
-    /// Spans for which the queue had no room.
+    /// Spans for which the queue had no room, in number or in bytes.
     pub dropped: u64,
     /// Spans in batches that the collector did not take: it could not be reached, refused them, or
     /// did not answer in time.
@@ -18,4 +18,6 @@ pub struct ExportCounts {
     pub lost: u64,
     /// Batches that the collector did not take.
     pub failed_batches: u64,
+    /// Spans that the collector has rejected of a batch that it took: OTLP's partial success.
+    pub rejected: u64,
 }

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -276,4 +276,25 @@ fn a_provider_flushes_and_shuts_down_outside_the_runtime() {
     provider.shutdown().unwrap();
     assert_eq!(otlp.counts().exported, 2);
     assert!(requests.try_recv().is_ok());
+}
+
+/// A collector that takes a batch and rejects some of it.
+#[tokio::test]
+async fn spans_that_a_collector_rejects_are_counted_apart() {
+    let partial = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 1,
+            error_message: "no".to_owned(),
+        }),
+    };
+    let app = axum::Router::new().fallback(move || async move { partial.encode_to_vec() });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let otlp = Otlp::http(&url).unwrap();
+    request(&to(&otlp), &[]).await;
+    assert!(otlp.flush(SOON).await);
+    let counts = otlp.counts();
+    assert_eq!((counts.exported, counts.rejected), (1, 1), "{counts:?}");
+    assert_eq!((counts.queued, counts.failed), (0, 0), "{counts:?}");
 }
