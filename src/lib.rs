@@ -17,6 +17,7 @@
 //! [policy]: guide::policy
 //! [policy tests]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/policy_tests
 //! [rate limits]: guide::rate_limits
+//! [tcp]: guide::tcp
 //! [testing policies]: guide::testing_policies
 //! [tls]: guide::tls
 //! [tracing]: guide::tracing

@@ -19,7 +19,7 @@ use crate::log_limit::{LogLimit, limited};
 use crate::matcher::authority;
 use crate::message::{LocalReply, ResponseFlags};
 use crate::peer_text::PeerText;
-use crate::policy::{Engine, PolicyId};
+use crate::policy::{Chain, Engine, PolicyId};
 
 /// Writes the event of a request that a guard refuses. Costs nothing without a subscriber.
 ///
@@ -52,6 +52,38 @@ pub(crate) fn refused(
         trace_id = trace.map(|trace| shown(trace.trace_id)),
         request_id = request_id(head, exchange).map(text),
         "request refused"
+    );
+}
+
+/// Writes the event of a connection without HTTP that policy refuses. `rule` is the one that
+/// refused.
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "for servers of raw TCP")
+)]
+pub(crate) fn connection_refused(
+    exchange: &Exchange,
+    details: &str,
+    rule: Option<&str>,
+    engine: Option<&Engine>,
+) {
+    let port = exchange.peer().map(|peer| peer.local_addr().port());
+    let asked = || {
+        let (engine, port) = (engine?, port?);
+        let is_none = rule.is_none() && details.starts_with(MATCHED);
+        is_none.then(|| allowing(engine.program().tcp.get(port), engine))?
+    };
+    limited!(
+        target: "tower_mesh::access",
+        INFO,
+        peer = %Caller(exchange),
+        remote = remote_ip(exchange).map(shown),
+        port,
+        reason = %PeerText(details),
+        policy = rule.map(text),
+        at = rule.and_then(|rule| place(rule, engine)).map(shown),
+        asked = asked().map(shown),
+        "connection refused"
     );
 }
 
@@ -249,8 +281,16 @@ fn asked<'a>(reply: &LocalReply, peer: &Peer, engine: &'a Engine) -> Option<Aske
     if matched(reply) != Some(NO_RULE) {
         return None;
     }
-    let rules = program.http.get(port).allow.enforced.as_ref()?;
-    let place = |id| program.origins.get(id).map(|origin| &origin.at);
+    allowing(program.http.get(port), engine)
+}
+
+/// The ALLOW rules of a chain.
+fn allowing<'a>(chain: &'a Chain, engine: &'a Engine) -> Option<Asked<'a>> {
+    let rules = chain.allow.enforced.as_ref()?;
+    let place = |id| {
+        let origin = engine.program().origins.get(id);
+        origin.map(|origin| &origin.at)
+    };
     let rules = rules.policies.keys();
     Asked::new(rules.map(|id| (id.as_str(), place(id))))
 }

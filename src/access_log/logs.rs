@@ -1,5 +1,8 @@
 //! The access logs of one direction, and the line of one exchange.
 
+#[cfg(all(feature = "server", feature = "client"))]
+pub(super) mod connection;
+
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime};

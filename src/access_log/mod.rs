@@ -76,6 +76,8 @@ pub(crate) use format::{Call, CallFailure};
 pub use log::{AccessLog, Side};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use logs::Line;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use logs::connection::{ConnectionEnd, ConnectionLine};
 pub use logs::{AccessLogLayer, AccessLogs, LayerLine};
 pub use redact::TemplateError;
 pub use sink::{LineSink, Sink};

@@ -89,6 +89,14 @@ pub mod rules {}
 #[doc = include_str!("../../docs/calls.md")]
 pub mod calls {}
 
+/// [access log]: access_log
+/// [calls]: calls
+/// [rules]: rules
+/// [tls]: tls
+///
+#[doc = include_str!("../../docs/tcp.md")]
+pub mod tcp {}
+
 /// [calls]: calls
 /// [certificates]: certificates
 /// [gate]: gate

@@ -19,7 +19,7 @@ use super::config::live::LiveConfig;
 use super::config::reload::Reloads;
 use super::config::serving_log;
 use super::error::{BuildError, Faults};
-use super::options::ListenerOptions;
+use super::options::{ListenerOptions, TcpOptions};
 use super::server::connection::bind::bind;
 #[cfg(unix)]
 use super::server::connection::bind::bind_unix;
@@ -166,8 +166,17 @@ impl Mesh {
 
     /// A listener for a server that keeps the times itself.
     pub(super) fn listen_for_serve(&self, socket: TcpListener) -> io::Result<Listener> {
+        self.listen_with(socket, self.acceptor(self.parts.cells.modes.clone()))
+    }
+
+    /// A listener whose connections carry no HTTP.
+    pub(super) fn listen_for_tcp(&self, socket: TcpListener) -> io::Result<Listener> {
+        let acceptor = self.acceptor(self.parts.cells.modes.clone());
+        self.listen_with(socket, acceptor.tcp())
+    }
+
+    fn listen_with(&self, socket: TcpListener, mut acceptor: Acceptor) -> io::Result<Listener> {
         let local = socket.local_addr()?;
-        let mut acceptor = self.acceptor(self.parts.cells.modes.clone());
         let proxy = self.parts.trusted_proxies.on_port(local.port());
         let is_proxys = proxy.is_some();
         if let Some(proxy) = proxy {
@@ -381,6 +390,10 @@ impl Mesh {
 
     pub(super) fn http_limits(&self) -> HttpLimits {
         self.listener.http
+    }
+
+    pub(super) fn tcp_options(&self) -> TcpOptions {
+        self.listener.tcp
     }
 
     pub(super) fn shutdown_signal(&self) -> Signal {

@@ -28,6 +28,9 @@
 // | Where is a silent request body cut?       | mesh/server/connection/served_body.rs            |
 // | And behind an application's own server?   | mesh/server/app_server_body.rs                   |
 // | Where are trace headers written?          | propagation/format/inject.rs                     |
+// | Where is TCP without HTTP served?         | mesh/tcp/accepted.rs                             |
+// | Where does policy judge it?               | mesh/tcp/judge.rs                                |
+// | Where does such a connection end?         | mesh/tcp/watch.rs, mesh/tcp/record.rs            |
 // | Where is a refused request logged?        | refusal_log.rs                                   |
 // | Where is an access-log line written?      | access_log/format/compiled.rs                    |
 // | And where does it go?                     | access_log/sink/                                 |
@@ -43,6 +46,7 @@
 //!   leaves a [`Peer`](crate::context::Peer); propagation and metrics begin; tokens are verified;
 //!   policies decide; then the application runs. When one of these refuses a request, the layers
 //!   outside it still count and trace the refusal.
+//! - Protocols that are not HTTP: [`Mesh::serve_tcp`] and [`Mesh::connect_tcp`].
 //! - Outbound: [`Mesh::client`], or [`Mesh::connector`] under a client of your own.
 //!   [`ExternalHost`] describes a host outside the mesh.
 //! - Watched configuration: a change replaces the configuration in use if it is valid and does not
@@ -124,6 +128,7 @@ mod readiness;
 mod serve;
 mod server;
 mod shutdown;
+mod tcp;
 mod tls_metrics;
 mod trust_domain;
 mod watches;
@@ -146,10 +151,13 @@ pub use config::identity_source::IdentitySource;
 pub use config::reload::{RefusalReason, RefusedReload};
 pub use error::BuildError;
 pub use handle::Mesh;
-pub use options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions, TrustedProxy};
+pub use options::{
+    ClientOptions, ListenerOptions, TcpOptions, TelemetryOptions, TokenOptions, TrustedProxy,
+};
 pub use policy_layers::{Guards, GuardsBuilder};
 pub use readiness::{IdentityState, Probe, Readiness};
 pub use serve::{Drained, RequestBody};
 pub use server::connection::limits::HttpLimits;
 pub use server::connection::served_body::ServedBody;
 pub use server::{ConnectionServer, ResponseBody, ResponseFuture, Server, ServerLayer};
+pub use tcp::TcpConnection;

@@ -31,7 +31,7 @@ use super::server::connection::service::ConnectionService;
 use super::shutdown::{Last, Signal};
 use crate::context::Peer;
 use crate::message::CountingBody;
-use crate::tls::{Connection, Listener};
+use crate::tls::{Connection, Incoming, Listener};
 
 /// The body of a request, as an application behind [`Mesh::serve`] gets it.
 pub type RequestBody = CountingBody<ServedBody>;
@@ -210,12 +210,11 @@ impl Mesh {
         drained
     }
 
-    /// Accepts and serves until the shutdown, then drains. With `last`, it accepts until the last
-    /// server with guards has ended after the shutdown.
+    /// Serves HTTP on a listener.
     async fn run<F, S, B>(
         &self,
-        mut listener: Listener,
-        mut last: Option<Last>,
+        listener: Listener,
+        last: Option<Last>,
         for_one: impl Fn() -> F,
     ) -> Drained
     where
@@ -228,6 +227,48 @@ impl Mesh {
     {
         let limits = self.http_limits();
         let http = Arc::new((limits, self.quiet_streams(), limits.server()));
+        let serve_one = |incoming: Incoming, stop: CancellationToken, cut| {
+            let (http, service) = (Arc::clone(&http), for_one());
+            let handshake = incoming.handshake();
+            // The connection is served in place: passed to another future, by value or by
+            // reference, the large parts would take their room in this task more than once.
+            async move {
+                let connection = tokio::select! {
+                    connection = handshake => connection,
+                    // The shutdown ends handshakes that are not complete.
+                    () = stop.cancelled() => None,
+                };
+                let Some(connection) = connection else {
+                    return;
+                };
+                let (limits, quiet, http) = &*http;
+                let (mut drain, io, service) = parts(connection, service, limits, quiet, stop, cut);
+                let left = {
+                    let serving = pin!(http.serve_connection_with_upgrades(io, service));
+                    drain.serve(serving).await
+                };
+                if let AfterHttp::Tunnel(last) = left {
+                    Box::pin(drain.watch(last)).await;
+                }
+            }
+        };
+        self.accept(listener, last, serve_one).await
+    }
+
+    /// Accepts connections until the shutdown, each in a task of its own, then drains. With `last`,
+    /// it accepts until the last server with guards has ended after the shutdown.
+    ///
+    /// `serve_one` gets a token that tells the connection of the shutdown, and where to count the
+    /// requests that are under way when it is dropped at the end of the grace period.
+    pub(super) async fn accept<F>(
+        &self,
+        mut listener: Listener,
+        mut last: Option<Last>,
+        serve_one: impl Fn(Incoming, CancellationToken, Arc<AtomicUsize>) -> F,
+    ) -> Drained
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let mut connections = JoinSet::new();
         let mut shutdown = self.shutdown_signal();
         let stop = CancellationToken::new();
@@ -237,31 +278,7 @@ impl Mesh {
         loop {
             tokio::select! {
                 incoming = listener.incoming() => {
-                    let (http, cut) = (Arc::clone(&http), Arc::clone(&cut));
-                    let (service, stop) = (for_one(), stop.child_token());
-                    let handshake = incoming.handshake();
-                    // The connection is served in place: passed to another future, by value or by
-                    // reference, the large parts would take their room in this task more than once.
-                    connections.spawn(async move {
-                        let connection = tokio::select! {
-                            connection = handshake => connection,
-                            // The shutdown ends handshakes that are not complete.
-                            () = stop.cancelled() => None,
-                        };
-                        let Some(connection) = connection else {
-                            return;
-                        };
-                        let (limits, quiet, http) = &*http;
-                        let (mut drain, io, service) =
-                            parts(connection, service, limits, quiet, stop, cut);
-                        let left = {
-                            let serving = pin!(http.serve_connection_with_upgrades(io, service));
-                            drain.serve(serving).await
-                        };
-                        if let AfterHttp::Tunnel(last) = left {
-                            Box::pin(drain.watch(last)).await;
-                        }
-                    });
+                    connections.spawn(serve_one(incoming, stop.child_token(), Arc::clone(&cut)));
                 }
                 Some(_) = connections.join_next() => {}
                 (notice, grace) = asked.asked(), if !is_asked => {

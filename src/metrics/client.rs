@@ -24,7 +24,7 @@ use super::store::table::{Interned, OnMissing};
 use crate::context::{self, Peer};
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{
-    Begin, ByteCount, CountingBody, Direction, End, EndKind, Record, Report, Watch,
+    Begin, ByteCount, CountingBody, Direction, End, EndKind, Record, Report, ResponseFlags, Watch,
 };
 
 /// The metrics of the calls that go out: Istio's series with `reporter="source"`. Cheap to clone.
@@ -163,7 +163,19 @@ impl ClientMetrics {
         let destination = self.0.destination(host);
         let nothing = ReceivedMetadata::default();
         let base = self.0.base_of(&destination, peer, &nothing, Instant::now());
-        Connection::open(&self.0.registry, base, self.0.overflow)
+        let none = ResponseFlags::none();
+        Connection::open(&self.0.registry, base, self.0.overflow, none)
+    }
+
+    /// Counts a connection to this host that could not be made: as opened and closed, with these
+    /// flags.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn failed_connection(&self, host: &str, flags: ResponseFlags) {
+        let destination = self.0.destination(host);
+        let nothing = ReceivedMetadata::default();
+        let base = self.0.base_of(&destination, None, &nothing, Instant::now());
+        let overflow = self.0.overflow;
+        drop(Connection::open(&self.0.registry, base, overflow, flags));
     }
 }
 

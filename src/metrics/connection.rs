@@ -1,34 +1,42 @@
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::registry::Registry;
 use super::store::series::{BaseId, ConnectionCells};
 use crate::message::ResponseFlags;
 
 /// One connection that carries no HTTP, in Istio's TCP families: counted as opened when it is made,
-/// and as closed when it is dropped.
+/// and as closed when it is [closed](Self::close) or dropped.
 #[derive(Debug)]
 pub struct Connection {
     registry: Registry,
     base: BaseId,
     overflow: BaseId,
-    flags: ResponseFlags,
+    /// The bits of the flags.
+    flags: AtomicU32,
+    is_closed: AtomicBool,
 }
 
 impl Connection {
-    pub(super) fn open(registry: &Registry, base: BaseId, overflow: BaseId) -> Self {
+    pub(super) fn open(
+        registry: &Registry,
+        base: BaseId,
+        overflow: BaseId,
+        flags: ResponseFlags,
+    ) -> Self {
         let connection = Self {
             registry: registry.clone(),
             base,
             overflow,
-            flags: ResponseFlags::none(),
+            flags: AtomicU32::new(flags.bits()),
+            is_closed: AtomicBool::new(false),
         };
         connection.count(|cells| cells.opened.fetch_add(1, Ordering::Relaxed));
         connection
     }
 
     /// Adds response flags. They label everything that is counted from now on.
-    pub fn add_flags(&mut self, flags: ResponseFlags) {
-        self.flags = self.flags.union(flags);
+    pub fn add_flags(&self, flags: ResponseFlags) {
+        self.flags.fetch_or(flags.bits(), Ordering::Relaxed);
     }
 
     /// Counts bytes sent to the caller, on either side of the connection.
@@ -41,9 +49,17 @@ impl Connection {
         self.count(|cells| cells.received.fetch_add(bytes, Ordering::Relaxed));
     }
 
+    /// Counts the connection as closed, once.
+    pub fn close(&self) {
+        if !self.is_closed.swap(true, Ordering::Relaxed) {
+            self.count(|cells| cells.closed.fetch_add(1, Ordering::Relaxed));
+        }
+    }
+
     fn count(&self, add: impl Fn(&ConnectionCells) -> u64) {
         let table = self.registry.table();
-        if let Some(cells) = table.connection(self.base, self.overflow, self.flags) {
+        let flags = ResponseFlags::from_bits(self.flags.load(Ordering::Relaxed));
+        if let Some(cells) = table.connection(self.base, self.overflow, flags) {
             add(cells);
         }
     }
@@ -51,6 +67,6 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.count(|cells| cells.closed.fetch_add(1, Ordering::Relaxed));
+        self.close();
     }
 }

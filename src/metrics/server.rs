@@ -20,7 +20,9 @@ use super::store::series::BaseId;
 use super::store::table::{Interned, OnMissing};
 use crate::context::{Exchange, Peer};
 use crate::identity::{SpiffeId, Workload};
-use crate::message::{Begin, ByteCount, CountingBody, Direction, End, Record, Report, Watch};
+use crate::message::{
+    Begin, ByteCount, CountingBody, Direction, End, Record, Report, ResponseFlags, Watch,
+};
 
 /// The metrics of the calls that come in: Istio's series with `reporter="destination"`. Cheap to
 /// clone.
@@ -127,7 +129,8 @@ impl ServerMetrics {
         let base = self
             .0
             .base_of(Some(peer), &ReceivedMetadata::default(), Instant::now());
-        Connection::open(&self.0.registry, base, self.0.overflow)
+        let none = ResponseFlags::none();
+        Connection::open(&self.0.registry, base, self.0.overflow, none)
     }
 }
 

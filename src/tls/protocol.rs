@@ -1,6 +1,6 @@
 //! The protocols and the server name that Istio's sidecars negotiate (ALPN and SNI).
 
-/// The version of HTTP that a connection is for.
+/// What a connection is for: a version of HTTP, or bytes that are no HTTP.
 ///
 /// Istio's own names come first: a sidecar that also takes plaintext asks only clients that offer
 /// them for a certificate.
@@ -13,6 +13,10 @@ pub enum Protocol {
     Http1,
     /// HTTP/2.
     Http2,
+    /// No HTTP. A workload of the mesh is offered `istio`, which Istio's sidecars offer and take on
+    /// TCP ports (`istio-peer-exchange`, which they prefer, promises a preamble); a host outside is
+    /// offered nothing.
+    Tcp,
 }
 
 impl Protocol {
@@ -21,6 +25,7 @@ impl Protocol {
             Self::Either => &[b"istio-h2", b"istio-http/1.1", b"istio", b"h2", b"http/1.1"],
             Self::Http1 => &[b"istio-http/1.1", b"istio", b"http/1.1"],
             Self::Http2 => &[b"istio-h2", b"istio", b"h2"],
+            Self::Tcp => &[b"istio"],
         }
     }
 }

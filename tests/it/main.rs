@@ -24,6 +24,7 @@ mod rate_limit;
 mod request;
 mod server;
 mod support;
+mod tcp;
 mod telemetry;
 mod tls;
 mod tracing;

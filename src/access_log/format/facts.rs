@@ -1,6 +1,7 @@
 //! What is known of an exchange when its line is written.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::Authority;
@@ -24,6 +25,8 @@ pub(in crate::access_log) struct Kept {
     response: Vec<(HeaderName, HeaderValue)>,
     answered: Option<Instant>,
     pub(in crate::access_log) call: Call,
+    /// Of a connection that carries no HTTP: why it ended, if there is more to say than that.
+    pub(in crate::access_log) connection: Option<OnceLock<Box<str>>>,
 }
 
 /// What is known of a call only.
@@ -69,6 +72,17 @@ impl Kept {
             response: Vec::new(),
             answered: None,
             call: Call::default(),
+            connection: None,
+        }
+    }
+
+    /// Of a connection that carries no HTTP.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(in crate::access_log) fn of_connection(began: SystemTime) -> Self {
+        let (head, ()) = http::Request::new(()).into_parts();
+        Self {
+            connection: Some(OnceLock::new()),
+            ..Self::new(&head, began, &[])
         }
     }
 
@@ -135,6 +149,11 @@ impl<'a> Facts<'a> {
     /// The server that answered a call.
     pub(super) fn upstream(self) -> Option<&'a Peer> {
         self.report.peer.filter(|_| !self.is_inbound())
+    }
+
+    /// Why a connection that carries no HTTP has ended.
+    pub(super) fn termination(self) -> Option<&'a str> {
+        self.kept.connection.as_ref()?.get().map(|text| &**text)
     }
 
     pub(super) fn upstream_address(self) -> Option<SocketAddr> {

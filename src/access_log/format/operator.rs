@@ -134,6 +134,18 @@ impl Operator {
         }
     }
 
+    /// Whether it has no value for a connection that carries no HTTP.
+    pub(super) fn is_of_http(&self) -> bool {
+        match self {
+            Self::Request(..) | Self::Response(..) | Self::GrpcStatus(_) => true,
+            Self::StartTime(_) => false,
+            Self::Simple(simple) => matches!(
+                simple,
+                Simple::Protocol | Simple::ResponseCodeDetails | Simple::RouteName
+            ),
+        }
+    }
+
     /// The headers of the request that it reads.
     pub(super) fn request_headers(&self) -> impl Iterator<Item = &HeaderName> {
         let parts = match self {

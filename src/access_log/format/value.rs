@@ -43,6 +43,9 @@ impl<'a> Value<'a> {
 
 /// The value of this operator. `scratch` is empty, and gets the texts that must be made.
 pub(super) fn of<'a>(operator: &Operator, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
+    if facts.kept.connection.is_some() && operator.is_of_http() {
+        return Value::Unset;
+    }
     match operator {
         Operator::StartTime(None) => {
             time::write(scratch, facts.kept.began);
@@ -153,8 +156,7 @@ fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<
         Simple::Protocol => Value::text(Some(facts.protocol())),
         Simple::ResponseCode => Value::Number(facts.status().into()),
         Simple::ResponseCodeDetails => without_blanks(Some(details::of(facts)), scratch),
-        // Of connections without HTTP.
-        Simple::ConnectionTerminationDetails => Value::Unset,
+        Simple::ConnectionTerminationDetails => without_blanks(facts.termination(), scratch),
         Simple::ResponseFlags => {
             if report.flags.is_empty() {
                 return Value::Text(b"-");

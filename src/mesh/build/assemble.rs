@@ -211,6 +211,7 @@ impl MeshBuilder {
             )),
             response_timeout: self.client.response_timeout,
             inherits_deadlines: self.client.inherits_deadlines,
+            tcp_bounds: self.client.tcp_bounds,
         });
         #[cfg(any(feature = "external", feature = "rate-limit-service"))]
         {

@@ -27,6 +27,7 @@ use crate::access_log::AccessLogs;
 use crate::context;
 use crate::identity::TrustDomain;
 use crate::live::Live;
+use crate::mesh::options::Bounds;
 use crate::mesh::watches::{Observers, Watches};
 use crate::message::{CountingBody, Direction, OnEnd as _};
 use crate::metrics::ClientMetrics;
@@ -46,6 +47,8 @@ pub(in crate::mesh) struct Outbound {
     pub(in crate::mesh) response_timeout: Option<Duration>,
     /// Whether calls end before their request's own caller stops waiting.
     pub(in crate::mesh) inherits_deadlines: bool,
+    /// How long connections without HTTP may be idle, and last.
+    pub(in crate::mesh) tcp_bounds: Bounds,
 }
 
 impl Outbound {

@@ -37,6 +37,10 @@ impl Client {
         Self(Arc::new(outbound))
     }
 
+    pub(in crate::mesh) fn outbound(&self) -> &Outbound {
+        &self.0
+    }
+
     /// A connector to the same hosts, for another HTTP client.
     pub(in crate::mesh) fn connector(&self, protocol: Protocol) -> MeshConnector {
         MeshConnector {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::tcp::Bounds;
 use crate::mesh::client::pool::names::Resolver;
 
 /// How the client makes calls: [`MeshBuilder::client`](crate::MeshBuilder::client).
@@ -12,6 +13,7 @@ pub struct ClientOptions {
     pub(in crate::mesh) response_timeout: Option<Duration>,
     pub(in crate::mesh) inherits_deadlines: bool,
     pub(in crate::mesh) resolver: Resolver,
+    pub(in crate::mesh) tcp_bounds: Bounds,
 }
 
 impl Default for ClientOptions {
@@ -21,6 +23,7 @@ impl Default for ClientOptions {
             response_timeout: Some(RESPONSE_TIMEOUT),
             inherits_deadlines: true,
             resolver: Resolver::default(),
+            tcp_bounds: Bounds::default(),
         }
     }
 }
@@ -67,6 +70,19 @@ impl ClientOptions {
     /// nothing of it.
     pub fn no_deadlines(mut self) -> Self {
         self.inherits_deadlines = false;
+        self
+    }
+
+    /// Sets how long a connection of [`Mesh::connect_tcp`](crate::Mesh::connect_tcp) may carry
+    /// nothing in either direction; 1 hour by default, as in Istio.
+    pub fn tcp_idle(mut self, idle: Duration) -> Self {
+        self.tcp_bounds.idle = idle;
+        self
+    }
+
+    /// Sets how long such a connection may last; without a bound by default.
+    pub fn tcp_max_duration(mut self, longest: Duration) -> Self {
+        self.tcp_bounds.max_duration = Some(longest);
         self
     }
 

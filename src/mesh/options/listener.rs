@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use super::tcp::TcpOptions;
 use crate::gate::{Edge, ForwardClientCert};
 use crate::matcher::Cidr;
 use crate::mesh::server::HeaderTrust;
@@ -21,6 +22,7 @@ pub struct ListenerOptions {
     pub(in crate::mesh) limits: Limits,
     pub(in crate::mesh) timeouts: HandshakeTimeouts,
     pub(in crate::mesh) http: HttpLimits,
+    pub(in crate::mesh) tcp: TcpOptions,
     pub(in crate::mesh) own_tls: Option<Arc<ServerConfig>>,
     pub(in crate::mesh) load_balancers: Vec<Cidr>,
     pub(in crate::mesh) quiet: QuietStreams,
@@ -45,6 +47,12 @@ impl ListenerOptions {
     /// Bounds what a client may make the server hold over HTTP, and for how long.
     pub fn http(mut self, limits: HttpLimits) -> Self {
         self.http = limits;
+        self
+    }
+
+    /// How connections of [`Mesh::serve_tcp`](crate::Mesh::serve_tcp) are judged and bounded.
+    pub fn tcp(mut self, options: TcpOptions) -> Self {
+        self.tcp = options;
         self
     }
 

@@ -4,12 +4,15 @@
 mod client;
 mod export;
 mod listener;
+mod tcp;
 mod telemetry;
 mod tokens;
 mod trusted_proxy;
 
 pub use client::ClientOptions;
 pub use listener::ListenerOptions;
+pub(super) use tcp::Bounds;
+pub use tcp::TcpOptions;
 pub use telemetry::TelemetryOptions;
 pub use tokens::TokenOptions;
 pub use trusted_proxy::TrustedProxy;

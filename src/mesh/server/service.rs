@@ -40,6 +40,10 @@ impl ServerLayer {
         }
     }
 
+    pub(in crate::mesh) fn inbound(&self) -> &Arc<Inbound> {
+        &self.inbound
+    }
+
     /// The same stack for a listener that believes these headers.
     pub(in crate::mesh) fn trusting(&self, trust: HeaderTrust) -> Self {
         Self {

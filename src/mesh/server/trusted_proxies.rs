@@ -118,6 +118,33 @@ impl TrustedProxies {
         }
     }
 
+    /// Stores the caller of a connection that carries no HTTP in its exchange, if a trusted proxy has
+    /// named it in a PROXY header.
+    ///
+    /// # Errors
+    /// When the proxy has named no caller that can be believed. The exchange then has a caller
+    /// without an identity, for the log.
+    pub(in crate::mesh) fn introduce_connection(
+        &self,
+        peer: &Peer,
+        exchange: &Exchange,
+    ) -> Result<(), LocalReply> {
+        let (caller, is_named) = match peer.proxy() {
+            None => return Ok(()),
+            Some(ProxySocket::Connection(caller)) => (caller.clone(), true),
+            // It would name the caller in a header of each request.
+            Some(ProxySocket::Requests(via)) => {
+                (ForwardedPeer::new(None, None, via.clone()), false)
+            }
+        };
+        let is_believed = is_named && !self.lacks_identity(peer, &caller);
+        exchange.set_forwarded_peer(caller);
+        match is_believed {
+            true => Ok(()),
+            false => Err(self.refuse(Doubt::NoIdentity)),
+        }
+    }
+
     /// Whether the port takes mutual TLS alone, and neither the proxy's connection nor its word
     /// shows an identity.
     fn lacks_identity(&self, peer: &Peer, caller: &ForwardedPeer) -> bool {

@@ -35,7 +35,7 @@ pub(super) fn chains(
             add_rules(compiler, policy, "", http, tcp);
         }
     }
-    (both.http.custom, both.tcp.custom) = custom.filters(compiler);
+    (both.http.custom, both.tcp.custom, both.tcp.unasked) = custom.filters(compiler);
     Some(both)
 }
 

@@ -46,7 +46,8 @@ impl Providers {
         add_rules(compiler, policy, &prefix, &mut asked.http, &mut asked.tcp);
     }
 
-    /// The filters for HTTP and for raw TCP, in byte order of the providers.
+    /// The filters for HTTP and for raw TCP, in byte order of the providers, and those that Istio
+    /// leaves out of raw TCP.
     ///
     /// Requests that a provider cannot be asked about are refused. Istio supports one provider for
     /// a workload, so that of several in MeshConfig none is usable. Providers of the process do not
@@ -54,7 +55,7 @@ impl Providers {
     pub(super) fn filters(
         self,
         compiler: &mut Compiler<'_>,
-    ) -> (Vec<CustomFilter>, Vec<CustomFilter>) {
+    ) -> (Vec<CustomFilter>, Vec<CustomFilter>, Vec<CustomFilter>) {
         let found = self.by_name.into_iter().map(|(name, asked)| {
             let found = find(compiler, &name, &asked.namespaces);
             (name, asked, found)
@@ -63,7 +64,7 @@ impl Providers {
         let is_of_mesh = |found: &Result<Found, _>| !found.as_ref().is_ok_and(Found::is_in_process);
         let of_mesh = found.iter().filter(|(_, _, found)| is_of_mesh(found));
         let several = of_mesh.count() > 1;
-        let (mut http, mut tcp) = (Vec::new(), Vec::new());
+        let (mut http, mut tcp, mut unasked) = (Vec::new(), Vec::new(), Vec::new());
         for (name, asked, found) in found {
             let usable = match found {
                 Ok(found) if several && !found.is_in_process() => {
@@ -88,12 +89,11 @@ impl Providers {
                 matches!(found.provider.kind, ProviderKind::ExtAuthzHttp { .. })
             });
             // Istio leaves an HTTP provider out of raw TCP.
-            if !http_only {
-                tcp.push(filter(name.clone(), usable.clone(), asked.tcp));
-            }
+            let of_tcp = if http_only { &mut unasked } else { &mut tcp };
+            of_tcp.push(filter(name.clone(), usable.clone(), asked.tcp));
             http.push(filter(name, usable, asked.http));
         }
-        (http, tcp)
+        (http, tcp, unasked)
     }
 }
 

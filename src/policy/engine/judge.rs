@@ -63,11 +63,26 @@ impl Engine {
         self.0.http.get(port(request)).decide(&View::new(request))
     }
 
-    /// Judges a raw TCP connection.
+    /// Judges a raw TCP connection. Nothing asks a provider about one, so a connection that a CUSTOM
+    /// rule matches is refused: see [`custom_tcp`](Self::custom_tcp).
     #[must_use]
     pub fn decide_tcp(&self, connection: &dyn Attributes) -> Decision {
+        let (stages, view) = (self.0.tcp.get(port(connection)), View::new(connection));
+        let unusable = stages.refused_by_custom(&view);
+        let refusal = unusable.or_else(|| {
+            let policy = stages.first_custom(&view)?.policy;
+            Some(Decision::new(false, Some(Action::Custom), Some(policy)))
+        });
+        refusal.unwrap_or_else(|| stages.decide(&view))
+    }
+
+    /// The external provider that a CUSTOM rule wants to be asked about a raw TCP connection: of
+    /// several the first by name. Istio asks none that speaks HTTP, and lets such connections pass;
+    /// here they count.
+    #[must_use]
+    pub fn custom_tcp(&self, connection: &dyn Attributes) -> Option<CustomMatch> {
         let stages = self.0.tcp.get(port(connection));
-        stages.decide(&View::new(connection))
+        stages.first_custom(&View::new(connection))
     }
 
     /// The external providers to ask about an HTTP request, in byte order of their names, before

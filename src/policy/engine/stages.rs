@@ -5,12 +5,14 @@ use super::request::Request;
 use crate::istio::{Action, ExtensionProvider, ProviderKind};
 use crate::policy::index::{Index, View};
 use crate::policy::ir::Rbac;
-use crate::policy::{Chain, Decision, DryRun, Marks, PolicyId};
+use crate::policy::{Chain, CustomFilter, Decision, DryRun, Marks, PolicyId};
 
 /// A chain made ready to run: each rule set with its index, in the order they are asked.
 #[derive(Debug)]
 pub(super) struct Stages {
     custom: Vec<Provider>,
+    /// Those that Istio leaves out of raw TCP.
+    unasked: Vec<Provider>,
     audit: Option<Index>,
     deny: Sets,
     allow: Sets,
@@ -42,13 +44,17 @@ impl Provider {
 impl Stages {
     pub(super) fn new(chain: &Chain) -> Self {
         let index = |rules: &Option<Rbac>| rules.as_ref().map(Index::new);
-        let custom = chain.custom.iter().map(|filter| Provider {
-            name: filter.provider.clone(),
-            usable: filter.usable.clone(),
-            rules: Index::new(&filter.rules),
-        });
+        let providers = |filters: &[CustomFilter]| {
+            let providers = filters.iter().map(|filter| Provider {
+                name: filter.provider.clone(),
+                usable: filter.usable.clone(),
+                rules: Index::new(&filter.rules),
+            });
+            providers.collect()
+        };
         Self {
-            custom: custom.collect(),
+            custom: providers(&chain.custom),
+            unasked: providers(&chain.unasked),
             audit: index(&chain.audit),
             deny: Sets {
                 enforced: index(&chain.deny.enforced),
@@ -69,6 +75,15 @@ impl Stages {
             Some(provider.asked(policy))
         });
         asked.collect()
+    }
+
+    /// The first provider whose rules want it to be asked, also one that Istio leaves out.
+    pub(super) fn first_custom(&self, view: &View<'_>) -> Option<CustomMatch> {
+        let usable = self.custom.iter().filter(|asked| asked.usable.is_some());
+        usable.chain(&self.unasked).find_map(|provider| {
+            let policy = provider.rules.first(view)?;
+            Some(provider.asked(policy))
+        })
     }
 
     /// Asks the providers whose rules match a form of the request, its own first: those that come

@@ -115,6 +115,10 @@ impl<T> PerPort<Arc<T>> {
 pub struct Chain {
     /// External providers to ask, in byte order of their names.
     pub custom: Vec<CustomFilter>,
+    /// On raw TCP, the providers that cannot be asked about it and that Istio leaves out, so that
+    /// its configuration of Envoy has none of them: those that speak HTTP.
+    /// [`Engine::decide_tcp`](crate::policy::Engine::decide_tcp) refuses what their rules match.
+    pub unasked: Vec<CustomFilter>,
     /// AUDIT.
     pub audit: Option<Rbac>,
     /// DENY.

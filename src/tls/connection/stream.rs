@@ -139,6 +139,12 @@ impl<S> Stream<S> {
         self.facts.as_ref()?.credentials.settings().sha256(leaf)
     }
 
+    /// As [`is_tls`](Self::is_tls), for the rest of the crate.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn is_protected(&self) -> bool {
+        self.is_tls()
+    }
+
     /// Whether the connection is TLS: the mesh's or the application's own.
     pub(in crate::tls) fn is_tls(&self) -> bool {
         self.tls().is_some()

@@ -29,6 +29,7 @@ pub(in crate::tls) struct Generation {
     shown: Shown,
     server: Arc<ServerConfig>,
     server_without_alpn: Arc<ServerConfig>,
+    tcp_server: Arc<ServerConfig>,
 }
 
 /// Where the certificate of a handshake comes from.
@@ -101,6 +102,8 @@ impl Generation {
         judge(chain, &[Role::Client, Role::Server], &bundles, settings)?;
         let mut server = server_config(&bundles, shown.to_clients(), settings)?;
         let server_without_alpn = Arc::new(server.clone());
+        server.alpn_protocols = vec![b"istio".to_vec()];
+        let tcp_server = Arc::new(server.clone());
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self {
             id,
@@ -108,6 +111,7 @@ impl Generation {
             shown,
             server: Arc::new(server),
             server_without_alpn,
+            tcp_server,
         })
     }
 
@@ -144,6 +148,16 @@ impl Generation {
             Arc::clone(&self.server_without_alpn)
         } else {
             Arc::clone(&self.server)
+        }
+    }
+
+    /// The configuration for a client of a port that speaks no HTTP: the answer to `istio` is
+    /// `istio`, and any other client gets none.
+    pub(in crate::tls) fn tcp_server_config(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let mut offered = hello.alpn().into_iter().flatten();
+        match offered.any(|protocol| protocol == b"istio") {
+            true => Arc::clone(&self.tcp_server),
+            false => Arc::clone(&self.server_without_alpn),
         }
     }
 

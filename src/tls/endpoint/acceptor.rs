@@ -49,6 +49,8 @@ pub struct Acceptor {
     lifetimes: Lifetimes,
     own_tls: Option<Arc<ServerConfig>>,
     proxy: Option<TrustedSocket>,
+    /// Whether the port speaks no HTTP.
+    is_tcp: bool,
 }
 
 /// A socket on which only a trusted proxy connects.
@@ -81,6 +83,7 @@ impl Acceptor {
             lifetimes: Lifetimes::default(),
             own_tls: None,
             proxy: None,
+            is_tcp: false,
         }
     }
 
@@ -95,6 +98,14 @@ impl Acceptor {
     #[must_use]
     pub fn own_tls(mut self, config: Arc<ServerConfig>) -> Self {
         self.own_tls = Some(config);
+        self
+    }
+
+    /// Its connections carry no HTTP: it agrees on `istio` with a client that offers it, as Istio's
+    /// sidecars do for TCP, and names no protocol to any other client.
+    #[must_use]
+    pub fn tcp(mut self) -> Self {
+        self.is_tcp = true;
         self
     }
 
@@ -256,7 +267,11 @@ impl Acceptor {
                 let credentials = credentials.ok_or_else(|| Refusal::new(Reason::NoIdentity))?;
                 let generation = credentials.current()?;
                 let facts = HandshakeFacts::new(credentials, &generation, None);
-                let config = generation.server_config(&accepted.client_hello());
+                let hello = accepted.client_hello();
+                let config = match self.is_tcp {
+                    true => generation.tcp_server_config(&hello),
+                    false => generation.server_config(&hello),
+                };
                 (config, Some(facts))
             }
         };

@@ -81,6 +81,7 @@ impl OneWayConnector {
             Protocol::Either => &[b"h2", b"http/1.1"],
             Protocol::Http1 => &[b"http/1.1"],
             Protocol::Http2 => &[b"h2"],
+            Protocol::Tcp => &[],
         };
         let config = Arc::make_mut(&mut self.config);
         config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();

@@ -177,16 +177,28 @@ impl EndpointOrder {
     /// The next endpoint to try; `None` when all have been tried or there are none. A caller that
     /// has pools passes a `prober`, which reconnects to failed endpoints.
     pub(in crate::mesh) fn next(&self, prober: Option<(&Arc<Dialer>, bool)>) -> Option<Candidate> {
+        self.pick(|due| {
+            if let Some((dialer, is_http2)) = prober {
+                due.probe(dialer, is_http2);
+            }
+        })
+    }
+
+    /// As [`next`](Self::next), for a connection that carries no HTTP.
+    pub(in crate::mesh) fn next_for_tcp(&self, dialer: &Arc<Dialer>) -> Option<Candidate> {
+        self.pick(|due| due.probe_tcp(dialer))
+    }
+
+    /// The next endpoint to try. `probe` gets one that has failed and is due.
+    fn pick(&self, probe: impl FnOnce(&Endpoint)) -> Option<Candidate> {
         let list = &self.endpoints.list;
         let health = |index: usize| list.get(index).map(|endpoint| endpoint.health());
         let health = |index| health(index).unwrap_or_default();
         let pick = self
             .balance
             .pick(list.len(), self.turn, &self.tried, health)?;
-        if let Some((dialer, is_http2)) = prober
-            && let Some(due) = pick.probe.and_then(|index| list.get(index))
-        {
-            due.probe(dialer, is_http2);
+        if let Some(due) = pick.probe.and_then(|index| list.get(index)) {
+            probe(due);
         }
         let endpoint = list.get(pick.index)?;
         Some(Candidate {

@@ -105,6 +105,16 @@ impl ConnectError {
         self.0.failure.address
     }
 
+    /// Envoy's response flags for this error: `NR`, `UH` (DNS knows no address) or `UF`.
+    #[must_use]
+    pub fn flags(&self) -> ResponseFlags {
+        match self.kind() {
+            Kind::UnknownHost(_) => ResponseFlags::NO_ROUTE,
+            Kind::Unresolved(_) | Kind::Lookup(..) => ResponseFlags::NO_HEALTHY_UPSTREAM,
+            Kind::Io(_) | Kind::Handshake(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+        }
+    }
+
     /// Envoy's reason of a transport that failed; `None` if it took too long.
     pub(in crate::mesh) fn transport_failure(&self) -> Option<String> {
         let refused = |error: &io::Error| match error.kind() {

@@ -99,6 +99,16 @@ impl Endpoint {
         }
     }
 
+    /// As [`probe`](Self::probe), where connections carry no HTTP: the connection is closed at once.
+    pub(super) fn probe_tcp(&self, dialer: &Arc<Dialer>) {
+        if self.health.begin_probe() {
+            let dialing = self.connect(dialer, Protocol::Tcp, |stream| {
+                ready(Ok::<_, Failure>(stream))
+            });
+            drop(self.background.dial(dialing, drop));
+        }
+    }
+
     /// Opens an HTTP/2 connection that no call waits for, unless one is open or being made.
     #[cfg(any(feature = "external", feature = "rate-limit-service"))]
     pub(super) fn warm(&self, dialer: &Arc<Dialer>) {

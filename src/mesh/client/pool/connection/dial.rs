@@ -55,20 +55,23 @@ impl Target {
     }
 }
 
-/// The TLS connectors for a host outside the mesh: one for HTTP/1.1, one for HTTP/2.
+/// The TLS connectors for a host outside the mesh: for HTTP/1.1, for HTTP/2, and for no HTTP.
 #[derive(Clone, Debug)]
-pub(in crate::mesh) struct ExternalTls(Arc<(OneWayConnector, OneWayConnector)>);
+pub(in crate::mesh) struct ExternalTls(Arc<[OneWayConnector; 3]>);
 
 impl ExternalTls {
     pub(in crate::mesh) fn new(tls: OneWayConnector) -> Self {
-        let http2 = tls.clone().protocol(Protocol::Http2);
-        Self(Arc::new((tls.protocol(Protocol::Http1), http2)))
+        let protocols = [Protocol::Http1, Protocol::Http2, Protocol::Tcp];
+        Self(Arc::new(
+            protocols.map(|protocol| tls.clone().protocol(protocol)),
+        ))
     }
 
     fn connector(&self, protocol: Protocol) -> &OneWayConnector {
-        let (http1, http2) = &*self.0;
+        let [http1, http2, tcp] = &*self.0;
         match protocol {
             Protocol::Http2 => http2,
+            Protocol::Tcp => tcp,
             Protocol::Either | Protocol::Http1 => http1,
         }
     }

@@ -58,6 +58,14 @@ impl MeshStream {
         self.peer.as_ref()
     }
 
+    /// The stream, its peer and where its end is counted, for a user who watches its lifetime.
+    #[expect(clippy::type_complexity, reason = "its three parts")]
+    pub(in crate::mesh) fn into_parts(
+        self,
+    ) -> (Stream<TcpStream>, Option<Peer>, Option<Arc<HandshakeStats>>) {
+        (self.io.into_inner(), self.peer, self.stats)
+    }
+
     /// What a pool records about this connection. It was made with this generation of our identity.
     pub(super) fn facts(&self, generation: u64) -> Arc<ConnectionFacts> {
         let (peer, retired) = (self.peer.clone(), Arc::clone(&self.retired));

@@ -1,0 +1,250 @@
+//! One connection that came in: its first byte, what policy says, its handler, and its end.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use http::Extensions;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::judge::judge;
+use super::record::{Cut, End, Record};
+use super::stream::{Io, TcpConnection};
+use super::watch::watch;
+use crate::context::Exchange;
+use crate::error_chain::ErrorChain;
+use crate::log_limit::limited;
+use crate::mesh::options::TcpOptions;
+use crate::mesh::server::Inbound;
+use crate::message::{Direction, contained};
+use crate::metrics::Registry;
+use crate::refusal_log;
+use crate::tls::{Connection, Incoming, WhenWoken};
+
+/// What all connections of one server share.
+pub(super) struct Service<H> {
+    pub(super) inbound: Arc<Inbound>,
+    pub(super) options: TcpOptions,
+    pub(super) registry: Registry,
+    pub(super) handler: H,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve<H, F>(
+    service: Arc<Service<H>>,
+    incoming: Incoming,
+    stop: CancellationToken,
+    cut: Arc<AtomicUsize>,
+) where
+    H: Fn(TcpConnection) -> F,
+    F: Future<Output = io::Result<()>>,
+{
+    let connection = tokio::select! {
+        connection = incoming.handshake() => connection,
+        // The shutdown ends handshakes that are not complete.
+        () = stop.cancelled() => None,
+    };
+    let Some(connection) = connection else {
+        return;
+    };
+    let connection = Box::new(connection);
+    let (lifetime, stats) = (connection.stream().lifetime(), connection.stats());
+    let stats = Some(Arc::clone(stats));
+    let exchange = Exchange::from_peer(&mut Extensions::new(), connection.peer());
+    let record = Arc::new(service.record(&connection, &exchange, &stop));
+    let mut ending = Ending {
+        record: Arc::clone(&record),
+        cut,
+        end: None,
+    };
+    let judged = Arc::new(Judged::default());
+    let look = service.look(exchange.clone(), Arc::clone(&judged));
+    let bounds = service.options.bounds();
+    let watched = watch(Arc::clone(&record), lifetime, bounds, stats, look);
+    // First, because a client may give the handler so much to do that tokio makes whatever is asked
+    // behind it wait, time and again.
+    let end = tokio::select! {
+        biased;
+        cut = WhenWoken::new(Box::pin(watched)) => End::Cut(cut),
+        end = service.run(connection, &record, &exchange, &stop, &judged) => end,
+    };
+    ending.end = Some(end);
+}
+
+/// The generation of the configuration that has judged a connection; 0 before that.
+#[derive(Default)]
+struct Judged(AtomicU64);
+
+impl<H> Service<H> {
+    fn record(
+        &self,
+        connection: &Connection,
+        exchange: &Exchange,
+        stop: &CancellationToken,
+    ) -> Record {
+        let peer = connection.peer();
+        let metrics = self.inbound.metrics.connection(peer);
+        let line = self.inbound.access_logs.open_connection(SystemTime::now);
+        let exchange = Some(exchange.clone());
+        Record::new(Direction::Inbound, peer.clone(), exchange, metrics, line).until(stop)
+    }
+
+    /// Judges the connection, by the configuration of now.
+    fn judge(&self, exchange: &Exchange, judged: &Judged) -> Result<(), Cut> {
+        let config = self.inbound.config.load();
+        judged.0.store(config.generation(), Ordering::Relaxed);
+        judge(&config.engine, exchange).map_err(|(cut, label)| {
+            self.count_refused(label);
+            cut
+        })
+    }
+
+    fn count_refused(&self, reason: &'static str) {
+        let help = "Connections without HTTP that were refused, by reason.";
+        let name = "mesh_tcp_connections_refused_total";
+        self.registry
+            .counter(name, help, &[("reason", reason)])
+            .add(1);
+    }
+
+    /// Whether a connection that was judged is refused by now.
+    fn look(
+        self: &Arc<Self>,
+        exchange: Exchange,
+        judged: Arc<Judged>,
+    ) -> impl FnMut() -> Option<Cut> + use<H> {
+        let service = Arc::clone(self);
+        move || {
+            let before = judged.0.load(Ordering::Relaxed);
+            let is_of_before = || before == 0 || before == service.inbound.config.generation();
+            if !service.options.judge_again || is_of_before() {
+                return None;
+            }
+            service.judge(&exchange, &judged).err()
+        }
+    }
+
+    async fn run<F>(
+        &self,
+        mut connection: Box<Connection>,
+        record: &Arc<Record>,
+        exchange: &Exchange,
+        stop: &CancellationToken,
+        judged: &Judged,
+    ) -> End
+    where
+        H: Fn(TcpConnection) -> F,
+        F: Future<Output = io::Result<()>>,
+    {
+        let proxies = &self.inbound.trusted_proxies;
+        if let Err(reply) = proxies.introduce_connection(connection.peer(), exchange) {
+            let details = Arc::clone(reply.details());
+            self.count_refused("proxy");
+            refusal_log::connection_refused(exchange, &details, None, None);
+            return End::Cut(Cut::Refused(details, reply.response_flags()));
+        }
+        let first = match self.options.server_first {
+            true => Vec::new(),
+            false => match self.first_bytes(&mut connection, record, stop).await {
+                Ok(first) => first,
+                Err(end) => return end,
+            },
+        };
+        if let Err(cut) = self.judge(exchange, judged) {
+            return End::Cut(cut);
+        }
+        let (home, returned) = oneshot::channel();
+        let connection = TcpConnection::inbound(connection, first, record, home);
+        if let Err(error) = (self.handler)(connection).await {
+            let error = ErrorChain(&error);
+            limited!(target: "tower_mesh::serve", DEBUG, %error, "the handler of a connection has failed");
+            return End::Failed;
+        }
+        // The handler may have moved the connection into another task.
+        if let Ok(io) = returned.await {
+            close(io, record).await;
+        }
+        End::Done
+    }
+
+    /// Reads what the client sends first; nothing if it sends its end. Policy is asked then, as in
+    /// Envoy.
+    async fn first_bytes(
+        &self,
+        connection: &mut Connection,
+        record: &Record,
+        stop: &CancellationToken,
+    ) -> Result<Vec<u8>, End> {
+        let mut first = vec![0; FIRST];
+        let read = tokio::select! {
+            biased;
+            read = connection.read(&mut first) => read,
+            () = stop.cancelled() => return Err(End::Cut(Cut::Shutdown)),
+            () = sleep(self.options.first_byte.min(LONGEST)) => {
+                self.count_refused("silent");
+                return Err(End::Cut(Cut::Silent));
+            }
+        };
+        match read {
+            Ok(read) => {
+                first.truncate(read);
+                Ok(first)
+            }
+            Err(_) => {
+                record.broke();
+                Err(End::Done)
+            }
+        }
+    }
+}
+
+/// Closes a connection in order: sends what was written and the end, counts, and gives the client
+/// the time to read it. The system answers bytes that nobody reads with a reset, which would take
+/// from the client what it has not read yet; so they are read until its end.
+async fn close(mut io: Io, record: &Record) {
+    let ended = timeout(FAREWELL, io.shutdown()).await;
+    record.end(&End::Done);
+    if matches!(ended, Ok(Ok(()))) {
+        let rest = async {
+            let mut rest = vec![0; FIRST];
+            while matches!(io.read(&mut rest).await, Ok(1..)) {}
+        };
+        let _ = timeout(FAREWELL, rest).await;
+    }
+}
+
+/// Ends the record of a connection, whatever becomes of its task.
+struct Ending {
+    record: Arc<Record>,
+    /// Counts the connections that are cut at the end of the grace period.
+    cut: Arc<AtomicUsize>,
+    /// `None` for a task that did not come to its end.
+    end: Option<End>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let end = match self.end.take() {
+            Some(end) => end,
+            None if std::thread::panicking() => End::Panicked,
+            None => {
+                self.cut.fetch_add(1, Ordering::Relaxed);
+                End::Cut(Cut::Shutdown)
+            }
+        };
+        contained(|| self.record.end(&end));
+    }
+}
+
+/// The most bytes that are read before policy is asked.
+const FIRST: usize = 1024;
+/// How long the end of a connection may take to be sent, and how long the client may then take to
+/// end its side. Envoy's delay of a close.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Longer than any process runs.
+const LONGEST: Duration = Duration::from_secs(86400 * 365 * 30);

@@ -1,0 +1,151 @@
+//! What policy says of a connection that carries no HTTP.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::record::Cut;
+use crate::context::{Exchange, ForwardedPeer, Peer};
+use crate::identity::PeerCertificate;
+use crate::istio::Action;
+use crate::matcher::forwarded;
+use crate::message::ResponseFlags;
+use crate::policy::{Attributes, Engine, PolicyId};
+use crate::refusal_log;
+
+/// Asks policy about a connection. A refusal is logged, and an allow with something to say is left
+/// in the exchange.
+///
+/// # Errors
+/// Why the connection must be closed, and under which label it is counted.
+pub(super) fn judge(engine: &Engine, exchange: &Exchange) -> Result<(), (Cut, &'static str)> {
+    let Some(connection) = ConnectionAttributes::new(exchange) else {
+        let details = Arc::from("rbac_access_denied_no_peer");
+        return Err((Cut::Refused(details, ResponseFlags::none()), "policy"));
+    };
+    let decision = engine.decide_tcp(&connection);
+    if decision.allowed {
+        if decision.marks.is_some() {
+            exchange.set_decision(decision);
+        }
+        return Ok(());
+    }
+    // A rule of an unusable provider denies as a DENY does, and has no provider to be asked.
+    let asked = engine.custom_tcp(&connection).filter(|custom| {
+        decision.action == Some(Action::Custom) && decision.policy.as_ref() == Some(&custom.policy)
+    });
+    let (details, flags, label) = match asked {
+        Some(custom) => (
+            format!(
+                "ext_authz_error{{provider[{}]_cannot_be_asked}}",
+                custom.provider
+            ),
+            ResponseFlags::UNAUTHORIZED_EXTERNAL,
+            "provider",
+        ),
+        None => (decision.details(), ResponseFlags::none(), "policy"),
+    };
+    let rule = decision.policy.as_ref().map(PolicyId::as_str);
+    refusal_log::connection_refused(exchange, &details, rule, Some(engine));
+    Err((Cut::Refused(details.into(), flags), label))
+}
+
+/// Warns of CUSTOM policies on this port: the connections that they match are refused.
+pub(super) fn warn_of_custom(engine: &Engine, port: u16) {
+    let chain = engine.program().tcp.get(port);
+    let usable = chain.custom.iter().filter(|filter| filter.usable.is_some());
+    for filter in usable.chain(&chain.unasked) {
+        tracing::warn!(
+            target: "tower_mesh::mesh",
+            port,
+            provider = %filter.provider,
+            "the provider cannot be asked about connections without HTTP: those that its CUSTOM \
+             policies match are refused"
+        );
+    }
+}
+
+/// A connection, in the terms of policy rules. The source is its peer or, where a trusted proxy has
+/// named a caller, that caller.
+struct ConnectionAttributes<'a> {
+    peer: &'a Peer,
+    forwarded: Option<&'a ForwardedPeer>,
+}
+
+impl<'a> ConnectionAttributes<'a> {
+    fn new(exchange: &'a Exchange) -> Option<Self> {
+        Some(Self {
+            peer: exchange.peer()?,
+            forwarded: exchange.forwarded_peer(),
+        })
+    }
+
+    fn source_ip(&self) -> IpAddr {
+        let told = self.forwarded.and_then(ForwardedPeer::address);
+        let source = told.unwrap_or_else(|| self.peer.remote_addr());
+        forwarded::socket_ip(source.ip())
+    }
+}
+
+impl Attributes for ConnectionAttributes<'_> {
+    fn method(&self) -> Option<&str> {
+        None
+    }
+
+    fn path(&self) -> Option<&str> {
+        None
+    }
+
+    fn authority(&self) -> Option<&str> {
+        None
+    }
+
+    fn any_header(&self, _: &str, _: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        match self.forwarded {
+            Some(caller) => caller.certificate().is_some(),
+            None => self.peer.is_tls(),
+        }
+    }
+
+    fn certificate(&self) -> Option<&PeerCertificate> {
+        match self.forwarded {
+            Some(caller) => caller.certificate(),
+            None => self.peer.certificate(),
+        }
+    }
+
+    fn via(&self) -> Option<&dyn fmt::Display> {
+        Some(self.forwarded?.via())
+    }
+
+    fn direct_remote_ip(&self) -> Option<IpAddr> {
+        Some(self.source_ip())
+    }
+
+    fn remote_ip(&self) -> Option<IpAddr> {
+        Some(self.source_ip())
+    }
+
+    fn destination_ip(&self) -> Option<IpAddr> {
+        Some(forwarded::socket_ip(self.peer.local_addr().ip()))
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        Some(self.peer.local_addr().port())
+    }
+
+    fn sni(&self) -> &str {
+        let facts = self.peer.tls_facts();
+        facts.and_then(|facts| facts.sni.as_deref()).unwrap_or("")
+    }
+
+    fn claims(&self) -> Option<&Map<String, Value>> {
+        None
+    }
+}
