@@ -314,9 +314,9 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_unreadable_is_named() {
-        let text = |variables: &[(&str, &str)], labels: Option<&str>| {
+        fn text(variables: &[(&str, &str)], labels: Option<&str>) -> String {
             read(variables, labels).unwrap_err().to_string()
-        };
+        }
         let missing = text(&[("POD_NAMESPACE", "clinic")], None);
         assert!(missing.contains("SERVICE_ACCOUNT is not set"), "{missing}");
         assert!(missing.contains("spec.serviceAccountName"), "{missing}");

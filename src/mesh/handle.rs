@@ -19,6 +19,8 @@ use super::config::live::LiveConfig;
 use super::config::reload::Reloads;
 use super::config::serving_log;
 use super::error::{BuildError, Faults};
+#[cfg(feature = "otlp")]
+use super::export::otlp_metrics::MetricsPusher;
 use super::options::{ListenerOptions, TcpOptions};
 use super::server::connection::bind::bind;
 #[cfg(unix)]
@@ -59,6 +61,9 @@ pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) registry: Registry,
     pub(super) propagation: Propagation,
+    /// Pushes the metrics to a collector, if there is one.
+    #[cfg(feature = "otlp")]
+    pub(super) pusher: Option<Arc<MetricsPusher>>,
     pub(super) shutdown: Shutdown,
     pub(super) rotation: Option<Arc<RotationStats>>,
     /// True while the driver follows all that may change.

@@ -207,6 +207,7 @@ impl Mesh {
         };
         let drained = self.run(listener, None, for_one).await;
         self.flush_spans(FLUSH).await;
+        self.flush_metrics(FLUSH).await;
         drained
     }
 

@@ -18,10 +18,13 @@ use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
 use super::registry::Registry;
 use super::store::append_only_map::AppendOnlyMap;
+use super::store::exemplars::SpanIds;
 use super::store::labels::BaseLabels;
 use super::store::series::BaseId;
 use super::store::table::{Interned, OnMissing};
-use crate::context::{self, Peer};
+#[cfg(all(feature = "server", feature = "client"))]
+use crate::context::TraceContext;
+use crate::context::{self, Exchange, Peer};
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{
     Begin, ByteCount, CountingBody, Direction, End, EndKind, Record, Report, ResponseFlags, Watch,
@@ -50,6 +53,7 @@ struct Client {
 /// A host that this workload calls.
 struct Destination {
     host: Box<str>,
+    reach: Reached,
     service: Option<ServiceName>,
     peers: Peers,
 }
@@ -62,6 +66,7 @@ pub struct ClientRecord {
     measurement: Measurement,
     destination: Arc<Destination>,
     base: Option<BaseId>,
+    span: Option<SpanIds>,
 }
 
 impl Registry {
@@ -87,7 +92,7 @@ impl ClientMetrics {
         });
         Self(Arc::new(Client {
             registry: registry.clone(),
-            metadata: LocalMetadata::new(workload, identity, registry.extra_labels()),
+            metadata: LocalMetadata::new(workload, identity, &registry.options().extra_labels),
             local,
             overflow,
             hasher: RandomState::default(),
@@ -95,6 +100,7 @@ impl ClientMetrics {
             destination_count: AtomicUsize::new(0),
             other: Arc::new(Destination {
                 host: Box::default(),
+                reach: Reached::Host,
                 service: None,
                 peers: Peers::new(Memo::new()),
             }),
@@ -114,10 +120,23 @@ impl ClientMetrics {
         sent: ByteCount,
         now: Instant,
     ) -> ClientRecord {
-        let destination = self.0.destination(host(request));
+        let destination = self.0.destination(host(request), Reached::Host);
         let service = destination.service.as_ref();
         let is_inside = service.is_some_and(ServiceName::is_inside);
         self.started(destination, is_inside, request, sent, now)
+    }
+
+    /// As [`begin`](Self::begin), for a call that the mesh refuses because it knows no such host:
+    /// what Istio counts under `BlackHoleCluster`.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn begin_refused(
+        &self,
+        request: &mut request::Parts,
+        sent: ByteCount,
+        now: Instant,
+    ) -> ClientRecord {
+        let destination = self.0.destination(host(request), Reached::Nowhere);
+        self.started(destination, false, request, sent, now)
     }
 
     /// As [`begin`](Self::begin), for a destination that is known to be outside the mesh whatever
@@ -129,7 +148,7 @@ impl ClientMetrics {
         sent: ByteCount,
         now: Instant,
     ) -> ClientRecord {
-        let destination = self.0.destination(host(request));
+        let destination = self.0.destination(host(request), Reached::Host);
         self.started(destination, false, request, sent, now)
     }
 
@@ -153,6 +172,7 @@ impl ClientMetrics {
             measurement: Measurement::new(request, &fields, sent, now),
             destination,
             base: None,
+            span: None,
         }
     }
 
@@ -160,7 +180,7 @@ impl ClientMetrics {
     /// connector verified it.
     #[must_use]
     pub fn connection(&self, host: &str, peer: Option<&Peer>) -> Connection {
-        let destination = self.0.destination(host);
+        let destination = self.0.destination(host, Reached::Host);
         let nothing = ReceivedMetadata::default();
         let base = self.0.base_of(&destination, peer, &nothing, Instant::now());
         let none = ResponseFlags::none();
@@ -184,26 +204,34 @@ impl ClientRecord {
     ///
     /// Without a response head before, the response code is `0`.
     pub fn finish(mut self, end: End, now: Instant) {
-        self.count(end, now);
+        let span = self.span;
+        self.count(end, now, span);
+    }
+
+    /// The call has this span of its own.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn traced(&mut self, trace: Option<&TraceContext>) {
+        self.span = SpanIds::sampled(trace);
     }
 
     /// A gRPC response has brought so many messages by now. The messages of both directions are
     /// reported at most every five seconds, and the rest at the end.
     pub fn progressed(&mut self, messages: u64, now: Instant) {
         if let Some(base) = self.base {
-            let table = self.metrics.0.registry.table();
-            self.measurement.progressed(table, base, messages, now);
+            let registry = &self.metrics.0.registry;
+            self.measurement.progressed(registry, base, messages, now);
         }
     }
 
-    fn count(&mut self, end: End, now: Instant) {
+    fn count(&mut self, end: End, now: Instant, span: Option<SpanIds>) {
         let client = &*self.metrics.0;
         let nothing = ReceivedMetadata::default();
         let base = self
             .base
             .unwrap_or_else(|| client.base_of(&self.destination, None, &nothing, now));
+        let bases = (base, client.overflow);
         self.measurement
-            .add_to(client.registry.table(), base, client.overflow, end, now);
+            .add_to(&client.registry, bases, end, now, span);
     }
 }
 
@@ -231,7 +259,10 @@ impl Watch for ClientRecord {
             report.counted_status = Some(StatusCode::SERVICE_UNAVAILABLE);
         }
         self.measurement.reported(&report);
-        self.count(report.end, report.ended);
+        // A client that opens no span of its own has that of the request that it calls for.
+        let request = || SpanIds::sampled(report.exchange.and_then(Exchange::trace));
+        let span = self.span.or_else(request);
+        self.count(report.end, report.ended, span);
     }
 }
 
@@ -253,10 +284,21 @@ impl Begin for ClientMetrics {
     }
 }
 
+/// Where calls to a host go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    Host,
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "only the mesh's client refuses hosts")
+    )]
+    Nowhere,
+}
+
 impl Client {
-    fn destination(&self, host: &str) -> Arc<Destination> {
+    fn destination(&self, host: &str, reach: Reached) -> Arc<Destination> {
         let hash = self.hasher.hash_one(host);
-        let is = |known: &Arc<Destination>| *known.host == *host;
+        let is = |known: &Arc<Destination>| *known.host == *host && known.reach == reach;
         if let Some(known) = self.destinations.get(hash, is) {
             return Arc::clone(known);
         }
@@ -266,7 +308,11 @@ impl Client {
         }
         let new = Arc::new(Destination {
             host: host.into(),
-            service: Some(ServiceName::from_host(host, self.local.namespace())),
+            reach,
+            service: Some(match reach {
+                Reached::Host => ServiceName::from_host(host, self.local.namespace()),
+                Reached::Nowhere => ServiceName::refused(host),
+            }),
             peers: Peers::new(Memo::new()),
         });
         match self.destinations.get_or_add(hash, is, new) {
@@ -289,6 +335,7 @@ impl Client {
         let service = destination.service.as_ref();
         let lookup = Lookup {
             table: self.registry.table(),
+            reads_plaintext: self.registry.options().reads_plaintext,
             overflow: self.overflow,
             now,
         };

@@ -1,8 +1,10 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{HeaderMap, StatusCode, Version, header, request, response};
 
 use super::peer::metadata::is_metadata;
+use super::registry::Registry;
+use super::store::exemplars::SpanIds;
 use super::store::histogram::Observed;
 use super::store::labels::{OutcomeLabels, Protocol};
 use super::store::series::{BaseId, Messages};
@@ -74,14 +76,15 @@ impl Measurement {
     /// Reports the gRPC messages since the last report, when that is long enough ago.
     pub(super) fn progressed(
         &mut self,
-        table: &SeriesTable,
+        registry: &Registry,
         base: BaseId,
         response: u64,
         now: Instant,
     ) {
-        if now.saturating_duration_since(self.reported_at) >= REPORTING_INTERVAL {
+        let interval = registry.options().reporting_interval;
+        if now.saturating_duration_since(self.reported_at) >= interval {
             self.reported_at = now;
-            self.report_messages(table, base, response);
+            self.report_messages(registry.table(), base, response);
         }
     }
 
@@ -103,12 +106,14 @@ impl Measurement {
 
     pub(super) fn add_to(
         &mut self,
-        table: &SeriesTable,
-        base: BaseId,
-        overflow: BaseId,
+        registry: &Registry,
+        (base, overflow): (BaseId, BaseId),
         end: End,
         now: Instant,
+        span: Option<SpanIds>,
     ) {
+        let table = registry.table();
+        let span = span.filter(|_| registry.options().exemplars);
         let flags = end.flags(self.flags);
         let outcome = OutcomeLabels::new(self.protocol, self.status, end.grpc_status, flags);
         self.report_messages(table, base, end.messages);
@@ -118,7 +123,7 @@ impl Measurement {
             request_bytes: self.request_head.saturating_add(self.request_body.bytes()),
             response_bytes: self.response_head.saturating_add(end.bytes),
         };
-        table.add_request(base, overflow, outcome, observed);
+        table.add_request(base, overflow, outcome, observed, span);
     }
 }
 
@@ -174,9 +179,6 @@ impl Fields {
 const REQUEST_LINE: u64 = 12;
 /// `HTTP/1.1 200 OK` and the line end.
 const STATUS_LINE: u64 = 17;
-
-/// Istio's reporting interval for long calls.
-const REPORTING_INTERVAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -64,10 +64,17 @@
 //! - Destination hosts are stripped of their port.
 
 mod client;
+#[cfg(feature = "prometheus-client")]
+mod collector;
 mod connection;
 mod expose;
+#[cfg(feature = "metrics-facade")]
+mod facade;
 mod layer;
 mod measurement;
+mod options;
+#[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
+pub(crate) mod otlp;
 mod peer;
 mod registry;
 mod scrape;
@@ -79,6 +86,7 @@ pub use client::{ClientMetrics, ClientRecord};
 pub use connection::Connection;
 pub use expose::format::Format;
 pub use layer::{Metrics, MetricsLayer};
+pub use options::{OptionsError, RegistryBuilder};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use peer::service_name::ServiceName;
 pub use registry::Registry;

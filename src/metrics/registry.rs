@@ -1,11 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::expose::families::Exposition;
 use super::expose::format::Format;
+use super::expose::output::Output;
 use super::expose::slots::ScrapeSlots;
 use super::expose::text::Text;
+use super::options::{Options, RegistryBuilder};
+use super::store::buckets::Buckets;
 use super::store::process::{Counter, Gauge, Process};
 use super::store::table::SeriesTable;
 
@@ -29,12 +32,27 @@ struct Families {
     table: SeriesTable,
     process: Process,
     scrapes: ScrapeSlots,
+    options: Options,
+    #[cfg_attr(
+        not(all(feature = "otlp", feature = "server", feature = "client")),
+        allow(dead_code, reason = "only OTLP says since when a number counts")
+    )]
+    began: SystemTime,
 }
 
 impl Registry {
     /// A registry that holds `istio_build` and no other metric yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::with(Options::default(), None)
+    }
+
+    /// Builds a registry with other buckets, intervals or peer metadata than Istio's.
+    pub fn builder() -> RegistryBuilder {
+        RegistryBuilder::new()
+    }
+
+    pub(super) fn with(options: Options, buckets: Option<Buckets>) -> Self {
         let process = Process::default();
         process
             .gauge(
@@ -47,9 +65,11 @@ impl Registry {
             )
             .set(1.0);
         Self(Arc::new(Families {
-            table: SeriesTable::new(),
+            table: SeriesTable::new(buckets),
             process,
             scrapes: ScrapeSlots::new(),
+            options,
+            began: SystemTime::now(),
         }))
     }
 
@@ -131,17 +151,22 @@ impl Registry {
     }
 
     /// Writes one more piece; `false` if there is none.
-    pub(super) fn write_next(&self, exposition: &mut Exposition, text: &mut Text) -> bool {
-        exposition.write_next(text, &self.0.table, &self.0.process)
+    pub(super) fn write_next(&self, exposition: &mut Exposition, output: &mut impl Output) -> bool {
+        exposition.write_next(output, &self.0.table, &self.0.process)
     }
 
     pub(super) fn scrapes(&self) -> &ScrapeSlots {
         &self.0.scrapes
     }
 
-    /// The labels of this workload that its metadata has besides Istio's own.
-    pub(super) fn extra_labels(&self) -> &[String] {
-        &[]
+    /// When it was made: all counts are since then.
+    #[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
+    pub(super) fn began(&self) -> SystemTime {
+        self.0.began
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.0.options
     }
 
     pub(super) fn table(&self) -> &SeriesTable {

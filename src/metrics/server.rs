@@ -15,6 +15,7 @@ use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
 use super::registry::Registry;
 use super::store::append_only_map::AppendOnlyMap;
+use super::store::exemplars::SpanIds;
 use super::store::labels::BaseLabels;
 use super::store::series::BaseId;
 use super::store::table::{Interned, OnMissing};
@@ -87,7 +88,7 @@ impl ServerMetrics {
         });
         Self(Arc::new(Server {
             registry: registry.clone(),
-            metadata: LocalMetadata::new(workload, identity, registry.extra_labels()),
+            metadata: LocalMetadata::new(workload, identity, &registry.options().extra_labels),
             local,
             workload: workload.clone(),
             overflow,
@@ -117,7 +118,7 @@ impl ServerMetrics {
             measurement,
             base: self.0.base_of(peer, &given, now),
             asked: match given.asked() {
-                asked if asked.any() && peer.and_then(Peer::spiffe_id).is_some() => asked,
+                asked if asked.any() && self.0.answers(peer) => asked,
                 _ => PresentHeaders::default(),
             },
         }
@@ -140,23 +141,23 @@ impl ServerRecord {
     /// Without a response head before, the response code is `0`. A cancelled end adds the flag
     /// `DC`. A failed end adds `UC` if no flag says more.
     pub fn finish(mut self, end: End, now: Instant) {
-        self.count(end, now);
+        self.count(end, now, None);
     }
 
     /// A gRPC response has sent so many messages by now. The messages of both directions are
     /// reported at most every five seconds, and the rest at the end.
     pub fn progressed(&mut self, messages: u64, now: Instant) {
-        let table = self.metrics.0.registry.table();
-        self.measurement.progressed(table, self.base, messages, now);
+        let registry = &self.metrics.0.registry;
+        self.measurement
+            .progressed(registry, self.base, messages, now);
     }
 
-    fn count(&mut self, end: End, now: Instant) {
+    fn count(&mut self, end: End, now: Instant, span: Option<SpanIds>) {
         let Server {
             registry, overflow, ..
         } = &*self.metrics.0;
-        let table = registry.table();
-        self.measurement
-            .add_to(table, self.base, *overflow, end, now);
+        let bases = (self.base, *overflow);
+        self.measurement.add_to(registry, bases, end, now, span);
     }
 }
 
@@ -176,7 +177,8 @@ impl Watch for ServerRecord {
 
     fn ended(&mut self, report: &Report<'_>) {
         self.measurement.reported(report);
-        self.count(report.end, report.ended);
+        let span = SpanIds::sampled(report.exchange.and_then(Exchange::trace));
+        self.count(report.end, report.ended, span);
     }
 }
 
@@ -199,6 +201,11 @@ impl Begin for ServerMetrics {
 }
 
 impl Server {
+    /// Whether a caller that asks gets our metadata.
+    fn answers(&self, peer: Option<&Peer>) -> bool {
+        peer.and_then(Peer::spiffe_id).is_some() || self.registry.options().reads_plaintext
+    }
+
     fn port(&self, peer: Option<&Peer>) -> Option<&Port> {
         let number = peer.map(|peer| peer.local_addr().port());
         let hash = number.map_or(u64::MAX, |number| u64::from(number) << 32);
@@ -226,6 +233,7 @@ impl Server {
         };
         let lookup = Lookup {
             table: self.registry.table(),
+            reads_plaintext: self.registry.options().reads_plaintext,
             overflow: self.overflow,
             now,
         };

@@ -131,6 +131,8 @@ pub use config::{EdgeTrace, Propagation};
 pub(crate) use destination::Destination;
 #[cfg(any(feature = "otlp", feature = "zipkin"))]
 pub use export::EndpointError;
+#[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
+pub(crate) use export::collector;
 #[cfg(feature = "otlp")]
 pub use export::otlp::Otlp;
 #[cfg(feature = "zipkin")]

@@ -18,6 +18,7 @@ mod jwt;
 mod mesh;
 #[path = "../support/messages.rs"]
 mod messages;
+mod metrics;
 mod mistakes;
 mod policy;
 mod rate_limit;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Speaks with openssl, curl, h2spec, a real Envoy and a real OpenID provider, and installs them where they are missing; and with those
-# of Jaeger, OPA, envoyproxy/ratelimit and SPIRE that scripts/peers.sh has built: it says which are left out.
+# Speaks with openssl, curl, h2spec, Prometheus and its tools, a real Envoy and a real OpenID provider, and installs them where they are
+# missing; and with those of Jaeger, OPA, envoyproxy/ratelimit and SPIRE that scripts/peers.sh has built: it says which are left out.
 #   tests/peers/run.sh [FILTER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,10 +15,17 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 openssl version
 curl --version | head -n 1
+if ! command -v promtool >/dev/null || ! command -v prometheus >/dev/null; then
+    apt-get update -qq
+    # Without a server of the system's own.
+    RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus
+fi
+promtool --version | head -n 1
 ENVOY=$(scripts/install-envoy.sh)
+OPENMETRICS_PYTHON=$(scripts/install-openmetrics.sh)
 H2SPEC=$(scripts/install-h2spec.sh)
 OIDC_PROVIDER=$(scripts/install-oidc-provider.sh)
-export ENVOY H2SPEC OIDC_PROVIDER
+export ENVOY H2SPEC OIDC_PROVIDER OPENMETRICS_PYTHON
 
 skips=()
 for name in jaeger opa ratelimit spire; do

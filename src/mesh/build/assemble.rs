@@ -23,6 +23,8 @@ use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::dangers::Dangers;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::export;
+#[cfg(feature = "otlp")]
+use crate::mesh::export::otlp_metrics::MetricsPusher;
 use crate::mesh::gate_metrics;
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
@@ -225,6 +227,13 @@ impl MeshBuilder {
         dangers.warn();
         let (driver, ()) = tokio::join!(rules.driver(rotation), names.first());
         let driver = driver.remind_of(dangers).names(names);
+        #[cfg(feature = "otlp")]
+        let pusher = self
+            .telemetry
+            .metrics_collector
+            .map(|to| MetricsPusher::new(to, registry, &self.workload));
+        #[cfg(feature = "otlp")]
+        let driver = driver.pushes(pusher.clone());
         #[cfg(any(feature = "external", feature = "rate-limit-service"))]
         late_client.warm_up();
         let parts = Parts {
@@ -236,6 +245,8 @@ impl MeshBuilder {
             client,
             registry: registry.clone(),
             propagation,
+            #[cfg(feature = "otlp")]
+            pusher,
             tls: self.tls,
             names: Mutex::new(wanted),
             lifetimes: self.lifetimes,

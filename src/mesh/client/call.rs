@@ -91,10 +91,12 @@ impl Outbound {
             exchange.as_ref(),
             SystemTime::now,
         );
-        let measured = match reach {
+        let mut measured = match reach {
             Some(Reach::External(_)) => self.metrics.begin_outside(&mut head, sent.clone(), now),
-            Some(Reach::Mesh(_)) | None => self.metrics.begin(&mut head, sent.clone(), now),
+            Some(Reach::Mesh(_)) => self.metrics.begin(&mut head, sent.clone(), now),
+            None => self.metrics.begin_refused(&mut head, sent.clone(), now),
         };
+        measured.traced(span.trace());
         let mut log = self.access_logs.open(&head, SystemTime::now);
         if let (Some(line), Some(reach)) = (&mut log, reach) {
             line.calls(reach.logged(&head.uri));

@@ -18,6 +18,8 @@ use super::reload::Judge;
 use super::serving_log;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::dangers::Dangers;
+#[cfg(feature = "otlp")]
+use crate::mesh::export::otlp_metrics::MetricsPusher;
 use crate::source::{ConfigSource, Update};
 use crate::tls::Rotation;
 
@@ -41,6 +43,8 @@ pub struct Driver {
     rotation: Option<Rotation>,
     dangers: Option<Dangers>,
     names: Option<Names>,
+    #[cfg(feature = "otlp")]
+    pusher: Option<Arc<MetricsPusher>>,
     pulse: Pulse,
 }
 
@@ -79,6 +83,8 @@ impl Driver {
             rotation,
             dangers: None,
             names: None,
+            #[cfg(feature = "otlp")]
+            pusher: None,
             pulse: Pulse(Arc::new(AtomicBool::new(true))),
         }
     }
@@ -92,6 +98,13 @@ impl Driver {
     /// Makes the driver follow these DNS names of upstreams, too.
     pub(in crate::mesh) fn names(mut self, names: Names) -> Self {
         self.names = Some(names);
+        self
+    }
+
+    /// Makes the driver push metrics.
+    #[cfg(feature = "otlp")]
+    pub(in crate::mesh) fn pushes(mut self, pusher: Option<Arc<MetricsPusher>>) -> Self {
+        self.pusher = pusher;
         self
     }
 
@@ -128,11 +141,16 @@ impl Driver {
         let rotation = self.rotation.take();
         let dangers = self.dangers.take();
         let names = self.names.take();
+        #[cfg(feature = "otlp")]
+        let pushes = MetricsPusher::run(self.pusher.take());
+        #[cfg(not(feature = "otlp"))]
+        let pushes = pending::<()>();
         // Concurrent with the rest and never cancelled half-way: a source may take longer than the
         // time until the next reminder.
         tokio::join!(
             rotate(rotation),
             refresh_names(names),
+            pushes,
             self.refresh(),
             Dangers::remind(dangers)
         );

@@ -1,4 +1,6 @@
-//! The export of spans, as a mesh measures it and ends it.
+//! The export of spans and metrics, as a mesh measures it and ends it.
 
 mod flush;
 pub(super) mod metrics;
+#[cfg(feature = "otlp")]
+pub(super) mod otlp_metrics;

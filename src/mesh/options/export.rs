@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::TelemetryOptions;
 #[cfg(feature = "otlp")]
+use crate::mesh::export::otlp_metrics::Collector;
+#[cfg(feature = "otlp")]
 use crate::propagation::Otlp;
 #[cfg(feature = "zipkin")]
 use crate::propagation::Zipkin;
@@ -32,6 +34,37 @@ impl TelemetryOptions {
     #[cfg(feature = "otlp")]
     pub fn otlp(self, url: &str) -> Self {
         self.export("otlp", Otlp::to(url))
+    }
+
+    /// Pushes the metrics to an OpenTelemetry collector at this URL, over OTLP: over HTTP where its
+    /// port is 4318 or it has a path, else over gRPC. They can be scraped all the same.
+    ///
+    /// Names, labels, values and buckets are those of the scrape, as totals since the start, with
+    /// exemplars. The [`Driver`](crate::Driver) pushes them once a minute
+    /// (`OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds), in requests of at most 500 data points,
+    /// and gives the collector 30 seconds (`OTEL_METRIC_EXPORT_TIMEOUT`). At the end of
+    /// [`serve`](crate::Mesh::serve) they are pushed a last time. Headers are those of
+    /// `OTEL_EXPORTER_OTLP_METRICS_HEADERS`, else `OTEL_EXPORTER_OTLP_HEADERS`; the resource is
+    /// [`OpenTelemetry::resource`](crate::propagation::OpenTelemetry::resource) of the workload.
+    ///
+    /// The collector may be absent, slow or broken; no request notices. The metric
+    /// `mesh_metrics_export_total` counts what became of the pushes.
+    ///
+    /// ```
+    /// use tower_mesh::mesh::TelemetryOptions;
+    ///
+    /// let options = TelemetryOptions::default().otlp_metrics("http://collector.observability:4317");
+    /// # drop(options);
+    /// ```
+    ///
+    /// A URL that cannot be used is a mistake that [`build`](crate::MeshBuilder::build) reports.
+    #[cfg(feature = "otlp")]
+    pub fn otlp_metrics(mut self, url: &str) -> Self {
+        match Collector::to(url) {
+            Ok(collector) => self.metrics_collector = Some(collector),
+            Err(error) => self.mistakes.push(format!("otlp_metrics: {error}")),
+        }
+        self
     }
 
     /// As `otlp`, to Zipkin, or to what speaks its API v2. B3 is then read before W3C, unless the

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::access_log::AccessLog;
+#[cfg(feature = "otlp")]
+use crate::mesh::export::otlp_metrics::Collector;
 use crate::mesh::watches::Observers;
 use crate::message::Report;
 use crate::metrics::Registry;
@@ -18,6 +20,8 @@ pub struct TelemetryOptions {
     pub(in crate::mesh) exporter: Option<Arc<dyn SpanSink>>,
     pub(in crate::mesh) mistakes: Vec<String>,
     pub(in crate::mesh) registry: Registry,
+    #[cfg(feature = "otlp")]
+    pub(in crate::mesh) metrics_collector: Option<Collector>,
     pub(in crate::mesh) records_allows: bool,
     pub(in crate::mesh) access_logs: Vec<AccessLog>,
     pub(in crate::mesh) request_observers: Observers,

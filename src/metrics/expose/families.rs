@@ -1,8 +1,10 @@
 use std::sync::atomic::AtomicU64;
 
-use super::text::Text;
+use super::output::{Output, Value};
 use crate::message::ResponseFlags;
-use crate::metrics::store::histogram::{HistogramTotals, RequestTotals};
+use crate::metrics::store::buckets::Buckets;
+use crate::metrics::store::exemplars::Kept;
+use crate::metrics::store::histogram::RequestTotals;
 use crate::metrics::store::labels::OutcomeLabels;
 use crate::metrics::store::metric_type::MetricType;
 use crate::metrics::store::process::{Family, Process};
@@ -61,7 +63,7 @@ impl Exposition {
             })
         });
         // A series that was moved to another base has nothing to show.
-        let requests = requests.filter(|row| row.totals.duration.count() > 0);
+        let requests = requests.filter(|row| row.totals.count() > 0);
         Self {
             requests: requests.collect(),
             messages: messages.collect(),
@@ -76,17 +78,17 @@ impl Exposition {
     /// the process. `false` after the last.
     pub(in crate::metrics) fn write_next(
         &mut self,
-        text: &mut Text,
+        output: &mut impl Output,
         table: &SeriesTable,
         process: &Process,
     ) -> bool {
         let Some(part) = PARTS.get(self.part) else {
             self.process = process.read_after(self.process, |name, family| {
-                write_family(name, family, text);
+                write_family(name, family, output);
             });
             return self.process.is_some();
         };
-        if self.write_row(part, text, table).is_some() {
+        if self.write_row(part, output, table).is_some() {
             self.row += 1;
         } else {
             self.part += 1;
@@ -96,35 +98,59 @@ impl Exposition {
     }
 
     /// `None` where the part has no more rows.
-    fn write_row(&self, part: &Part, text: &mut Text, table: &SeriesTable) -> Option<()> {
-        let family = |text: &mut Text, kind, name, help| {
+    fn write_row(&self, part: &Part, output: &mut impl Output, table: &SeriesTable) -> Option<()> {
+        let family = |output: &mut _, metric_type, name, help| {
             if self.row == 0 {
-                text.family(kind, name, help);
+                Output::family(output, metric_type, name, help);
             }
+        };
+        let counter = |output: &mut _, name, help, labels: &str, value, kept: Option<&Kept>| {
+            family(output, MetricType::Counter, name, help);
+            let exemplar = kept.and_then(Kept::newest);
+            Output::sample(
+                output,
+                (MetricType::Counter, name),
+                labels,
+                Value::Whole(value),
+                exemplar,
+            );
         };
         match *part {
             Part::Requests(name, help) => {
                 let row = self.requests.get(self.row)?;
-                family(text, MetricType::Counter, name, help);
-                let count = row.totals.duration.count();
-                text.sample(name, "_total", &row.labels(table)?, count);
+                let (labels, kept) = (row.labels(table)?, row.exemplars(output, table));
+                counter(
+                    output,
+                    name,
+                    help,
+                    &labels,
+                    row.totals.count(),
+                    kept.as_ref(),
+                );
             }
             Part::Histogram(name, help, histogram) => {
                 let row = self.requests.get(self.row)?;
-                family(text, MetricType::Histogram, name, help);
-                text.histogram(name, &row.labels(table)?, histogram(&row.totals));
+                family(output, MetricType::Histogram, name, help);
+                let kept = row.exemplars(output, table);
+                output.histogram(
+                    name,
+                    &row.labels(table)?,
+                    (
+                        row.totals.histogram(histogram)?,
+                        table.buckets().get(histogram)?,
+                    ),
+                    kept.as_ref().map_or(&[], |kept| kept.histogram(histogram)),
+                );
             }
             Part::Messages(name, help, count) => {
                 let (base, messages) = self.messages.get(self.row)?;
-                family(text, MetricType::Counter, name, help);
                 let labels = &table.get(*base)?.labels;
-                text.sample(name, "_total", labels, count(messages));
+                counter(output, name, help, labels, count(messages), None);
             }
             Part::Connections(name, help, tally) => {
                 let row = self.connections.get(self.row)?;
-                family(text, MetricType::Counter, name, help);
                 let total = row.totals.get(tally)?;
-                text.sample(name, "_total", &row.labels(table)?, total);
+                counter(output, name, help, &row.labels(table)?, *total, None);
             }
         }
         Some(())
@@ -136,6 +162,16 @@ impl RequestRow {
         let base = table.get(self.base)?;
         let rest = self.outcome.render(base.security_policy);
         Some(format!("{},{rest}", base.labels))
+    }
+
+    /// The exemplars of now, which may be newer than the totals.
+    fn exemplars(&self, output: &impl Output, table: &SeriesTable) -> Option<Kept> {
+        if !output.takes_exemplars() {
+            return None;
+        }
+        let requests = &table.get(self.base)?.requests;
+        let series = requests.get(self.outcome.hash(), |series| series.outcome == self.outcome)?;
+        Some(series.exemplars.read())
     }
 }
 
@@ -150,31 +186,28 @@ impl ConnectionRow {
 }
 
 /// Writes a family of the process, unless it has no value to show.
-fn write_family(name: &str, family: &Family, text: &mut Text) {
+fn write_family(name: &str, family: &Family, output: &mut impl Output) {
     let mut samples = family.samples().peekable();
     if samples.peek().is_none() {
         return;
     }
-    let suffix = match family.metric_type {
-        MetricType::Counter => "_total",
-        _ => "",
-    };
-    text.family(family.metric_type, name, family.help);
+    output.family(family.metric_type, name, family.help);
     for (labels, value) in samples {
-        text.sample(name, suffix, labels, value);
+        let of = (family.metric_type, name);
+        output.sample(of, labels, Value::Float(value), None);
     }
 }
 
 /// One of Istio's families: its name, its help, and what it shows.
 enum Part {
     Requests(&'static str, &'static str),
-    Histogram(&'static str, &'static str, Histogram),
+    /// Of the histogram with this number.
+    Histogram(&'static str, &'static str, usize),
     Messages(&'static str, &'static str, Count),
     /// Of the counter with this number.
     Connections(&'static str, &'static str, usize),
 }
 
-type Histogram = fn(&RequestTotals) -> &HistogramTotals;
 type Count = fn(&Messages) -> u64;
 type ConnectionCounter = fn(&ConnectionCells) -> &AtomicU64;
 
@@ -188,21 +221,13 @@ const CONNECTION_COUNTERS: [ConnectionCounter; 4] = [
 const PARTS: [Part; 10] = [
     Part::Requests("istio_requests", "Requests that have ended."),
     Part::Histogram(
-        "istio_request_duration_milliseconds",
+        Buckets::NAMES[0],
         "Time from the first byte of a request to the last byte of its response, \
          in whole milliseconds.",
-        |totals| &totals.duration,
+        0,
     ),
-    Part::Histogram(
-        "istio_request_bytes",
-        "Size of requests, head and body.",
-        |totals| &totals.request_bytes,
-    ),
-    Part::Histogram(
-        "istio_response_bytes",
-        "Size of responses, head and body.",
-        |totals| &totals.response_bytes,
-    ),
+    Part::Histogram(Buckets::NAMES[1], "Size of requests, head and body.", 1),
+    Part::Histogram(Buckets::NAMES[2], "Size of responses, head and body.", 2),
     Part::Messages(
         "istio_request_messages",
         "gRPC messages of requests.",
@@ -231,6 +256,7 @@ const PARTS: [Part; 10] = [
 mod tests {
     use super::*;
     use crate::metrics::expose::format::Format;
+    use crate::metrics::expose::text::Text;
     use crate::metrics::store::series::MAX_SERIES;
 
     fn shown(process: &Process, format: Format) -> String {

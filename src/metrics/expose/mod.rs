@@ -2,5 +2,12 @@
 
 pub(in crate::metrics) mod families;
 pub(in crate::metrics) mod format;
+pub(in crate::metrics) mod output;
+#[cfg(any(
+    feature = "metrics-facade",
+    feature = "prometheus-client",
+    all(feature = "otlp", feature = "server", feature = "client")
+))]
+pub(in crate::metrics) mod pairs;
 pub(in crate::metrics) mod slots;
 pub(in crate::metrics) mod text;

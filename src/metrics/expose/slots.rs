@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_scrape_that_takes_too_long_loses_its_place_and_no_other() {
-        let (scrapes, table) = (ScrapeSlots::new(), SeriesTable::new());
+        let (scrapes, table) = (ScrapeSlots::new(), SeriesTable::new(None));
         let start = Instant::now();
         let begin = |now| scrapes.begin(now, || Exposition::read(&table));
         let goes_on = |ticket: &Ticket| scrapes.resume(ticket, |_| ()).is_some();

@@ -1,6 +1,10 @@
-use std::fmt::{Display, Write};
+use std::fmt::{self, Write};
+use std::time::UNIX_EPOCH;
 
 use super::format::Format;
+use super::output::{Output, Value};
+use crate::metrics::store::buckets::Bounds;
+use crate::metrics::store::exemplars::Exemplar;
 use crate::metrics::store::histogram::HistogramTotals;
 use crate::metrics::store::metric_type::MetricType;
 
@@ -28,55 +32,6 @@ impl Text {
         }
     }
 
-    /// Starts a family; all its samples must follow. The name of a counter is given without
-    /// `_total`, which only the older format shows in these lines.
-    pub(in crate::metrics) fn family(&mut self, metric_type: MetricType, name: &str, help: &str) {
-        let (suffix, metric_type) = match (metric_type, self.format) {
-            (MetricType::Counter, Format::Text) => ("_total", "counter"),
-            (MetricType::Counter, Format::OpenMetrics) => ("", "counter"),
-            (MetricType::PlainCounter, Format::Text) => ("", "counter"),
-            (MetricType::PlainCounter, Format::OpenMetrics) => ("", "unknown"),
-            (MetricType::Gauge, _) => ("", "gauge"),
-            (MetricType::Histogram, _) => ("", "histogram"),
-        };
-        let mut help = help.replace('\\', "\\\\").replace('\n', "\\n");
-        if self.format == Format::OpenMetrics {
-            help = help.replace('"', "\\\"");
-        }
-        self.line(format_args!("# HELP {name}{suffix} {help}"));
-        self.line(format_args!("# TYPE {name}{suffix} {metric_type}"));
-    }
-
-    /// One sample; `labels` are written already, or empty.
-    pub(in crate::metrics) fn sample(
-        &mut self,
-        name: &str,
-        suffix: &str,
-        labels: &str,
-        value: impl Display,
-    ) {
-        if labels.is_empty() {
-            self.line(format_args!("{name}{suffix} {value}"));
-        } else {
-            self.line(format_args!("{name}{suffix}{{{labels}}} {value}"));
-        }
-    }
-
-    pub(in crate::metrics) fn histogram(
-        &mut self,
-        name: &str,
-        labels: &str,
-        totals: &HistogramTotals,
-    ) {
-        for (le, count) in totals.cumulative() {
-            self.line(format_args!(
-                "{name}_bucket{{{labels},le=\"{le}\"}} {count}"
-            ));
-        }
-        self.sample(name, "_sum", labels, totals.sum);
-        self.sample(name, "_count", labels, totals.count());
-    }
-
     /// After the last family.
     pub(in crate::metrics) fn end(&mut self) {
         if self.format == Format::OpenMetrics {
@@ -94,8 +49,93 @@ impl Text {
         std::mem::take(&mut self.text)
     }
 
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+    fn plain(&mut self, name: &str, suffix: &str, labels: &str, value: impl fmt::Display) {
+        if labels.is_empty() {
+            self.line(format_args!("{name}{suffix} {value}"));
+        } else {
+            self.line(format_args!("{name}{suffix}{{{labels}}} {value}"));
+        }
+    }
+
+    fn line(&mut self, line: fmt::Arguments<'_>) {
         // Writing to a string does not fail.
         let _ = writeln!(self.text, "{line}");
+    }
+}
+
+impl Output for Text {
+    /// The older format cannot write them.
+    fn takes_exemplars(&self) -> bool {
+        self.format == Format::OpenMetrics
+    }
+
+    /// Only the older format shows `_total` in these lines.
+    fn family(&mut self, metric_type: MetricType, name: &str, help: &str) {
+        let (suffix, metric_type) = match (metric_type, self.format) {
+            (MetricType::Counter, Format::Text) => ("_total", "counter"),
+            (MetricType::Counter, Format::OpenMetrics) => ("", "counter"),
+            (MetricType::PlainCounter, Format::Text) => ("", "counter"),
+            (MetricType::PlainCounter, Format::OpenMetrics) => ("", "unknown"),
+            (MetricType::Gauge, _) => ("", "gauge"),
+            (MetricType::Histogram, _) => ("", "histogram"),
+        };
+        let mut help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        if self.format == Format::OpenMetrics {
+            help = help.replace('"', "\\\"");
+        }
+        self.line(format_args!("# HELP {name}{suffix} {help}"));
+        self.line(format_args!("# TYPE {name}{suffix} {metric_type}"));
+    }
+
+    fn sample(
+        &mut self,
+        (metric_type, name): (MetricType, &str),
+        labels: &str,
+        value: Value,
+        exemplar: Option<&Exemplar>,
+    ) {
+        let suffix = match metric_type {
+            MetricType::Counter => "_total",
+            MetricType::PlainCounter | MetricType::Gauge | MetricType::Histogram => "",
+        };
+        let value = format_args!("{value}{}", Shown(exemplar)).to_string();
+        self.plain(name, suffix, labels, value);
+    }
+
+    fn histogram(
+        &mut self,
+        name: &str,
+        labels: &str,
+        (totals, bounds): (&HistogramTotals, &Bounds),
+        exemplars: &[(usize, Exemplar)],
+    ) {
+        for (bucket, (le, count)) in totals.cumulative(bounds).enumerate() {
+            let exemplar = exemplars.iter().find(|(of, _)| *of == bucket);
+            let exemplar = Shown(exemplar.map(|(_, exemplar)| exemplar));
+            self.line(format_args!(
+                "{name}_bucket{{{labels},le=\"{le}\"}} {count}{exemplar}"
+            ));
+        }
+        self.plain(name, "_sum", labels, totals.sum);
+        self.plain(name, "_count", labels, totals.count());
+    }
+}
+
+/// An exemplar behind a sample, as OpenMetrics 1.0 writes it. Names and values have 64 of its 128
+/// characters.
+struct Shown<'a>(Option<&'a Exemplar>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Exemplar { ids, value, at }) = self.0 else {
+            return Ok(());
+        };
+        let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (seconds, milliseconds) = (at.as_secs(), at.subsec_millis());
+        write!(
+            f,
+            " # {{trace_id=\"{}\",span_id=\"{}\"}} {value} {seconds}.{milliseconds:03}",
+            ids.trace, ids.span
+        )
     }
 }

@@ -39,6 +39,8 @@ struct KnownPeer {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::metrics) struct Lookup<'a> {
     pub(in crate::metrics) table: &'a SeriesTable,
+    /// Whether metadata counts without mutual TLS.
+    pub(in crate::metrics) reads_plaintext: bool,
     /// Counts for a peer that there is no room for.
     pub(in crate::metrics) overflow: BaseId,
     pub(in crate::metrics) now: Instant,
@@ -114,7 +116,8 @@ impl Peers {
     /// The base of a peer that sent this metadata. `make` interns the labels of a new peer; when it
     /// may not add labels, it only finds them.
     ///
-    /// Metadata counts only from a peer that has proven a name by mutual TLS (H-13).
+    /// Metadata counts only from a peer that has proven a name by mutual TLS (H-13), unless the
+    /// registry was told otherwise.
     pub(in crate::metrics) fn base(
         &self,
         peer: Option<&Peer>,
@@ -131,7 +134,8 @@ impl Peers {
         let Some(known) = self.known(&remote, table, &make) else {
             return lookup.overflow;
         };
-        let (Some(_), Some(value)) = (remote.principal, &said.value) else {
+        let may_speak = remote.principal.is_some() || lookup.reads_plaintext;
+        let (true, Some(value)) = (may_speak, &said.value) else {
             if let Some(peer) = peer {
                 self.memo.set(peer, known.base);
             }
@@ -239,7 +243,7 @@ mod tests {
         fn new() -> Self {
             Self {
                 peers: Peers::new(Memo::new()),
-                table: SeriesTable::new(),
+                table: SeriesTable::new(None),
                 made: Cell::new(0),
             }
         }
@@ -248,6 +252,7 @@ mod tests {
             let last = BaseId::LAST_RESORT;
             let lookup = Lookup {
                 table: &self.table,
+                reads_plaintext: false,
                 overflow: last,
                 now: Instant::now(),
             };

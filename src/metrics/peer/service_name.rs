@@ -45,6 +45,14 @@ impl ServiceName {
         }
     }
 
+    /// A host that the mesh does not call.
+    pub(in crate::metrics) fn refused(host: &str) -> Self {
+        Self {
+            name: "BlackHoleCluster".to_owned(),
+            ..Self::outside(host.trim_end_matches('.').to_ascii_lowercase())
+        }
+    }
+
     /// The service of a port of this workload. If the port is not known, it is the workload's only
     /// service, if there is only one.
     pub(in crate::metrics) fn for_port(workload: &Workload, port: Option<u16>) -> Self {

@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::buckets::{Bounds, Buckets, MAX_BOUNDS};
+
 /// One stripe's part of the three histograms of a series.
 ///
 /// A request touches few cache lines because of the order of the cells, which start on a line. The
@@ -25,13 +27,86 @@ pub(in crate::metrics) struct Observed {
     pub(in crate::metrics) response_bytes: u64,
 }
 
+impl Observed {
+    /// In the order of the families.
+    pub(super) const fn values(self) -> [u64; FAMILIES] {
+        [self.milliseconds, self.request_bytes, self.response_bytes]
+    }
+}
+
+/// As [`RequestCells`], for buckets that the application chose: in the order of the families, and
+/// without care for cache lines.
+#[derive(Debug)]
+pub(in crate::metrics) struct ChosenCells {
+    sums: [AtomicU64; FAMILIES],
+    buckets: [[AtomicU64; MAX_BOUNDS + 1]; FAMILIES],
+}
+
+impl Default for ChosenCells {
+    fn default() -> Self {
+        Self {
+            sums: [const { AtomicU64::new(0) }; FAMILIES],
+            buckets: [const { [const { AtomicU64::new(0) }; MAX_BOUNDS + 1] }; FAMILIES],
+        }
+    }
+}
+
+impl ChosenCells {
+    pub(super) fn observe(&self, observed: Observed, buckets: &Buckets) {
+        let values = observed.values();
+        let found = self.buckets.iter().zip(buckets.find(values));
+        for cell in found.filter_map(|(cells, bucket)| cells.get(bucket)) {
+            cell.fetch_add(1, Ordering::Relaxed);
+        }
+        for (sum, value) in self.sums.iter().zip(values) {
+            sum.fetch_add(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Moves the counts of another stripe to this one.
+    pub(super) fn take(&self, from: &Self) {
+        let pairs = self
+            .buckets
+            .iter()
+            .flatten()
+            .zip(from.buckets.iter().flatten());
+        pairs
+            .chain(self.sums.iter().zip(&from.sums))
+            .for_each(|(to, from)| take(to, from));
+    }
+
+    pub(super) fn add_to(&self, totals: &mut RequestTotals) {
+        let [duration, request, response] = &mut totals.0;
+        for ((total, cells), sum) in [duration, request, response]
+            .into_iter()
+            .zip(&self.buckets)
+            .zip(&self.sums)
+        {
+            total.add(cells.iter(), sum);
+        }
+    }
+}
+
 /// What the request families hold at one moment. `istio_requests_total` is the count of the
 /// durations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::metrics) struct RequestTotals {
-    pub(in crate::metrics) duration: HistogramTotals,
-    pub(in crate::metrics) request_bytes: HistogramTotals,
-    pub(in crate::metrics) response_bytes: HistogramTotals,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::metrics) struct RequestTotals([HistogramTotals; FAMILIES]);
+
+impl RequestTotals {
+    /// Without any request.
+    pub(super) fn new(buckets: &Buckets) -> Self {
+        Self(buckets.sizes().map(HistogramTotals::new))
+    }
+
+    /// How many requests there were.
+    pub(in crate::metrics) fn count(&self) -> u64 {
+        self.0.first().map_or(0, HistogramTotals::count)
+    }
+
+    /// One histogram.
+    pub(in crate::metrics) fn histogram(&self, family: usize) -> Option<&HistogramTotals> {
+        self.0.get(family)
+    }
 }
 
 impl RequestCells {
@@ -79,11 +154,10 @@ impl RequestCells {
     /// Adds what was counted here to the totals.
     pub(super) fn add_to(&self, totals: &mut RequestTotals) {
         let [duration, request, response] = &self.sums;
-        totals.duration.add(self.durations(), duration);
-        let requests = self.sizes.iter().map(|[request, _]| request);
-        totals.request_bytes.add(requests, request);
-        let responses = self.sizes.iter().map(|[_, response]| response);
-        totals.response_bytes.add(responses, response);
+        let [durations, requests, responses] = &mut totals.0;
+        durations.add(self.durations(), duration);
+        requests.add(self.sizes.iter().map(|[request, _]| request), request);
+        responses.add(self.sizes.iter().map(|[_, response]| response), response);
     }
 }
 
@@ -95,13 +169,32 @@ fn bucket(value: u64) -> usize {
 }
 
 /// What a histogram holds at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::metrics) struct HistogramTotals {
-    buckets: [u64; BUCKETS],
+    buckets: Box<[u64]>,
     pub(in crate::metrics) sum: u64,
 }
 
 impl HistogramTotals {
+    fn new(buckets: usize) -> Self {
+        Self {
+            buckets: vec![0; buckets].into(),
+            sum: 0,
+        }
+    }
+
+    /// How many values lie in each bucket alone.
+    #[cfg_attr(
+        not(any(
+            feature = "prometheus-client",
+            all(feature = "otlp", feature = "server", feature = "client")
+        )),
+        allow(dead_code, reason = "text adds them up")
+    )]
+    pub(in crate::metrics) fn buckets(&self) -> &[u64] {
+        &self.buckets
+    }
+
     fn add<'a>(&mut self, buckets: impl Iterator<Item = &'a AtomicU64>, sum: &AtomicU64) {
         for (total, cell) in self.buckets.iter_mut().zip(buckets) {
             *total += cell.load(Ordering::Relaxed);
@@ -115,13 +208,14 @@ impl HistogramTotals {
     }
 
     /// Each bucket's upper bound as Envoy writes it, and how many values lie at or under it.
-    pub(in crate::metrics) fn cumulative(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        LE.into_iter()
-            .zip(self.buckets)
-            .scan(0, |below, (le, here)| {
-                *below += here;
-                Some((le, *below))
-            })
+    pub(in crate::metrics) fn cumulative<'a>(
+        &'a self,
+        bounds: &'a Bounds,
+    ) -> impl Iterator<Item = (&'a str, u64)> {
+        bounds.le().zip(&self.buckets).scan(0, |below, (le, here)| {
+            *below += here;
+            Some((le, *below))
+        })
     }
 }
 
@@ -132,14 +226,10 @@ const BOUNDS: [u32; BUCKETS - 1] = [
     1_800_000, 3_600_000,
 ];
 
-/// `1` and not `1.0`, as Envoy writes it: with another spelling, the series would differ from a
-/// sidecar's.
-const LE: [&str; BUCKETS] = [
-    "0.5", "1", "5", "10", "25", "50", "100", "250", "500", "1000", "2500", "5000", "10000",
-    "30000", "60000", "300000", "600000", "1800000", "3600000", "+Inf",
-];
-
 const BUCKETS: usize = 20;
+
+/// The request families that are histograms.
+pub(in crate::metrics) const FAMILIES: usize = 3;
 
 /// How many buckets of durations come before the sizes.
 const SHORT_DURATIONS: usize = 9;
@@ -168,9 +258,9 @@ mod tests {
                 response_bytes: 0,
             });
         }
-        let mut totals = RequestTotals::default();
+        let mut totals = RequestTotals::new(Buckets::usual());
         cells.add_to(&mut totals);
-        totals.duration
+        totals.histogram(0).unwrap().clone()
     }
 
     #[test]
@@ -187,8 +277,9 @@ mod tests {
             (3_600_001, "+Inf"),
             (u64::MAX, "+Inf"),
         ] {
-            let first = totals(&[value])
-                .cumulative()
+            let totals = totals(&[value]);
+            let first = totals
+                .cumulative(Buckets::usual().get(0).unwrap())
                 .find(|(_, count)| *count == 1)
                 .map(|(le, _)| le);
             assert_eq!(first, Some(le), "{value}");
@@ -197,7 +288,11 @@ mod tests {
 
     #[test]
     fn the_bounds_are_what_is_printed() {
-        for (bound, le) in BOUNDS.iter().zip(LE).skip(1) {
+        for (bound, le) in BOUNDS
+            .iter()
+            .zip(Buckets::usual().get(0).unwrap().le())
+            .skip(1)
+        {
             assert_eq!(bound.to_string(), le);
         }
     }
@@ -222,23 +317,49 @@ mod tests {
             request_bytes: 300,
             response_bytes: 5_000_000,
         });
-        let mut totals = RequestTotals::default();
+        let mut totals = RequestTotals::new(Buckets::usual());
         cells.add_to(&mut totals);
         let duration = HistogramTotals {
             sum: 7,
-            buckets: std::array::from_fn(|bucket| u64::from(bucket == 3)),
+            buckets: (0..BUCKETS).map(|bucket| u64::from(bucket == 3)).collect(),
         };
-        assert_eq!(totals.duration, duration);
-        assert_eq!(totals.request_bytes.sum, 300);
-        assert_eq!(totals.response_bytes.sum, 5_000_000);
-        assert_eq!(totals.response_bytes.buckets.last(), Some(&1));
+        let family = |family| totals.histogram(family).unwrap();
+        assert_eq!(*family(0), duration);
+        assert_eq!(family(1).sum, 300);
+        assert_eq!(family(2).sum, 5_000_000);
+        assert_eq!(family(2).buckets.last(), Some(&1));
+    }
+
+    #[test]
+    fn chosen_buckets_count_the_same() {
+        let observed = Observed {
+            milliseconds: 7,
+            request_bytes: 300,
+            response_bytes: 5_000_000,
+        };
+        let (usual, chosen) = (RequestCells::default(), ChosenCells::default());
+        usual.observe(observed);
+        chosen.observe(observed, Buckets::usual());
+        let mut totals = [
+            RequestTotals::new(Buckets::usual()),
+            RequestTotals::new(Buckets::usual()),
+        ];
+        usual.add_to(&mut totals[0]);
+        chosen.add_to(&mut totals[1]);
+        assert_eq!(totals[0], totals[1]);
+        let moved = ChosenCells::default();
+        moved.take(&chosen);
+        let mut after = RequestTotals::new(Buckets::usual());
+        moved.add_to(&mut after);
+        assert_eq!(after, totals[0]);
     }
 
     proptest! {
         #[test]
         fn the_last_bucket_is_the_count(values in prop::collection::vec(0u64..10_000_000, 0..50)) {
             let totals = totals(&values);
-            let cumulative: Vec<_> = totals.cumulative().map(|(_, count)| count).collect();
+            let bounds = Buckets::usual().get(0).unwrap();
+            let cumulative: Vec<_> = totals.cumulative(bounds).map(|(_, count)| count).collect();
             prop_assert!(cumulative.is_sorted());
             prop_assert_eq!(cumulative.last().copied(), Some(values.len() as u64));
             prop_assert_eq!(totals.count(), values.len() as u64);

@@ -197,7 +197,7 @@ impl OutcomeLabels {
 }
 
 /// Appends `,name="value"`, without the comma if it is the first.
-pub(super) fn write_label(text: &mut String, name: &str, value: &str) {
+pub(in crate::metrics) fn write_label(text: &mut String, name: &str, value: &str) {
     if !text.is_empty() {
         text.push(',');
     }

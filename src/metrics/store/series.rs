@@ -1,8 +1,10 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::append_only_map::AppendOnlyMap;
-
-use super::histogram::{RequestCells, RequestTotals, take};
+use super::buckets::Buckets;
+use super::exemplars::{Exemplars, SpanIds};
+use super::histogram::{ChosenCells, Observed, RequestCells, RequestTotals, take};
 use super::labels::OutcomeLabels;
 use super::visibility::Visibility;
 use crate::message::ResponseFlags;
@@ -35,7 +37,14 @@ pub(in crate::metrics) struct Base {
 #[derive(Debug)]
 pub(in crate::metrics) struct RequestSeries {
     pub(in crate::metrics) outcome: OutcomeLabels,
-    pub(in crate::metrics) cells: Striped<RequestCells>,
+    cells: Cells,
+    pub(in crate::metrics) exemplars: Exemplars,
+}
+
+#[derive(Debug)]
+enum Cells {
+    Usual(Striped<RequestCells>),
+    Chosen(Striped<ChosenCells>, Arc<Buckets>),
 }
 
 /// The gRPC message families, which have only the base labels.
@@ -134,12 +143,70 @@ impl MessageCells {
 }
 
 impl RequestSeries {
+    /// `chosen` are the buckets where they are not Envoy's.
+    pub(super) fn new(outcome: OutcomeLabels, chosen: Option<&Arc<Buckets>>) -> Self {
+        Self {
+            outcome,
+            cells: match chosen {
+                None => Cells::Usual(Striped::new()),
+                Some(buckets) => Cells::Chosen(Striped::new(), Arc::clone(buckets)),
+            },
+            exemplars: Exemplars::default(),
+        }
+    }
+
+    /// Adds a request, and keeps its span as an exemplar if it has one.
+    pub(super) fn observe(&self, observed: Observed, span: Option<SpanIds>) {
+        match &self.cells {
+            Cells::Usual(cells) => {
+                if let Some(cells) = cells.local() {
+                    cells.observe(observed);
+                }
+            }
+            Cells::Chosen(cells, buckets) => {
+                if let Some(cells) = cells.local() {
+                    cells.observe(observed, buckets);
+                }
+            }
+        }
+        if let Some(span) = span {
+            let buckets = self.buckets().find(observed.values());
+            self.exemplars.note(span, observed, buckets);
+        }
+    }
+
+    /// Moves the counts of another series of the same table to this one.
+    pub(super) fn take(&self, from: &Self) {
+        match (&self.cells, &from.cells) {
+            (Cells::Usual(to), Cells::Usual(from)) => {
+                if let Some(to) = to.local() {
+                    from.iter().for_each(|from| to.take(from));
+                }
+            }
+            (Cells::Chosen(to, _), Cells::Chosen(from, _)) => {
+                if let Some(to) = to.local() {
+                    from.iter().for_each(|from| to.take(from));
+                }
+            }
+            // INVARIANT: a table has one kind of buckets.
+            (Cells::Usual(_), Cells::Chosen(..)) | (Cells::Chosen(..), Cells::Usual(_)) => {}
+        }
+    }
+
     pub(in crate::metrics) fn totals(&self) -> RequestTotals {
-        let mut totals = RequestTotals::default();
-        self.cells
-            .iter()
-            .for_each(|cells| cells.add_to(&mut totals));
+        let mut totals = RequestTotals::new(self.buckets());
+        match &self.cells {
+            Cells::Usual(cells) => cells.iter().for_each(|cells| cells.add_to(&mut totals)),
+            Cells::Chosen(cells, _) => cells.iter().for_each(|cells| cells.add_to(&mut totals)),
+        }
         totals
+    }
+
+    fn buckets(&self) -> &Buckets {
+        match &self.cells {
+            Cells::Usual(_) => Buckets::usual(),
+            Cells::Chosen(_, buckets) => buckets,
+        }
     }
 }
 

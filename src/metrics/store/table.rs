@@ -5,12 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::append_only_map::AppendOnlyMap;
+use super::buckets::Buckets;
+use super::exemplars::SpanIds;
 use super::histogram::Observed;
 use super::labels::{BaseLabels, OutcomeLabels};
+use super::reserved::reserve;
 use super::series::{
     Base, BaseId, ConnectionCells, ConnectionSeries, MAX_BASES, Messages, RequestSeries,
 };
@@ -35,6 +38,8 @@ pub(in crate::metrics) struct SeriesTable {
     began: Instant,
     /// The latest second that a request or a scrape has noted.
     latest: AtomicU64,
+    /// The buckets, where they are not Envoy's.
+    chosen: Option<Arc<Buckets>>,
 }
 
 /// What to do if a base does not exist.
@@ -54,7 +59,8 @@ pub(in crate::metrics) struct Interned {
 }
 
 impl SeriesTable {
-    pub(in crate::metrics) fn new() -> Self {
+    /// `chosen` are the buckets where they are not Envoy's.
+    pub(in crate::metrics) fn new(chosen: Option<Buckets>) -> Self {
         let table = Self {
             bases: (0..MAX_BASES).map(|_| OnceLock::new()).collect(),
             interned: Mutex::default(),
@@ -64,9 +70,14 @@ impl SeriesTable {
             names: AtomicUsize::new(0),
             began: Instant::now(),
             latest: AtomicU64::new(0),
+            chosen: chosen.map(Arc::new),
         };
         table.overflow_base(&BaseLabels::unknown("unknown", "unknown"));
         table
+    }
+
+    pub(in crate::metrics) fn buckets(&self) -> &Buckets {
+        self.chosen.as_deref().unwrap_or_else(|| Buckets::usual())
     }
 
     /// The base with these labels; `overflow` if there is no room for a new one.
@@ -204,9 +215,8 @@ impl SeriesTable {
             return;
         };
         for series in base.requests() {
-            let target = self.series_for(*name, BaseId::LAST_RESORT, series.outcome);
-            if let Some(to) = target.and_then(|target| target.cells.local()) {
-                series.cells.iter().for_each(|from| to.take(from));
+            if let Some(to) = self.series_for(*name, BaseId::LAST_RESORT, series.outcome) {
+                to.take(series);
             }
         }
         let to = self.get(*name).filter(|_| base.messages().is_some());
@@ -223,6 +233,7 @@ impl SeriesTable {
         overflow: BaseId,
         outcome: OutcomeLabels,
         observed: Observed,
+        span: Option<SpanIds>,
     ) {
         let mut at = base;
         if let Some((visibility, name)) = self.get(base).and_then(|base| base.described.as_ref()) {
@@ -232,9 +243,8 @@ impl SeriesTable {
                 visibility.accept();
             }
         }
-        let series = self.series_for(at, overflow, outcome);
-        if let Some(cells) = series.and_then(|series| series.cells.local()) {
-            cells.observe(observed);
+        if let Some(series) = self.series_for(at, overflow, outcome) {
+            series.observe(observed, span);
         }
     }
 
@@ -265,10 +275,7 @@ impl SeriesTable {
         let room = base.room(is_last);
         let outcomes = reserve(&base.outcomes, base.most_outcomes(outcome))?;
         let reserved = reserve(&self.series, room)?;
-        let series = RequestSeries {
-            outcome,
-            cells: Striped::new(),
-        };
+        let series = RequestSeries::new(outcome, self.chosen.as_ref());
         let (series, is_new) = base.requests.get_or_add(outcome.hash(), is, series)?;
         outcomes.keep_if(is_new);
         reserved.keep_if(is_new);
@@ -326,31 +333,6 @@ impl SeriesTable {
     }
 }
 
-/// Room for one of a bounded number of series; given back on drop.
-struct Reserved<'a>(&'a AtomicUsize);
-
-fn reserve(used: &AtomicUsize, room: usize) -> Option<Reserved<'_>> {
-    used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-        (used < room).then_some(used + 1)
-    })
-    .ok()?;
-    Some(Reserved(used))
-}
-
-impl Reserved<'_> {
-    fn keep_if(self, is_used: bool) {
-        if is_used {
-            std::mem::forget(self);
-        }
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Bases that metadata may create in all, so that there is always room for the names that peers
 /// prove.
 const MAX_DESCRIBED: usize = MAX_BASES / 2;
@@ -377,13 +359,13 @@ mod tests {
     fn count(table: &SeriesTable) -> (usize, u64) {
         let bases = table.bases().map(|(_, base)| base);
         let series: Vec<_> = bases.flat_map(Base::requests).collect();
-        let requests = series.iter().map(|s| s.totals().duration.count()).sum();
+        let requests = series.iter().map(|s| s.totals().count()).sum();
         (series.len(), requests)
     }
 
     #[test]
     fn equal_labels_are_one_base() {
-        let table = SeriesTable::new();
+        let table = SeriesTable::new(None);
         let labels = BaseLabels::unknown("source", "none");
         let first = table.base(&labels, BaseId::LAST_RESORT, OnMissing::Add);
         let again = table.base(&labels, BaseId::LAST_RESORT, OnMissing::Add);
@@ -397,7 +379,7 @@ mod tests {
     ///
     #[test]
     fn series_are_bounded_and_nothing_is_lost() {
-        let table = SeriesTable::new();
+        let table = SeriesTable::new(None);
         let overflow = table.overflow_base(&BaseLabels::unknown("source", "overflow"));
         for host in 0..3000 {
             let host = format!("host-{host}");
@@ -405,11 +387,11 @@ mod tests {
             labels.service.host = Some(&host);
             let base = table.base(&labels, overflow, OnMissing::Add).base;
             for code in [200, 503] {
-                table.add_request(base, overflow, outcome(code), ONE);
+                table.add_request(base, overflow, outcome(code), ONE, None);
             }
         }
         for code in 100..=999 {
-            table.add_request(overflow, overflow, outcome(code), ONE);
+            table.add_request(overflow, overflow, outcome(code), ONE, None);
         }
         let (series, requests) = count(&table);
         assert_eq!(series, MAX_SERIES);
@@ -421,13 +403,13 @@ mod tests {
 
     #[test]
     fn racing_threads_make_one_series_and_count_it_once() {
-        let table = SeriesTable::new();
+        let table = SeriesTable::new(None);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for code in 200..300 {
                         let last = BaseId::LAST_RESORT;
-                        table.add_request(last, last, outcome(code), ONE);
+                        table.add_request(last, last, outcome(code), ONE, None);
                     }
                 });
             }
@@ -439,7 +421,7 @@ mod tests {
     /// What a running request adds after its labels were hidden is counted under the name, too.
     #[test]
     fn what_is_folded_is_counted_under_the_name() {
-        let table = SeriesTable::new();
+        let table = SeriesTable::new(None);
         let last = BaseId::LAST_RESORT;
         let labels = |app| {
             let mut labels = BaseLabels::unknown("destination", "none");
@@ -454,7 +436,7 @@ mod tests {
             response: 3,
         };
         let add = |code| {
-            table.add_request(said.base, last, outcome(code), ONE);
+            table.add_request(said.base, last, outcome(code), ONE, None);
             table.add_messages(said.base, messages);
         };
         add(200);
@@ -463,7 +445,7 @@ mod tests {
         add(404);
         let late = table.get(said.base).unwrap();
         let late = late.requests().next().unwrap();
-        late.cells.local().unwrap().observe(ONE);
+        late.observe(ONE, None);
         table.settle(Instant::now());
         assert_eq!(count(&table), (2, 4));
         let name = table.get(name).unwrap();
@@ -474,7 +456,7 @@ mod tests {
     ///
     #[test]
     fn words_leave_room_for_names() {
-        let table = SeriesTable::new();
+        let table = SeriesTable::new(None);
         let last = BaseId::LAST_RESORT;
         let of = |app: &str, on_missing| {
             let mut labels = BaseLabels::unknown("destination", "none");

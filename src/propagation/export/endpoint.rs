@@ -24,7 +24,7 @@ impl EndpointError {
 }
 
 /// Reads the URL of a collector. One without a path gets `path`.
-pub(super) fn read(url: &str, path: &'static str) -> Result<Uri, EndpointError> {
+pub(crate) fn read(url: &str, path: &'static str) -> Result<Uri, EndpointError> {
     let wrong = |what: &str| EndpointError(format!("not a collector's URL: {what}"));
     let uri: Uri = url.trim().parse().map_err(|_| wrong("it is no URL"))?;
     match uri.scheme_str() {
@@ -53,7 +53,7 @@ pub(super) fn read(url: &str, path: &'static str) -> Result<Uri, EndpointError> 
 }
 
 /// The URL as the log has it: a query may hold a key.
-pub(super) fn shown(uri: &Uri) -> String {
+pub(crate) fn shown(uri: &Uri) -> String {
     let mut text = uri.to_string();
     if let Some(query) = text.find('?') {
         text.truncate(query);

@@ -23,4 +23,11 @@ pub(super) mod zipkin;
 #[cfg(feature = "zipkin")]
 mod zipkin_json;
 
+/// How to reach a collector, for metrics.
+#[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
+pub(crate) mod collector {
+    pub(crate) use super::endpoint::{read, shown};
+    pub(crate) use super::post::post;
+}
+
 pub use endpoint::EndpointError;

@@ -13,7 +13,7 @@ use super::batch::BoxError;
 
 /// Posts a body, and reads the whole response. There is no task and no pool: dropping the future
 /// ends the connection, and a batch is rare enough to pay for one.
-pub(super) async fn post(
+pub(crate) async fn post(
     uri: &Uri,
     headers: HeaderMap,
     body: Bytes,

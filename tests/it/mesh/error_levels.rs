@@ -27,6 +27,7 @@ use tower_mesh::jwt::{
 use tower_mesh::matcher::path::{Normalization, normalize};
 use tower_mesh::matcher::{Cidr, PathTemplate, SafeRegex};
 use tower_mesh::mesh::ExternalHost;
+use tower_mesh::metrics;
 use tower_mesh::policy::Authentication;
 use tower_mesh::policy::envoy::jwt_authn;
 use tower_mesh::policy::limit::Limit;
@@ -234,6 +235,15 @@ async fn made() -> Vec<(&'static str, Made)> {
             Box::new(
                 RateLimitLayer::builder()
                     .limit(Limit::new("reads"))
+                    .build()
+                    .unwrap_err(),
+            ),
+        ),
+        (
+            "OptionsError",
+            Box::new(
+                metrics::Registry::builder()
+                    .buckets("istio", [])
                     .build()
                     .unwrap_err(),
             ),

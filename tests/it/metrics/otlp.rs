@@ -1,0 +1,244 @@
+//! Metrics as an OpenTelemetry collector gets them.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use http::HeaderMap;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, number_data_point};
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+use tower_mesh::Mesh;
+use tower_mesh::propagation::Propagation;
+use tower_mesh::testing::Pki;
+
+use super::{call, routes};
+use crate::support::mesh::{app, build, caller, lines, pass, serve, settle, until};
+
+type Sent = mpsc::UnboundedSender<ExportMetricsServiceRequest>;
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn over_http() -> (String, mpsc::UnboundedReceiver<ExportMetricsServiceRequest>) {
+    async fn take(State(sent): State<Sent>, headers: HeaderMap, body: Bytes) {
+        assert_eq!(headers["content-type"], "application/x-protobuf");
+        let _ = sent.send(ExportMetricsServiceRequest::decode(body).unwrap());
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/metrics", listener.local_addr().unwrap());
+    let (sent, received) = mpsc::unbounded_channel();
+    let app = Router::new()
+        .route("/v1/metrics", axum::routing::post(take))
+        .with_state(sent);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, received)
+}
+
+struct OverGrpc(Sent);
+
+#[tonic::async_trait]
+impl MetricsService for OverGrpc {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let _ = self.0.send(request.into_inner());
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+async fn over_grpc() -> (String, mpsc::UnboundedReceiver<ExportMetricsServiceRequest>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sent, received) = mpsc::unbounded_channel();
+    let server = Server::builder().add_service(MetricsServiceServer::new(OverGrpc(sent)));
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    (url, received)
+}
+
+/// A mesh that pushes there and has answered one recorded request.
+async fn answered(url: &str) -> Mesh {
+    let pki = Pki::new("cluster.local").unwrap();
+    let builder = app(&pki).telemetry(|telemetry| telemetry.otlp_metrics(url));
+    let mesh = build(builder).await;
+    let served = serve(&mesh, routes()).await;
+    let id = pki
+        .identity("default", "app")
+        .unwrap()
+        .svid()
+        .spiffe_id()
+        .clone();
+    let desk = tower_mesh::Workload::new("default", "desk");
+    let desk = Mesh::builder(desk, pki.identity("default", "desk").unwrap())
+        .upstream("app.default", [served.address], [id])
+        .telemetry(|t| t.propagation(Propagation::new().sample_percent(100.0)));
+    call(&build(desk).await, "/text").await;
+    until("the count", || {
+        lines(&mesh, "istio_requests_total{", &[]).len() == 1
+    })
+    .await;
+    mesh
+}
+
+fn metric<'a>(request: &'a ExportMetricsServiceRequest, name: &str) -> &'a Metric {
+    let scopes = request
+        .resource_metrics
+        .iter()
+        .flat_map(|resource| &resource.scope_metrics);
+    let mut metrics = scopes.flat_map(|scope| &scope.metrics);
+    metrics.find(|metric| metric.name == name).unwrap()
+}
+
+fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
+    let found = attributes.iter().find(|attribute| attribute.key == key)?;
+    match found.value.as_ref()?.value.as_ref()? {
+        any_value::Value::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn is_whole(request: &ExportMetricsServiceRequest) {
+    let resource = request.resource_metrics[0].resource.as_ref().unwrap();
+    assert_eq!(
+        value(&resource.attributes, "service.name"),
+        Some("app.default")
+    );
+    assert_eq!(
+        value(&resource.attributes, "service.namespace"),
+        Some("default")
+    );
+
+    let requests = metric(request, "istio_requests_total");
+    let Some(Data::Sum(sum)) = &requests.data else {
+        panic!("{requests:?}");
+    };
+    assert!(sum.is_monotonic);
+    assert_eq!(sum.aggregation_temporality, 2, "cumulative");
+    let [point] = &sum.data_points[..] else {
+        panic!("{sum:?}");
+    };
+    assert_eq!(point.value, Some(number_data_point::Value::AsInt(1)));
+    assert_eq!(point.attributes.len(), 25);
+    assert_eq!(value(&point.attributes, "reporter"), Some("destination"));
+    assert_eq!(value(&point.attributes, "response_code"), Some("200"));
+    assert_eq!(value(&point.attributes, "grpc_response_status"), Some(""));
+    assert!(point.start_time_unix_nano <= point.time_unix_nano);
+    assert_eq!(point.exemplars[0].trace_id.len(), 16);
+    assert_eq!(point.exemplars[0].span_id.len(), 8);
+
+    let bytes = metric(request, "istio_request_bytes");
+    assert_eq!(bytes.unit, "By");
+    let Some(Data::Histogram(histogram)) = &bytes.data else {
+        panic!("{bytes:?}");
+    };
+    let point = &histogram.data_points[0];
+    assert_eq!((point.count, point.bucket_counts.len()), (1, 20));
+    assert_eq!(point.explicit_bounds[..3], [0.5, 1.0, 5.0]);
+    assert_eq!(point.exemplars[0].trace_id.len(), 16);
+    assert!(matches!(
+        metric(request, "istio_build").data,
+        Some(Data::Gauge(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_collector_gets_all_metrics_over_http() {
+    let (url, mut received) = over_http().await;
+    let mesh = answered(&url).await;
+    assert!(mesh.flush_metrics(SOON).await);
+    is_whole(&received.recv().await.unwrap());
+    let labels = [r#"outcome="exported""#];
+    let counted = lines(&mesh, "mesh_metrics_export_total", &labels);
+    assert!(counted[0].ends_with(" 1"), "{counted:?}");
+}
+
+#[tokio::test]
+async fn a_collector_gets_all_metrics_over_grpc() {
+    let (url, mut received) = over_grpc().await;
+    let mesh = answered(&url).await;
+    assert!(mesh.flush_metrics(SOON).await);
+    is_whole(&received.recv().await.unwrap());
+}
+
+/// A request is no larger than collectors take, and none of the series is left out.
+#[tokio::test]
+async fn many_series_are_sent_in_several_requests() {
+    let (url, mut received) = over_http().await;
+    let mesh = answered(&url).await;
+    let help = "Numbers.";
+    for number in 0..1200 {
+        let number = number.to_string();
+        mesh.metrics()
+            .counter("mesh_numbers_total", help, &[("number", &number)])
+            .add(1);
+    }
+    assert!(mesh.flush_metrics(SOON).await);
+    let (mut points, mut requests) = (0, 0);
+    while let Ok(request) = received.try_recv() {
+        requests += 1;
+        let scopes = request
+            .resource_metrics
+            .iter()
+            .flat_map(|r| &r.scope_metrics);
+        for metric in scopes.flat_map(|scope| &scope.metrics) {
+            if metric.name == "mesh_numbers_total"
+                && let Some(Data::Sum(sum)) = &metric.data
+            {
+                assert!(sum.data_points.len() <= 600, "{}", sum.data_points.len());
+                points += sum.data_points.len();
+            }
+        }
+    }
+    assert_eq!(points, 1200);
+    assert!(requests >= 3, "{requests}");
+}
+
+#[tokio::test]
+async fn the_driver_pushes_once_a_minute() {
+    let (url, mut received) = over_http().await;
+    let _mesh = answered(&url).await;
+    settle().await;
+    assert!(received.try_recv().is_err());
+    pass(Duration::from_secs(61)).await;
+    is_whole(&received.recv().await.unwrap());
+}
+
+/// Nothing but the count and the log tells.
+#[tokio::test]
+async fn a_collector_that_is_down_harms_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let pki = Pki::new("cluster.local").unwrap();
+    let mesh = build(app(&pki).telemetry(|telemetry| telemetry.otlp_metrics(&url))).await;
+    let served = serve(&mesh, routes()).await;
+    let desk = caller(&pki, "desk", served.address).await;
+    assert!(!mesh.flush_metrics(SOON).await);
+    assert_eq!(call(&desk, "/text").await, 200);
+    let counted = lines(&mesh, "mesh_metrics_export_total", &[r#"outcome="failed""#]);
+    assert!(counted[0].ends_with(" 1"), "{counted:?}");
+}
+
+#[tokio::test]
+async fn a_url_that_cannot_be_used_is_a_mistake_of_the_builder() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let builder = app(&pki).telemetry(|telemetry| telemetry.otlp_metrics("collector:4317"));
+    let error = builder.build().await.err().unwrap().to_string();
+    assert!(
+        error.contains("otlp_metrics: not a collector's URL"),
+        "{error}"
+    );
+}
