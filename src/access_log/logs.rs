@@ -139,6 +139,15 @@ impl Line {
         }
     }
 
+    /// Nothing could be read of the request's head.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the servers of a mesh")
+    )]
+    pub(crate) fn head_was_unreadable(&mut self) {
+        self.kept.is_unreadable = true;
+    }
+
     /// Where the call goes.
     #[cfg_attr(
         not(all(feature = "server", feature = "client")),

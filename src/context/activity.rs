@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::ending::{Ending, FirstEnding};
+
 /// The requests in progress on one connection. The service that answers requests writes it; the
 /// code that watches the connection's bytes reads it. [`Peer::activity`](super::Peer::activity)
 /// returns it.
@@ -17,6 +19,7 @@ pub struct Activity {
     /// The number of bodies that may be silent.
     pub(super) quiet: AtomicUsize,
     body_idle: OnceLock<Duration>,
+    ending: FirstEnding,
 }
 
 impl Activity {
@@ -38,6 +41,23 @@ impl Activity {
     #[must_use]
     pub fn body_idle(&self) -> Option<Duration> {
         self.body_idle.get().copied()
+    }
+
+    /// Whoever serves the connection notes from now on why it ends.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn watch_ending(&self) {
+        self.ending.watch();
+    }
+
+    /// Notes why a [watched](Self::watch_ending) connection ends. Only the first reason counts.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn ends(&self, ending: Ending) {
+        self.ending.set(ending);
+    }
+
+    /// Why a request that is dropped now has ended.
+    pub(crate) fn ending(&self) -> Ending {
+        self.ending.get()
     }
 
     /// States that the service that answers requests enforces this limit itself. Only the first

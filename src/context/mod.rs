@@ -67,6 +67,7 @@ mod claims;
 #[cfg(feature = "axum")]
 mod claims_as;
 mod current;
+mod ending;
 mod exchange;
 #[cfg(feature = "axum")]
 mod extract;
@@ -84,6 +85,9 @@ pub use claims::{Claims, ClaimsMismatch};
 #[cfg(feature = "axum")]
 pub use claims_as::ClaimsAs;
 pub use current::{Lent, Scope, current, current_trace};
+pub(crate) use ending::Ending;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use ending::drop_slow_stream;
 #[cfg(feature = "propagation")]
 pub(crate) use exchange::OnceList;
 pub use exchange::{Exchange, Placement};

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, ToSocketAddrs};
@@ -187,7 +187,9 @@ impl Mesh {
                 let service = service.clone();
                 |_: &Peer| service
             };
-            Ok(mesh.run(listener, Some(last), for_one).await)
+            Ok(mesh
+                .run(listener, Some(last), for_one, |_: &Peer, _| {})
+                .await)
         }
     }
 
@@ -205,18 +207,21 @@ impl Mesh {
             let service = service.clone();
             |peer: &Peer| service.on_connection(peer.clone())
         };
-        let drained = self.run(listener, None, for_one).await;
+        let inbound = service.inbound();
+        let refused = move |peer: &Peer, status| inbound.refused_head(peer, status);
+        let drained = self.run(listener, None, for_one, refused).await;
         self.flush_spans(FLUSH).await;
         self.flush_metrics(FLUSH).await;
         drained
     }
 
-    /// Serves HTTP on a listener.
+    /// Serves HTTP on a listener. `refused` learns of heads that hyper has refused by itself.
     async fn run<F, S, B>(
         &self,
         listener: Listener,
         last: Option<Last>,
         for_one: impl Fn() -> F,
+        refused: impl Fn(&Peer, StatusCode) + Clone + Send + 'static,
     ) -> Drained
     where
         F: FnOnce(&Peer) -> S + Send + 'static,
@@ -230,6 +235,7 @@ impl Mesh {
         let http = Arc::new((limits, self.quiet_streams(), limits.server()));
         let serve_one = |incoming: Incoming, stop: CancellationToken, cut| {
             let (http, service) = (Arc::clone(&http), for_one());
+            let refused = refused.clone();
             let handshake = incoming.handshake();
             // The connection is served in place: passed to another future, by value or by
             // reference, the large parts would take their room in this task more than once.
@@ -248,8 +254,10 @@ impl Mesh {
                     let serving = pin!(http.serve_connection_with_upgrades(io, service));
                     drain.serve(serving).await
                 };
-                if let AfterHttp::Tunnel(last) = left {
-                    Box::pin(drain.watch(last)).await;
+                match left {
+                    AfterHttp::Nothing => {}
+                    AfterHttp::Tunnel(last) => Box::pin(drain.watch(last)).await,
+                    AfterHttp::Refused(status) => refused(&drain.state.peer, status),
                 }
             }
         };

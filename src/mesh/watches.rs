@@ -59,6 +59,10 @@ impl<S: Watch, M: Watch> Watch for Watches<S, M> {
         self.metrics.progress(messages);
     }
 
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.span.trailers(trailers);
+    }
+
     fn ended(&mut self, report: &Report<'_>) {
         contained(|| self.span.ended(report));
         contained(|| self.metrics.ended(report));

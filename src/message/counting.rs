@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
@@ -17,7 +17,7 @@ use pin_project::pin_project;
 
 use self::read_ahead::ReadAhead;
 use super::grpc_messages::GrpcMessages;
-use super::is_grpc;
+use super::{ResponseFlags, is_grpc};
 
 #[cfg_attr(
     not(all(feature = "server", feature = "client")),
@@ -35,6 +35,8 @@ pub struct CountingBody<B: Body> {
     tally: Tally,
     /// What was read before the service got the body.
     ahead: Option<Box<ReadAhead<B::Data>>>,
+    /// What an error of the body means for the exchange.
+    judge: fn(&B::Error) -> ResponseFlags,
 }
 
 /// The body itself.
@@ -86,6 +88,8 @@ impl Default for Count {
 struct Counts {
     bytes: AtomicU64,
     messages: AtomicU64,
+    /// The flags of the error that has ended the body.
+    flags: AtomicU32,
 }
 
 impl<B: Body> CountingBody<B> {
@@ -121,6 +125,7 @@ impl<B: Body> CountingBody<B> {
                 sieve: None,
             },
             ahead: None,
+            judge: |_| ResponseFlags::none(),
         };
         (body, count)
     }
@@ -136,6 +141,12 @@ impl<B: Body> CountingBody<B> {
             let names = Arc::clone(names);
             self.tally.sieve = Some(Sieve { remove, names });
         }
+    }
+
+    /// Lets `judge` say which response flags an error of the body means.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn judge_errors(&mut self, judge: fn(&B::Error) -> ResponseFlags) {
+        self.judge = judge;
     }
 
     /// Reads the beginning of the body for a guard, until the body ends or more than `max_bytes`
@@ -163,7 +174,10 @@ impl<B: Body> CountingBody<B> {
             let polled = ready!(self.inner.poll_in_place(cx));
             let is_kept = match self.tally.see(polled) {
                 Some(Ok(frame)) => read.push(Some(frame)),
-                Some(Err(_)) => false,
+                Some(Err(error)) => {
+                    self.tally.count.failed((self.judge)(&error));
+                    false
+                }
                 None => read.push(None),
             };
             if !is_kept {
@@ -232,6 +246,20 @@ impl ByteCount {
         }
     }
 
+    /// The flags of the error that has ended the body.
+    pub(crate) fn flags(&self) -> ResponseFlags {
+        match &self.0 {
+            Count::Shared(counts) => ResponseFlags::from_bits(counts.flags.load(Ordering::Relaxed)),
+            Count::Announced(_) => ResponseFlags::none(),
+        }
+    }
+
+    fn failed(&self, flags: ResponseFlags) {
+        if let Count::Shared(counts) = &self.0 {
+            counts.flags.fetch_or(flags.bits(), Ordering::Relaxed);
+        }
+    }
+
     /// A fixed count: the exact size that a body announces, or 0 if it announces none.
     #[must_use]
     pub fn announced(body: &impl Body) -> Self {
@@ -297,6 +325,9 @@ impl<B: Body> Body for CountingBody<B> {
             }
         }
         let polled = ready!(this.inner.poll_frame(cx));
+        if let Some(Err(error)) = &polled {
+            this.tally.count.failed((this.judge)(error));
+        }
         Poll::Ready(this.tally.see(polled))
     }
 

@@ -88,13 +88,11 @@ impl ResponseFlags {
     }
 
     /// The set as bits. Their positions are private to this crate and may change.
-    #[cfg(feature = "metrics")]
     pub(crate) const fn bits(self) -> u32 {
         self.0
     }
 
     /// The set of these [`bits`](Self::bits).
-    #[cfg(feature = "metrics")]
     pub(crate) const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }

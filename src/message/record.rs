@@ -13,8 +13,8 @@ use http_body::Body;
 
 use super::contained::contained;
 use super::watch::{Direction, Report, Watch};
-use super::{ByteCount, End, EosBody, LocalReply, OnEnd, ResponseFlags};
-use crate::context::{Exchange, Peer};
+use super::{ByteCount, End, EndKind, EosBody, LocalReply, OnEnd, ResponseFlags};
+use crate::context::{Ending, Exchange, Peer};
 use crate::matcher::authority::shown;
 
 /// An exchange that has begun and has not ended, and the [`Watch`] that gets its end.
@@ -207,6 +207,7 @@ impl<W: Watch> Record<W> {
             Direction::Inbound => (caller(), exchange.and_then(Exchange::path).or(path)),
             Direction::Outbound => (open.peer.as_ref(), path),
         };
+        let known = open.flags.union(open.request_body.flags());
         let authority = authority.map(shown).filter(|shown| !shown.is_empty());
         let report = Report {
             direction: open.direction,
@@ -219,7 +220,7 @@ impl<W: Watch> Record<W> {
             status: open.status,
             counted_status: open.status.or(open.failure),
             end,
-            flags: end.flags(open.flags),
+            flags: flags(open.direction, end, known, caller()),
             request_bytes: open.request_body.bytes(),
             duration: ended.saturating_duration_since(open.started),
             ended,
@@ -227,6 +228,27 @@ impl<W: Watch> Record<W> {
         let watch = &mut open.watch;
         contained(|| watch.ended(&report));
     }
+}
+
+/// All flags of an exchange. A request that was dropped has the flag of what has ended its
+/// connection, or its stream.
+fn flags(
+    direction: Direction,
+    end: End,
+    known: ResponseFlags,
+    caller: Option<&Peer>,
+) -> ResponseFlags {
+    if direction == Direction::Outbound || end.kind != EndKind::Cancelled {
+        return end.flags(known);
+    }
+    let ending = caller.map_or(Ending::Unwatched, |peer| peer.activity().ending());
+    known.union(match ending {
+        Ending::Unwatched | Ending::Left => ResponseFlags::DOWNSTREAM_DISCONNECT,
+        Ending::Open => ResponseFlags::DOWNSTREAM_RESET,
+        Ending::Slow => ResponseFlags::STREAM_IDLE_TIMEOUT,
+        Ending::Aged => ResponseFlags::DURATION_TIMEOUT,
+        Ending::Broken => ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
+    })
 }
 
 /// Polls and drops the body in the context of the request.

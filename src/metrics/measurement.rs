@@ -21,6 +21,8 @@ pub(super) struct Measurement {
     status: Option<StatusCode>,
     response_head: u64,
     flags: ResponseFlags,
+    /// Whether the flags are those of a report, which has all.
+    is_reported: bool,
     /// The gRPC messages that have been reported, and when.
     reported: Messages,
     reported_at: Instant,
@@ -46,6 +48,7 @@ impl Measurement {
             status: None,
             response_head: 0,
             flags: ResponseFlags::none(),
+            is_reported: false,
             reported: Messages::default(),
             reported_at: now,
         }
@@ -71,6 +74,7 @@ impl Measurement {
     pub(super) fn reported(&mut self, report: &Report<'_>) {
         self.status = report.counted_status;
         self.flags = report.flags;
+        self.is_reported = true;
     }
 
     /// Reports the gRPC messages since the last report, when that is long enough ago.
@@ -114,7 +118,10 @@ impl Measurement {
     ) {
         let table = registry.table();
         let span = span.filter(|_| registry.options().exemplars);
-        let flags = end.flags(self.flags);
+        let flags = match self.is_reported {
+            true => self.flags,
+            false => end.flags(self.flags),
+        };
         let outcome = OutcomeLabels::new(self.protocol, self.status, end.grpc_status, flags);
         self.report_messages(table, base, end.messages);
         let elapsed = now.saturating_duration_since(self.start);

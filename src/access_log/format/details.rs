@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use crate::context::Exchange;
-use crate::message::EndKind;
+use crate::message::{EndKind, ResponseFlags};
 
 /// Why the exchange ended as it did: a guard's word where a guard has answered.
 pub(super) fn of<'a>(facts: Facts<'a>) -> &'a str {
@@ -14,10 +14,26 @@ pub(super) fn of<'a>(facts: Facts<'a>) -> &'a str {
     }
     match (facts.report.end.kind, facts.report.status) {
         (EndKind::Complete, _) => "via_upstream",
-        (EndKind::Cancelled, _) => "downstream_remote_disconnect",
+        (EndKind::Cancelled, _) => dropped(facts.report.flags),
         (EndKind::Failed, None) => "upstream_reset_before_response_started{connection_termination}",
         (EndKind::Failed, Some(_)) => {
             "upstream_reset_after_response_started{connection_termination}"
         }
     }
 }
+
+/// What has ended a request that was dropped.
+fn dropped(flags: ResponseFlags) -> &'static str {
+    let found = DROPPED.iter().find(|(flag, _)| flags.is_any_of(*flag));
+    found.map_or("downstream_remote_disconnect", |(_, details)| details)
+}
+
+const DROPPED: [(ResponseFlags, &str); 4] = [
+    (ResponseFlags::DOWNSTREAM_RESET, "http2.remote_reset"),
+    (ResponseFlags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout"),
+    (ResponseFlags::DURATION_TIMEOUT, "duration_timeout"),
+    (
+        ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
+        "http2.violation.of.messaging.rule",
+    ),
+];

@@ -27,6 +27,8 @@ pub(in crate::access_log) struct Kept {
     pub(in crate::access_log) call: Call,
     /// Of a connection that carries no HTTP: why it ended, if there is more to say than that.
     pub(in crate::access_log) connection: Option<OnceLock<Box<str>>>,
+    /// Nothing of the head could be read.
+    pub(in crate::access_log) is_unreadable: bool,
 }
 
 /// What is known of a call only.
@@ -73,6 +75,7 @@ impl Kept {
             answered: None,
             call: Call::default(),
             connection: None,
+            is_unreadable: false,
         }
     }
 

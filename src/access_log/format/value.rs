@@ -76,6 +76,7 @@ pub(super) fn of<'a>(operator: &Operator, facts: Facts<'a>, scratch: &mut Vec<u8
 
 fn request<'a>(part: &RequestPart, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
     match part {
+        _ if facts.kept.is_unreadable => Value::Unset,
         RequestPart::Method => Value::text(Some(facts.report.method.as_str())),
         RequestPart::Path => {
             let path = facts.path();
@@ -117,9 +118,12 @@ fn response<'a>(part: &ResponsePart, facts: Facts<'a>, scratch: &mut Vec<u8>) ->
     match part {
         ResponsePart::Status => match facts.status() {
             0 => Value::Unset,
-            status => Value::Number(status.into()),
+            // A header, so a text in JSON, too, as the next.
+            status => {
+                write_number(scratch, status.into());
+                Value::Written
+            }
         },
-        // A header, so a text in JSON, too.
         ResponsePart::ServiceTime => match facts.until_answered().filter(|_| !facts.is_local()) {
             Some(duration) => {
                 write_number(scratch, millis(duration));
@@ -185,6 +189,7 @@ fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<
         Simple::Duration => Value::millis(Some(report.duration)),
         Simple::ResponseDuration => Value::millis(facts.until_answered()),
         Simple::ResponseTxDuration => Value::millis(facts.since_answered()),
+        Simple::UpstreamCluster | Simple::RouteName if facts.kept.is_unreadable => Value::Unset,
         Simple::UpstreamCluster => match facts.is_inbound() {
             true => match facts.downstream() {
                 Some(peer) => {

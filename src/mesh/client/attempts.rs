@@ -41,6 +41,8 @@ pub(super) struct Attempts {
     replay: Option<Box<Replay>>,
     /// Named in errors.
     authority: Option<Authority>,
+    /// Whether the call was sent more than once.
+    is_resent: bool,
 }
 
 #[pin_project(project = StateProj)]
@@ -91,6 +93,7 @@ impl Attempts {
             policy,
             replay,
             authority,
+            is_resent: false,
         }
     }
 
@@ -127,6 +130,7 @@ impl Attempts {
                     }
                     let (attempt, replay) = Replay::begin(route, head, told, unsent);
                     *this.replay = Some(replay);
+                    *this.is_resent = true;
                     this.state.set(State::Sending(attempt));
                 }
                 StateProj::Ended => return Poll::Ready(Err(Failed::Ended)),
@@ -143,7 +147,13 @@ impl Future for Attempts {
         let mut this = self.project();
         let authority = this.authority.as_ref();
         let result = match polled {
-            Poll::Ready(result) => result.map_err(|error| error.of_call_to(authority)),
+            Poll::Ready(result) => result.map_err(|error| {
+                let error = error.of_call_to(authority);
+                match *this.is_resent {
+                    true => error.after_retries(true),
+                    false => error,
+                }
+            }),
             Poll::Pending => {
                 let over = ready!(this.deadline.as_mut().poll_over(cx));
                 Err(ClientError::timeout(authority, over))

@@ -10,6 +10,7 @@ use http::{StatusCode, Uri};
 
 use super::head_timeout::Over;
 use super::pool::connect_error::ConnectError;
+use super::pool::connection::broken::Break;
 use super::pool::unknown_host::UnknownHost;
 use crate::access_log::CallFailure;
 use crate::message::ResponseFlags;
@@ -19,7 +20,11 @@ use crate::tls::HandshakeError;
 ///
 /// `Display` writes what failed; [`source`](Error::source) gives the cause, one level at a time.
 #[derive(Debug)]
-pub struct ClientError(Kind);
+pub struct ClientError {
+    kind: Kind,
+    /// Whether it was tried again, in vain.
+    is_retried: bool,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -51,14 +56,27 @@ enum Kind {
 }
 
 impl ClientError {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            is_retried: false,
+        }
+    }
+
+    /// The last of several tries failed with this error.
+    pub(super) fn after_retries(mut self, is_retried: bool) -> Self {
+        self.is_retried = is_retried;
+        self
+    }
+
     /// A request that cannot be sent.
     pub(super) fn malformed(mistake: impl Into<Box<str>>) -> Self {
-        Self(Kind::Malformed(mistake.into()))
+        Self::new(Kind::Malformed(mistake.into()))
     }
 
     /// A text that is not a URI.
     pub(super) fn uri(error: InvalidUri) -> Self {
-        Self(Kind::Uri(error))
+        Self::new(Kind::Uri(error))
     }
 
     /// A URI without `http` or `https`. The error shows `words`, the same URI, with `http://`.
@@ -75,16 +93,16 @@ impl ClientError {
     }
 
     pub(super) fn unknown_host(unknown: UnknownHost) -> Self {
-        Self(Kind::UnknownHost(unknown))
+        Self::new(Kind::UnknownHost(unknown))
     }
 
     pub(super) fn connect(error: ConnectError) -> Self {
-        Self(Kind::Connect(error))
+        Self::new(Kind::Connect(error))
     }
 
     /// The response head did not arrive in time.
     pub(super) fn timeout(authority: Option<&Authority>, over: Over) -> Self {
-        Self(Kind::Timeout {
+        Self::new(Kind::Timeout {
             authority: named(authority),
             after: over.after,
             #[cfg(feature = "tonic")]
@@ -98,7 +116,7 @@ impl ClientError {
     pub(super) fn out_of_time(authority: Option<&Authority>, is_grpc: bool) -> Self {
         #[cfg(not(feature = "tonic"))]
         let _ = is_grpc;
-        Self(Kind::OutOfTime {
+        Self::new(Kind::OutOfTime {
             authority: named(authority),
             #[cfg(feature = "tonic")]
             status: is_grpc
@@ -108,11 +126,11 @@ impl ClientError {
 
     pub(super) fn broken(authority: Option<&Authority>, error: Arc<hyper::Error>) -> Self {
         let authority = named(authority);
-        Self(Kind::Broken { authority, error })
+        Self::new(Kind::Broken { authority, error })
     }
 
     pub(super) fn abandoned(authority: Option<&Authority>) -> Self {
-        Self(Kind::Abandoned(named(authority)))
+        Self::new(Kind::Abandoned(named(authority)))
     }
 
     /// The future was polled after it had ended.
@@ -123,13 +141,13 @@ impl ClientError {
     /// Whether no upstream is configured for the host of the call.
     #[must_use]
     pub fn is_unknown_host(&self) -> bool {
-        matches!(self.0, Kind::UnknownHost(_))
+        matches!(self.kind, Kind::UnknownHost(_))
     }
 
     /// Whether no connection could be made. Nothing of the call was sent.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self.0, Kind::Connect(_) | Kind::Abandoned(_))
+        matches!(self.kind, Kind::Connect(_) | Kind::Abandoned(_))
     }
 
     /// Whether the response head did not arrive in time: see
@@ -138,13 +156,13 @@ impl ClientError {
     /// request for which the call was made had no time left.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0, Kind::Timeout { .. } | Kind::OutOfTime { .. })
+        matches!(self.kind, Kind::Timeout { .. } | Kind::OutOfTime { .. })
     }
 
     /// Why no connection could be made, if the call failed for that reason.
     #[must_use]
     pub fn connect_error(&self) -> Option<&ConnectError> {
-        match &self.0 {
+        match &self.kind {
             Kind::Connect(error) => Some(error),
             _ => None,
         }
@@ -156,29 +174,30 @@ impl ClientError {
         self.connect_error().and_then(ConnectError::handshake)
     }
 
-    /// Envoy's response flags for this error: `NR`, `UF`, `UH` (DNS knows no address of the
-    /// upstream), `UT` or `UC`.
+    /// Envoy's response flags for this error: `NR`, `UF`, `UH` (the upstream has no address), `DF`
+    /// (DNS did not answer), `UT`, `UC` (the connection ended), `UR` (the server reset the stream),
+    /// `LR` (we did) or `UPE` (the server broke HTTP); and `URX` before it if the call was tried
+    /// more than once.
     #[must_use]
     pub fn flags(&self) -> ResponseFlags {
-        if let Some(error) = self.connect_error() {
-            return if error.is_unresolved() {
-                ResponseFlags::NO_HEALTHY_UPSTREAM
-            } else {
-                ResponseFlags::UPSTREAM_CONNECTION_FAILURE
-            };
-        }
-        match &self.0 {
+        let flag = match &self.kind {
+            Kind::Connect(error) if error.is_lookup() => ResponseFlags::DNS_RESOLUTION_FAILED,
+            Kind::Connect(error) if error.is_unresolved() => ResponseFlags::NO_HEALTHY_UPSTREAM,
             Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => ResponseFlags::NO_ROUTE,
             Kind::Timeout { .. } | Kind::OutOfTime { .. } => ResponseFlags::UPSTREAM_TIMEOUT,
             Kind::Connect(_) | Kind::Abandoned(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
-            Kind::Broken { .. } => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+            Kind::Broken { error, .. } => Break::of(error).flag(),
+        };
+        match self.is_retried {
+            true => flag.union(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED),
+            false => flag,
         }
     }
 
     /// What the access log says of this error, in Envoy's words.
     pub(super) fn logged(&self) -> CallFailure {
         let reset = |why: &str| format!("upstream_reset_before_response_started{{{why}}}");
-        let (details, transport) = match &self.0 {
+        let (details, transport) = match &self.kind {
             Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => {
                 ("route_not_found".to_owned(), None)
             }
@@ -195,8 +214,7 @@ impl ClientError {
             },
             Kind::Abandoned(_) => (reset("local_connection_failure"), None),
             Kind::Timeout { .. } | Kind::OutOfTime { .. } => ("response_timeout".to_owned(), None),
-            Kind::Broken { error, .. } if error.is_parse() => (reset("protocol_error"), None),
-            Kind::Broken { .. } => (reset("connection_termination"), None),
+            Kind::Broken { error, .. } => (reset(Break::of(error).details()), None),
         };
         CallFailure {
             details: details.into(),
@@ -208,19 +226,18 @@ impl ClientError {
     /// The status that Envoy would answer with in place of this error.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match &self.0 {
+        match &self.kind {
             Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => StatusCode::NOT_FOUND,
             Kind::Timeout { .. } | Kind::OutOfTime { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Connect(_) | Kind::Broken { .. } | Kind::Abandoned(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Kind::Broken { error, .. } => Break::of(error).status(),
+            Kind::Connect(_) | Kind::Abandoned(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.kind {
             Kind::Malformed(mistake) => f.write_str(mistake),
             Kind::Uri(_) => f.write_str("the URI of the call cannot be read"),
             Kind::UnknownHost(unknown) => unknown.fmt(f),
@@ -250,7 +267,7 @@ impl fmt::Display for ClientError {
 
 impl Error for ClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0 {
+        match &self.kind {
             #[cfg(feature = "tonic")]
             Kind::Timeout {
                 status: Some(status),

@@ -2,19 +2,26 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::{Method, Request, StatusCode};
 
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
 use super::trusted_proxies::TrustedProxies;
-use crate::access_log::AccessLogs;
+use crate::access_log::{AccessLogs, Line};
 use crate::concurrency::Limiter;
+use crate::context::{Exchange, Peer};
 use crate::gate::{Gate, Refusals};
 use crate::identity::SpiffeId;
 use crate::jwt::Terms;
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::Observers;
-use crate::metrics::ServerMetrics;
+use crate::message::{
+    ByteCount, Direction, LocalReply, Record, Report, ResponseFlags, Watch, contained,
+};
+use crate::metrics::{ServerMetrics, ServerRecord};
 use crate::propagation::Propagation;
 #[cfg(feature = "rate-limit-service")]
 use crate::rate_limit::CountingService;
@@ -47,6 +54,47 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) access_logs: AccessLogs,
     pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) trusted_proxies: Arc<TrustedProxies>,
+}
+
+impl Inbound {
+    /// Counts and logs a request whose head hyper has refused with this status, so that nothing is
+    /// known of it.
+    pub(in crate::mesh) fn refused_head(&self, peer: &Peer, status: StatusCode) {
+        let now = Instant::now();
+        let (mut head, ()) = Request::new(()).into_parts();
+        let exchange = Exchange::from_peer(&mut head.extensions, peer);
+        let mut log = self.access_logs.open(&head, SystemTime::now);
+        if let Some(line) = &mut log {
+            line.head_was_unreadable();
+        }
+        let watch = RefusedHead {
+            metrics: self
+                .metrics
+                .begin(&mut head, Some(peer), ByteCount::default(), now),
+            log,
+        };
+        let (direction, count) = (Direction::Inbound, ByteCount::default());
+        let mut record = Record::new(direction, &head, Some(exchange), count, now, watch);
+        let reply = LocalReply::new(status, "", "http1.codec_error")
+            .flags(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR);
+        record.refused(&reply);
+        drop(record.answer(reply.into_response_as::<String>(false, &Method::GET)));
+    }
+}
+
+/// What learns of a head that could not be read: nobody whom it would mislead.
+struct RefusedHead {
+    metrics: ServerRecord,
+    log: Option<Box<Line>>,
+}
+
+impl Watch for RefusedHead {
+    fn ended(&mut self, report: &Report<'_>) {
+        contained(|| self.metrics.ended(report));
+        if let Some(log) = &mut self.log {
+            contained(|| log.ended(report));
+        }
+    }
 }
 
 impl fmt::Debug for Inbound {

@@ -1,5 +1,8 @@
 //! The inbound stack as a tower layer and service.
 
+use std::any::Any;
+use std::error::Error;
+use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,7 +26,7 @@ use crate::context::{Exchange, Peer};
 use crate::gate::{self, Arrival, strip};
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::watches::{OnConnection, Watches};
-use crate::message::{ByteCount, CountingBody, Direction, LocalReply};
+use crate::message::{ByteCount, CountingBody, Direction, LocalReply, ResponseFlags};
 
 /// The whole inbound stack as one layer: [`Mesh::server`](crate::Mesh::server).
 #[derive(Clone, Debug)]
@@ -103,6 +106,10 @@ impl<S> Server<S> {
         }
     }
 
+    pub(in crate::mesh) fn inbound(&self) -> Arc<Inbound> {
+        Arc::clone(&self.inbound)
+    }
+
     fn answer<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,
@@ -130,6 +137,7 @@ impl<S> Server<S> {
         let (mut body, received) = CountingBody::under(&head.headers, body);
         let written = config.authenticator(&exchange).outputs();
         body.sift_trailers(strip::from_trailers, written);
+        body.judge_errors(of_error::<ReqBody>);
         let is_grpc = body.is_grpc();
         if is_grpc {
             gate::note_grpc_deadline(&head.headers, &exchange);
@@ -247,6 +255,37 @@ impl Inbound {
         }
     }
 }
+
+/// What it means that the body of a request breaks off.
+fn of_error<B: Body + 'static>(error: &B::Error) -> ResponseFlags {
+    let error: &dyn Any = error;
+    let Some(error) = error.downcast_ref::<BoxError>() else {
+        return ResponseFlags::none();
+    };
+    let (mut next, mut flags): (Option<&dyn Error>, _) = (Some(&**error), ResponseFlags::none());
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            if error.kind() == io::ErrorKind::TimedOut {
+                return ResponseFlags::STREAM_IDLE_TIMEOUT;
+            }
+        } else if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return match (error.is_reset(), error.is_remote(), error.is_io()) {
+                (true, true, _) => ResponseFlags::DOWNSTREAM_RESET,
+                (_, _, true) | (false, true, _) => ResponseFlags::DOWNSTREAM_DISCONNECT,
+                _ => ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
+            };
+        } else if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            flags = match error.is_incomplete_message() || error.is_closed() {
+                true => ResponseFlags::DOWNSTREAM_DISCONNECT,
+                false => ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
+            };
+        }
+        next = error.source();
+    }
+    flags
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The guarded service of one connection: it gives each request the connection's peer.
 #[derive(Clone, Debug)]

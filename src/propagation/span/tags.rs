@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request};
 
 use super::errors::Errors;
@@ -63,8 +64,8 @@ impl Tags {
         tags.header("guid:x-client-trace-id", shown.client_trace_id);
         let is_tls = peer.is_some_and(Peer::is_tls);
         let path = shown.original_path.and_then(text);
-        let path = path.or_else(|| target.path_and_query().map(|path| path.as_str()));
-        let path = without_tokens(path.unwrap_or("/"), exchange);
+        let path = path.map_or_else(|| judged_path(&call), Cow::Borrowed);
+        let path = without_tokens(&path, exchange);
         tags.owned(HTTP_URL, url(request, shown.host, target, &path, is_tls));
         tags.method(&request.method);
         tags.fixed("http.protocol", protocol(request.version));
@@ -282,6 +283,22 @@ impl Tags {
     fn header_or_dash(&mut self, name: &'static str, value: Option<&HeaderValue>) {
         let value = header(value).unwrap_or(TagValue::Static("-"));
         self.0.push((name.into(), value));
+    }
+}
+
+/// The path and the query of a request; of one that came in, the path as policy has judged it.
+fn judged_path<'a>(call: &Call<'a>) -> Cow<'a, str> {
+    let sent = call.target.path_and_query();
+    let own = call.exchange.filter(|_| call.kind == SpanKind::Server);
+    match (
+        own.and_then(Exchange::path),
+        sent.and_then(PathAndQuery::query),
+    ) {
+        (Some(judged), Some(query)) if judged != call.target.path() => {
+            Cow::Owned(format!("{judged}?{query}"))
+        }
+        (Some(judged), None) => Cow::Borrowed(judged),
+        _ => Cow::Borrowed(sent.map_or("/", PathAndQuery::as_str)),
     }
 }
 

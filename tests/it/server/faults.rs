@@ -527,26 +527,31 @@ async fn a_client_that_goes_away_is_recorded_once_as_gone() {
             let response = sender.send_request(empty(get2("/endless"))).await.unwrap();
             assert_eq!(response.status(), 200);
             drop(response);
+            // The connection stays, so that both streams were reset.
+            let kept = sender.clone();
             let sending =
                 tokio::spawn(
                     async move { sender.send_request(empty(get2("/never"))).await.is_ok() },
                 );
             arrived.notified().await;
             sending.abort();
+            log.wait(2).await;
+            drop(kept);
         }
+        let (flag, name) = match protocol {
+            "h1" => (ResponseFlags::DOWNSTREAM_DISCONNECT, "DC"),
+            _ => (ResponseFlags::DOWNSTREAM_RESET, "DR"),
+        };
         let seen = log.wait(2).await;
         assert_eq!(seen.len(), 2, "{protocol}: {seen:?}");
         for seen in &seen {
             assert_eq!(seen.end, EndKind::Cancelled, "{protocol}: {seen:?}");
-            assert_eq!(
-                seen.flags,
-                ResponseFlags::DOWNSTREAM_DISCONNECT,
-                "{protocol}"
-            );
+            assert_eq!(seen.flags, flag, "{protocol}");
         }
         let statuses: Vec<_> = seen.iter().map(|seen| seen.status).collect();
         assert_eq!(statuses, [Some(200), None], "{protocol}");
-        let counted = lines(&mesh, "istio_requests_total", &[r#"response_flags="DC""#]);
+        let flags = format!("response_flags=\"{name}\"");
+        let counted = lines(&mesh, "istio_requests_total", &[&flags]);
         assert_eq!(counted.len(), 2, "{protocol}: {counted:?}");
     }
 }

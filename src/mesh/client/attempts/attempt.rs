@@ -39,8 +39,9 @@ pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<Answer, Failed>> + 
 pub(super) enum Failed {
     /// The upstream has no address.
     NoEndpoint(Failure),
-    /// No endpoint could be reached; this is why the last one failed.
-    NoConnection(NoConnection),
+    /// No endpoint could be reached; this is why the last one failed, and whether others had failed
+    /// before it.
+    NoConnection(NoConnection, bool),
     /// The connection ended or broke HTTP.
     Broken(Arc<hyper::Error>),
     /// The future was polled after it had ended.
@@ -53,6 +54,7 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
     Box::pin(async move {
         let mut order = route.cluster.endpoint_order();
         let (mut failure, mut closed) = (None, 0);
+        let mut is_retried = false;
         // A per-try deadline would wrap the rest of this loop.
         while let Some(candidate) = order.next(Some((&route.dialer, route.is_http2))) {
             let tried = route.tries.as_ref().map(|tries| {
@@ -66,7 +68,7 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
                     if let Some(tried) = tried {
                         tried.failed(error.flags());
                     }
-                    failure = Some(error);
+                    is_retried = failure.replace(error).is_some();
                     order.pass_over(&candidate);
                     continue;
                 }
@@ -89,7 +91,7 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
             }
         }
         Err(match failure {
-            Some(error) => Failed::NoConnection(error),
+            Some(error) => Failed::NoConnection(error, is_retried),
             None => Failed::NoEndpoint(Failure::unresolved(route.cluster.names())),
         })
     })
@@ -124,11 +126,15 @@ impl Failed {
         };
         match self {
             Self::NoEndpoint(failure) => connect(Arc::new(failure)),
-            Self::NoConnection(NoConnection::Dial(failure)) => connect(failure),
-            Self::NoConnection(NoConnection::Http(error)) | Self::Broken(error) => {
-                ClientError::broken(authority, error)
+            Self::NoConnection(no_connection, is_retried) => {
+                let error = match no_connection {
+                    NoConnection::Dial(failure) => connect(failure),
+                    NoConnection::Http(error) => ClientError::broken(authority, error),
+                    NoConnection::Abandoned => ClientError::abandoned(authority),
+                };
+                error.after_retries(is_retried)
             }
-            Self::NoConnection(NoConnection::Abandoned) => ClientError::abandoned(authority),
+            Self::Broken(error) => ClientError::broken(authority, error),
             Self::Ended => ClientError::ended(),
         }
     }
@@ -137,8 +143,8 @@ impl Failed {
 impl From<&Failed> for Cause {
     fn from(failed: &Failed) -> Self {
         let error = match failed {
-            Failed::NoConnection(NoConnection::Http(error)) | Failed::Broken(error) => error,
-            Failed::NoConnection(_) | Failed::NoEndpoint(_) | Failed::Ended => return Self::Other,
+            Failed::NoConnection(NoConnection::Http(error), _) | Failed::Broken(error) => error,
+            Failed::NoConnection(..) | Failed::NoEndpoint(_) | Failed::Ended => return Self::Other,
         };
         let mut source = error.source();
         while let Some(error) = source {

@@ -99,6 +99,11 @@ impl ConnectError {
         matches!(self.kind(), Kind::Unresolved(_) | Kind::Lookup(..))
     }
 
+    /// Whether DNS gave no answer.
+    pub(in crate::mesh) fn is_lookup(&self) -> bool {
+        matches!(self.kind(), Kind::Lookup(..))
+    }
+
     /// The last address that was tried.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {

@@ -31,11 +31,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::state::ConnectionState;
+use crate::context::Ending;
 use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
 use crate::tls::{CloseNotice, CloseReason, Connection, HandshakeStats, Lifetime, WhenWoken};
@@ -57,6 +59,8 @@ pub(in crate::mesh) enum AfterHttp {
     Nothing,
     /// An upgraded connection, and when it must be cut.
     Tunnel(Option<Instant>),
+    /// hyper has refused a head of HTTP/1 with this status, so that no service got the request.
+    Refused(StatusCode),
 }
 
 impl DrainController {
@@ -147,6 +151,7 @@ impl DrainController {
                 }
                 Event::Reached => {
                     if cut.is_some_and(|cut| Instant::now() >= cut) {
+                        state.ends(Ending::Aged);
                         break;
                     }
                     if !is_draining {
@@ -210,11 +215,40 @@ fn after(
         Ok(()) => state.refuse_upgrade(),
         Err(error) => {
             // A client may break its own connection as it likes; the places that care count it.
-            let error = ErrorChain(&*error);
-            limited!(target: "tower_mesh::serve", DEBUG, %error, "connection ended");
+            let shown = ErrorChain(&*error);
+            limited!(target: "tower_mesh::serve", DEBUG, error = %shown, "connection ended");
+            let error = error.downcast_ref();
+            state.ends(match error {
+                Some(error) if is_of_protocol(error) => Ending::Broken,
+                _ => Ending::Left,
+            });
+            // A request that has begun leaves a record of its own.
+            let refused = error.and_then(refused).filter(|_| state.open() == 0);
+            if let Some(status) = refused {
+                return AfterHttp::Refused(status);
+            }
         }
     }
     AfterHttp::Nothing
+}
+
+/// Whether the client broke HTTP.
+fn is_of_protocol(error: &hyper::Error) -> bool {
+    let of_http2 = error.source().and_then(|source| source.downcast_ref());
+    error.is_parse()
+        || of_http2.is_some_and(|error: &h2::Error| !error.is_io() && !error.is_remote())
+}
+
+/// How hyper answers a head of HTTP/1 that it cannot read; `None` if it answers nothing.
+fn refused(error: &hyper::Error) -> Option<StatusCode> {
+    if error.is_parse_version_h2() || !error.is_parse() {
+        return None;
+    }
+    Some(match error.is_parse_too_large() {
+        true if error.to_string().starts_with("URI") => StatusCode::URI_TOO_LONG,
+        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        false => StatusCode::BAD_REQUEST,
+    })
 }
 
 /// Whether both identities are still good, so that an upgraded connection may go on.
@@ -247,6 +281,7 @@ impl Drop for CountCut<'_> {
     fn drop(&mut self) {
         // A panic of a handler ends the connection, and is no cut.
         if !self.has_ended && !std::thread::panicking() {
+            self.state.ends(Ending::Left);
             self.cut.fetch_add(self.state.open(), Ordering::Relaxed);
         }
     }

@@ -33,6 +33,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::limits::HttpLimits;
 use super::linger::Linger;
 use super::state::ConnectionState;
+use crate::context::Ending;
 use crate::tls::TimeLimit;
 
 /// A connection that fails with `TimedOut` when its client is too slow.
@@ -204,7 +205,14 @@ impl<T> IoTimeouts<T> {
         polled: Poll<io::Result<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<R>> {
-        self.stalled.of_write(polled, self.unread, cx)
+        let polled = self.stalled.of_write(polled, self.unread, cx);
+        if let Poll::Ready(Err(error)) = &polled {
+            self.state.ends(match error.kind() {
+                io::ErrorKind::TimedOut => Ending::Slow,
+                _ => Ending::Left,
+            });
+        }
+        polled
     }
 }
 
@@ -229,6 +237,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for IoTimeouts<T> {
         let (_, heard) = buf.filled().split_at(before);
         if !heard.is_empty() {
             self.heard(heard)?;
+        } else if buf.remaining() > 0 {
+            // It has closed its side, or the connection is broken.
+            self.state.ends(Ending::Left);
         }
         polled
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Peer;
+use crate::context::{Ending, Peer};
 
 /// The state that the parts of a connection share: its I/O, its service, and its drain controller.
 ///
@@ -38,6 +38,7 @@ pub(in crate::mesh) struct Tunnel {
 
 impl ConnectionState {
     pub(in crate::mesh) fn new(peer: Peer) -> Self {
+        peer.activity().watch_ending();
         Self {
             peer,
             ending: AtomicBool::new(false),
@@ -51,6 +52,11 @@ impl ConnectionState {
 
     pub(in crate::mesh) fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes why the connection ends, for the requests that end with it.
+    pub(in crate::mesh) fn ends(&self, ending: Ending) {
+        self.peer.activity().ends(ending);
     }
 
     pub(in crate::mesh) fn is_ending(&self) -> bool {

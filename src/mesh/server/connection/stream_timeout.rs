@@ -20,11 +20,12 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::pin_project;
 
+use crate::context::drop_slow_stream;
 use crate::tls::TimeLimit;
 
 /// The executor of HTTP/2 streams, which resets a stream whose client takes nothing of the response
@@ -49,7 +50,7 @@ where
 {
     fn execute(&self, stream: F) {
         tokio::spawn(TimedStream {
-            stream,
+            stream: Some(stream),
             stalled: self.stalled,
             waits_for_client: false,
             limit: TimeLimit::default(),
@@ -80,8 +81,9 @@ pub(in crate::mesh) fn turn(turn: Turn) {
 /// The future of one stream.
 #[pin_project]
 struct TimedStream<F> {
+    /// `None` once it was reset.
     #[pin]
-    stream: F,
+    stream: Option<F>,
     stalled: Duration,
     waits_for_client: bool,
     limit: TimeLimit,
@@ -91,9 +93,12 @@ impl<F: Future> Future for TimedStream<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
+        let mut this = self.project();
         turn(Turn::Silent);
-        if this.stream.poll(cx).is_ready() {
+        let Some(stream) = this.stream.as_mut().as_pin_mut() else {
+            return Poll::Ready(());
+        };
+        if stream.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         match TURN.get() {
@@ -110,7 +115,9 @@ impl<F: Future> Future for TimedStream<F> {
         if !*this.waits_for_client {
             return Poll::Pending;
         }
-        // When it is ready, the caller drops the stream, which resets it.
-        this.limit.poll(*this.stalled, cx)
+        ready!(this.limit.poll(*this.stalled, cx));
+        // The drop resets it.
+        drop_slow_stream(|| this.stream.set(None));
+        Poll::Ready(())
     }
 }

@@ -1,0 +1,79 @@
+//! How a connection broke under a call, in Envoy's words.
+
+use std::error::Error;
+
+use http::StatusCode;
+
+use crate::message::ResponseFlags;
+
+/// How a connection, or the stream of a call, ended too early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mesh::client) enum Break {
+    /// The connection ended.
+    Ended,
+    /// The server reset the stream.
+    Reset,
+    /// The server has not begun with the call, and says so.
+    Refused,
+    /// We reset the stream.
+    LocalReset,
+    /// What the server sent is no HTTP.
+    Protocol,
+}
+
+impl Break {
+    pub(in crate::mesh::client) fn of(error: &hyper::Error) -> Self {
+        if error.is_parse() {
+            return Self::Protocol;
+        }
+        let mut source = error.source();
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref::<h2::Error>() {
+                return Self::of_http2(error);
+            }
+            source = error.source();
+        }
+        Self::Ended
+    }
+
+    fn of_http2(error: &h2::Error) -> Self {
+        match (error.is_reset(), error.is_remote()) {
+            (true, true) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
+            (true, true) => Self::Reset,
+            // h2 resets a stream, or ends the connection, whose frames are against the protocol.
+            (_, false) if error.reason() == Some(h2::Reason::PROTOCOL_ERROR) => Self::Protocol,
+            (true, false) => Self::LocalReset,
+            (false, _) => Self::Ended,
+        }
+    }
+
+    pub(in crate::mesh::client) fn flag(self) -> ResponseFlags {
+        match self {
+            Self::Ended => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
+            Self::Reset | Self::Refused => ResponseFlags::UPSTREAM_RESET,
+            Self::LocalReset => ResponseFlags::LOCAL_RESET,
+            Self::Protocol => ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
+        }
+    }
+
+    /// What stands in braces behind `upstream_reset_before_response_started`.
+    pub(in crate::mesh::client) fn details(self) -> &'static str {
+        match self {
+            Self::Ended => "connection_termination",
+            Self::Reset => "remote_reset",
+            Self::Refused => "remote_refused_stream_reset",
+            Self::LocalReset => "local_reset",
+            Self::Protocol => "protocol_error",
+        }
+    }
+
+    /// What Envoy answers with.
+    pub(in crate::mesh::client) fn status(self) -> StatusCode {
+        match self {
+            Self::Protocol => StatusCode::BAD_GATEWAY,
+            Self::Ended | Self::Reset | Self::Refused | Self::LocalReset => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+}
