@@ -28,6 +28,7 @@ mod raw;
 mod server;
 mod stub;
 mod table;
+mod telemetry;
 mod tokens;
 mod wire;
 #[path = "../support/world.rs"]
@@ -185,6 +186,12 @@ async fn rate_limits_get_the_same_answers() {
         eprintln!("{difference}\n");
     }
     assert!(differences.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_leave_the_same_headers_spans_and_lines() {
+    let Some(envoy) = envoy() else { return };
+    telemetry::compare(&envoy).await.report();
 }
 
 fn envoy() -> Option<PathBuf> {

@@ -124,6 +124,8 @@ pub(crate) fn spawn(program: &Path, directory: &Path, config: &Value) -> Child {
             "--concurrency",
             "1",
             "--disable-hot-restart",
+            "--file-flush-interval-msec",
+            "20",
             "-l",
             "warning",
         ])

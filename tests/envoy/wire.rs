@@ -139,6 +139,20 @@ impl Callers {
     }
 }
 
+/// TLS settings of a caller with this identity, who takes every server for the right one.
+pub(crate) fn any_server(pki: &Pki, uri: &str, alpn: &[u8]) -> Arc<ClientConfig> {
+    let issued = pki.issue(&Leaf::workload(uri)).unwrap();
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer))
+        .with_client_auth_cert(issued.chain().to_vec(), issued.key())
+        .unwrap();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Arc::new(config)
+}
+
 trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
