@@ -104,6 +104,7 @@ mod refusal_log;
 pub mod source;
 #[cfg(any(feature = "metrics", feature = "rate-limit"))]
 mod striped;
+pub mod telemetry;
 #[cfg(any(feature = "policy-testing", feature = "pki"))]
 pub mod testing;
 #[cfg(feature = "tls")]

@@ -145,7 +145,7 @@ fn kind(kind: &ProviderKind) -> &'static str {
         ProviderKind::ExtAuthzHttp { .. } => "an HTTP service",
         ProviderKind::Expression(_) => "an expression",
         ProviderKind::Application => "the application",
-        ProviderKind::Other => "nothing that can authorize",
+        ProviderKind::Telemetry(_) | ProviderKind::Other => "nothing that can authorize",
     }
 }
 

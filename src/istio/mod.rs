@@ -1,5 +1,5 @@
-//! Reads Istio's resources as they are written: `security.istio.io` (v1, v1beta1), the
-//! `authentication.istio.io/v1alpha1` and `rbac.istio.io/v1alpha1` of 2018, and the fields of
+//! Reads Istio's resources as they are written: `security.istio.io` (v1, v1beta1),
+//! `telemetry.istio.io` (v1, v1alpha1), the `authentication.istio.io/v1alpha1` and `rbac.istio.io/v1alpha1` of 2018, and the fields of
 //! MeshConfig that affect decisions. It also reads the kinds of this crate, of the group
 //! `mesh.tower`.
 //!
@@ -92,6 +92,11 @@ pub use resource::resources::{Resources, Skipped};
 pub use resource::security::{
     Action, AuthorizationPolicy, ClaimToHeader, Condition, JwtHeader, JwtRule, MtlsMode, Operation,
     PeerAuthentication, RequestAuthentication, Rule, Source,
+};
+pub use resource::telemetry::{
+    CustomTag, FileLogFormat, MeshTelemetry, Metric, MetricSelector, MetricsOverride, Percentage,
+    TagOverride, Telemetry, TelemetryAccessLogging, TelemetryMetrics, TelemetryMode,
+    TelemetryProvider, TelemetryTracing, TracingService,
 };
 pub(crate) use resource::uri::shown_uri;
 pub use yaml::error::{Problem, ProblemKind, Problems};

@@ -7,6 +7,7 @@ mod bad;
 mod bounds;
 mod good;
 mod groups;
+mod telemetry;
 
 /// The single problem of a text that is wrong in one place, without the file's name.
 fn only_problem(text: &str) -> String {

@@ -94,6 +94,7 @@ mod rules;
 #[cfg(any(feature = "jwt", feature = "vet"))]
 mod token;
 
+pub(crate) use compile::GATEWAY_LABEL;
 pub use compile::compile;
 #[cfg(feature = "vet")]
 pub(crate) use compile::{Domains, issuer_and_subject};

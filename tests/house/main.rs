@@ -160,6 +160,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "striped",
         ],
     ),
+    ("telemetry", &["identity", "istio", "policy"]),
     ("source", &["istio", "policy", "cel"]),
     ("coverage", &["istio", "policy"]),
     (
@@ -181,7 +182,16 @@ const EVERYTHING: &[&str] = &["*"];
 
 /// Crates that a pure room must not know.
 const PURE: &[&str] = &[
-    "istio", "matcher", "identity", "policy", "cel", "convert", "coverage", "diff", "vet",
+    "istio",
+    "matcher",
+    "identity",
+    "policy",
+    "cel",
+    "convert",
+    "coverage",
+    "diff",
+    "telemetry",
+    "vet",
 ];
 const IMPURE_CRATES: &[&str] = &[
     "http",

@@ -1,5 +1,7 @@
 //! Decodes MeshConfig.
 
+mod telemetry;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -49,13 +51,19 @@ pub(in crate::istio) fn mesh_config(at: &Cursor<'_, '_>) -> Option<MeshConfig> {
             at.sink().report(problem);
         }
     }
-    config.unused = fields.other_than(&[
+    config.telemetry = telemetry::mesh_telemetry(fields);
+    let mut used = vec![
         "trustDomain",
         "trustDomainAliases",
         "rootNamespace",
         "pathNormalization",
         "extensionProviders",
-    ]);
+    ];
+    used.extend(telemetry::FIELDS);
+    if !telemetry::has_unused_defaults(fields) {
+        used.push("defaultConfig");
+    }
+    config.unused = fields.other_than(&used);
     Some(config)
 }
 
@@ -70,7 +78,10 @@ fn provider(at: &Cursor<'_, '_>) -> Option<ExtensionProvider> {
         check_name(&name, &text);
         ext_authz(&http, true)?
     } else {
-        ProviderKind::Other
+        match telemetry::provider(fields) {
+            Some(provider) => ProviderKind::Telemetry(Box::new(provider?)),
+            None => ProviderKind::Other,
+        }
     };
     Some(ExtensionProvider::new(text, kind))
 }

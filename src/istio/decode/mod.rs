@@ -6,7 +6,8 @@
 // request_authentication   RequestAuthentication
 // rate_limit               RateLimit, of this crate; its descriptors: rate_limit_actions
 // legacy_*                 the kinds of 2018
-// mesh_config              MeshConfig
+// telemetry                Telemetry
+// mesh_config              MeshConfig; what it says about telemetry: mesh_config/telemetry
 // meta                     what all kinds have: name, namespace, selector
 // value                    numbers, texts and lists
 
@@ -21,6 +22,7 @@ mod peer_authentication;
 mod rate_limit;
 mod rate_limit_actions;
 mod request_authentication;
+mod telemetry;
 mod value;
 
 #[cfg(feature = "vet")]
@@ -34,4 +36,5 @@ pub(super) use meta::{DOCUMENT, Scope, meta};
 pub(super) use peer_authentication::peer_authentication;
 pub(super) use rate_limit::rate_limit;
 pub(super) use request_authentication::request_authentication;
+pub(super) use telemetry::telemetry;
 pub(super) use value::required;

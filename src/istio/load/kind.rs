@@ -17,6 +17,7 @@ pub(super) enum ResourceKind {
     RequestAuthentication,
     ServiceRole,
     ServiceRoleBinding,
+    Telemetry,
 }
 
 /// An API group of ours: its versions, the one to write, its kinds.
@@ -53,6 +54,11 @@ const GROUPS: &[Group] = &[
             ("ServiceRole", ResourceKind::ServiceRole),
             ("ServiceRoleBinding", ResourceKind::ServiceRoleBinding),
         ],
+    },
+    Group {
+        name: "telemetry.istio.io",
+        versions: &["v1", "v1alpha1"],
+        kinds: &[("Telemetry", ResourceKind::Telemetry)],
     },
     // Not Istio's, but this crate's own.
     Group {
@@ -118,7 +124,7 @@ impl ResourceKind {
         kind: &str,
     ) -> Result<Self, (&'static str, String)> {
         let Some(group) = GROUPS.iter().find(|known| known.name == group) else {
-            let message = format!("`{group}` is no API group of Istio's security");
+            let message = format!("`{group}` is no API group that is read");
             return Err(("apiVersion", message));
         };
         let own = group.name;
@@ -161,7 +167,8 @@ impl ResourceKind {
             | Self::RbacConfig
             | Self::RequestAuthentication
             | Self::ServiceRole
-            | Self::ServiceRoleBinding => Scope::Namespace,
+            | Self::ServiceRoleBinding
+            | Self::Telemetry => Scope::Namespace,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::istio::resource::kubernetes::{Deployment, deployment};
 use crate::istio::yaml::cursor::{Cursor, Sink};
 use crate::istio::yaml::reader::{Limits, documents};
 use crate::istio::{
-    Authorizer, MeshConfig, Position, Problem, ProblemKind, Problems, Resources, Skipped,
+    Authorizer, MeshConfig, Position, Problem, ProblemKind, Problems, Resources, Skipped, Telemetry,
 };
 
 /// Reads one text: YAML documents, JSON, `List` kinds.
@@ -138,6 +138,11 @@ impl Loader {
     /// The Authorizers that were read so far.
     pub(crate) fn authorizers(&self) -> &[Arc<Authorizer>] {
         &self.resources.authorizers
+    }
+
+    /// The Telemetries that were read so far.
+    pub(crate) fn telemetries(&self) -> &[Arc<Telemetry>] {
+        &self.resources.telemetries
     }
 
     /// Adds a note that was found elsewhere.
@@ -302,6 +307,10 @@ impl Loader {
             ResourceKind::ServiceRole => {
                 let role = decode::service_role(meta, spec);
                 push(&mut into.service_roles, named, role);
+            }
+            ResourceKind::Telemetry => {
+                let telemetry = decode::telemetry(meta, spec);
+                push(&mut into.telemetries, named, telemetry);
             }
             ResourceKind::ServiceRoleBinding => {
                 let binding = decode::service_role_binding(meta, spec);

@@ -118,5 +118,4 @@ const OTHERS_OF_ISTIO: &[&str] = &[
     "install.istio.io",
     "networking.istio.io",
     "operator.istio.io",
-    "telemetry.istio.io",
 ];

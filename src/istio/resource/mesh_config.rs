@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::istio::{Position, Text};
+use crate::istio::{MeshTelemetry, Position, TelemetryProvider, Text};
 
 /// The parts of Istio's MeshConfig that decide; the rest is accepted and listed in
 /// [`unused`](Self::unused).
@@ -19,8 +19,10 @@ pub struct MeshConfig {
     pub root_namespace: String,
     /// `pathNormalization.normalization`.
     pub path_normalization: PathNormalization,
-    /// `extensionProviders` that CUSTOM policies can name.
+    /// `extensionProviders` that CUSTOM policies and Telemetry can name.
     pub extension_providers: Vec<ExtensionProvider>,
+    /// What spans, metrics and access logs are where no Telemetry says otherwise.
+    pub telemetry: MeshTelemetry,
     /// Top-level fields that were written and that this crate does not use.
     pub unused: Vec<String>,
 }
@@ -33,6 +35,7 @@ impl Default for MeshConfig {
             root_namespace: "istio-system".to_owned(),
             path_normalization: PathNormalization::default(),
             extension_providers: Vec::new(),
+            telemetry: MeshTelemetry::default(),
             unused: Vec::new(),
         }
     }
@@ -187,8 +190,10 @@ pub enum ProviderKind {
     Expression(Text),
     /// A provider that the application has registered. MeshConfig writes none.
     Application,
-    /// A provider that cannot authorize (tracing, logging, …). It is kept so that a CUSTOM policy
-    /// that names it can be reported.
+    /// A provider of spans, metrics or access logs, which cannot authorize.
+    Telemetry(Box<TelemetryProvider>),
+    /// A provider of a kind that is not known. It is kept so that a policy that names it can be
+    /// reported.
     Other,
 }
 

@@ -8,4 +8,5 @@ pub(super) mod meta;
 pub(super) mod rate_limit;
 pub(super) mod resources;
 pub(super) mod security;
+pub(super) mod telemetry;
 pub(super) mod uri;

@@ -6,7 +6,7 @@ use super::mesh_config::names_mesh_config;
 use crate::istio::{
     AuthorizationPolicy, Authorizer, Deployed, DeployedService, LegacyPolicy, MeshConfig, Meta,
     PeerAuthentication, Position, Problem, RateLimit, RbacConfig, RequestAuthentication,
-    ServiceRole, ServiceRoleBinding,
+    ServiceRole, ServiceRoleBinding, Telemetry,
 };
 
 /// Everything that was read from a configuration, in the order it was written.
@@ -31,6 +31,8 @@ pub struct Resources {
     pub authorizers: Vec<Arc<Authorizer>>,
     /// `mesh.tower/v1` RateLimit.
     pub rate_limits: Vec<Arc<RateLimit>>,
+    /// `telemetry.istio.io` Telemetry.
+    pub telemetries: Vec<Arc<Telemetry>>,
     /// Documents of other API groups: read past, not used.
     pub skipped: Vec<Skipped>,
     /// The MeshConfig of the ConfigMap `istio`, when that is among the documents (it is listed
@@ -61,6 +63,7 @@ impl Resources {
             .extend(more.service_role_bindings);
         self.authorizers.extend(more.authorizers);
         self.rate_limits.extend(more.rate_limits);
+        self.telemetries.extend(more.telemetries);
         self.skipped.extend(more.skipped);
         self.workloads.extend(more.workloads);
         self.services.extend(more.services);
@@ -81,6 +84,7 @@ impl Resources {
             .chain(self.service_role_bindings.iter().map(|r| &r.meta))
             .chain(self.authorizers.iter().map(|r| &r.meta))
             .chain(self.rate_limits.iter().map(|r| &r.meta))
+            .chain(self.telemetries.iter().map(|r| &r.meta))
     }
 }
 

@@ -373,6 +373,7 @@ trustDomainAliases: [td2]
 rootNamespace: root
 accessLogFile: /dev/stdout
 defaultConfig: {tracing: {}}
+enablePrometheusMerge: true
 pathNormalization: {normalization: MERGE_SLASHES}
 extensionProviders:
 - name: opa
@@ -387,7 +388,7 @@ extensionProviders:
     assert_eq!(config.trust_domain_aliases, ["td2"]);
     assert_eq!(config.root_namespace, "root");
     assert_eq!(config.path_normalization, PathNormalization::MergeSlashes);
-    assert_eq!(config.unused, ["accessLogFile", "defaultConfig"]);
+    assert_eq!(config.unused, ["enablePrometheusMerge"]);
     assert_eq!(
         config.extension_providers[0].kind,
         ProviderKind::ExtAuthzGrpc {
@@ -400,7 +401,13 @@ extensionProviders:
             clear_route_cache: false,
         }
     );
-    assert_eq!(config.extension_providers[2].kind, ProviderKind::Other);
+    let ProviderKind::Telemetry(zipkin) = &config.extension_providers[2].kind else {
+        panic!("{:?}", config.extension_providers[2]);
+    };
+    let TelemetryProvider::Zipkin(service) = &**zipkin else {
+        panic!("{zipkin:?}");
+    };
+    assert_eq!((service.service.as_str(), service.port), ("z", 9411));
 
     let indented = bare.replace('\n', "\n    ");
     let map = format!(

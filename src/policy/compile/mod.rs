@@ -39,7 +39,7 @@ mod trust_domain;
 pub use pipeline::compile;
 #[cfg(feature = "vet")]
 pub(crate) use rule::issuer_and_subject;
-pub(super) use selection::GATEWAY_LABEL;
+pub(crate) use selection::GATEWAY_LABEL;
 #[cfg(feature = "vet")]
 pub(crate) use trust_domain::Domains;
 

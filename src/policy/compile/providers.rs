@@ -20,7 +20,7 @@ impl Found {
             ProviderKind::Expression(_) | ProviderKind::Application => true,
             ProviderKind::ExtAuthzGrpc { .. }
             | ProviderKind::ExtAuthzHttp { .. }
-            | ProviderKind::Other => false,
+            | ProviderKind::Telemetry(_) | ProviderKind::Other => false,
         }
     }
 }
@@ -80,7 +80,7 @@ fn in_namespace(
         (Some(_), Some(_)) => return Err("the provider is defined twice"),
         (Some(provider), None) => provider,
     };
-    if provider.kind == ProviderKind::Other {
+    if matches!(provider.kind, ProviderKind::Telemetry(_) | ProviderKind::Other) {
         return Err("the provider cannot authorize");
     }
     let mut caches = visible().filter_map(|authorizer| authorizer.cache.clone());
@@ -106,7 +106,7 @@ pub(super) fn cache_notes(compiler: &mut Compiler<'_>, found: &Found) {
         ProviderKind::Expression(_) => {
             "an expression is decided in less time than a cache needs to find its decision; leave the cache out"
         }
-        ProviderKind::Application | ProviderKind::Other => return,
+        ProviderKind::Application | ProviderKind::Telemetry(_) | ProviderKind::Other => return,
     };
     compiler.note(&cache.at, "spec.cache.keys", message);
 }

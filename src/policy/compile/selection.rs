@@ -141,4 +141,4 @@ pub(super) fn oldest<'r, R>(
 }
 
 /// Labels a Gateway API gateway's pods.
-pub(in super::super) const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+pub(crate) const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";

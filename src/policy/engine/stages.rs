@@ -177,7 +177,7 @@ fn is_in_process(provider: &ExtensionProvider) -> bool {
         ProviderKind::Expression(_) | ProviderKind::Application => true,
         ProviderKind::ExtAuthzGrpc { .. }
         | ProviderKind::ExtAuthzHttp { .. }
-        | ProviderKind::Other => false,
+        | ProviderKind::Telemetry(_) | ProviderKind::Other => false,
     }
 }
 

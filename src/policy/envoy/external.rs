@@ -102,6 +102,7 @@ fn service(protocol: Protocol, kind: &ProviderKind) -> Option<Value> {
         ProviderKind::ExtAuthzHttp { .. }
         | ProviderKind::Expression(_)
         | ProviderKind::Application
+        | ProviderKind::Telemetry(_)
         | ProviderKind::Other => None,
     }
 }

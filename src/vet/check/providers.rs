@@ -35,7 +35,7 @@ fn unknown(world: World<'_>, policy: &AuthorizationPolicy, notes: &mut Notes) {
     }
     let what = match named(world, name).map(|provider| &provider.kind) {
         None => "neither MeshConfig nor an Authorizer defines a provider of this name",
-        Some(ProviderKind::Other) => "this provider cannot authorize",
+        Some(ProviderKind::Telemetry(_) | ProviderKind::Other) => "this provider cannot authorize",
         Some(
             ProviderKind::ExtAuthzGrpc { .. }
             | ProviderKind::ExtAuthzHttp { .. }
@@ -151,7 +151,7 @@ fn unused(world: World<'_>, provider: &ExtensionProvider, notes: &mut Notes) {
         .filter_map(|policy| policy.provider.as_ref());
     if matches!(
         provider.kind,
-        ProviderKind::Other | ProviderKind::Application
+        ProviderKind::Telemetry(_) | ProviderKind::Other | ProviderKind::Application
     ) || policies.is_empty()
         || names.any(|name| **name == *provider.name)
     {
@@ -208,7 +208,7 @@ fn settings(provider: &ExtensionProvider, notes: &mut Notes) {
                 upstream,
             )
         }
-        ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Other => return,
+        ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Telemetry(_) | ProviderKind::Other => return,
     };
     let mut tell = |code, message: String, help| add(code, provider, message, help, notes);
     if *fail_open {

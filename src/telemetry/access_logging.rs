@@ -1,0 +1,102 @@
+//! Merges `accessLogging`.
+
+use std::collections::BTreeMap;
+
+use super::compile::Mode;
+use super::effective::EffectiveAccessLog;
+use super::providers::{Providers, Use, keys};
+use crate::istio::{MeshConfig, Telemetry, TelemetryProvider, Text};
+
+/// What entries say about one provider.
+#[derive(Default)]
+struct State<'r> {
+    is_on: bool,
+    filter: Option<&'r Text>,
+}
+
+/// The logs that are written.
+pub(super) fn merge(
+    selected: &[&Telemetry],
+    mesh: &MeshConfig,
+    mode: Mode,
+    providers: &mut Providers<'_>,
+) -> Vec<EffectiveAccessLog> {
+    let settings = &mesh.telemetry;
+    let defaults = keys(&settings.default_access_logging);
+    let all = selected.iter().flat_map(|resource| &resource.access_logging);
+    let is_silent = !all.into_iter().any(|entry| mode.is_of(entry.mode));
+    if is_silent && defaults.is_empty() {
+        let file = settings.access_log_file.as_ref();
+        return file.map(|file| of_mesh(file, mesh)).into_iter().collect();
+    }
+    let mut in_scope = defaults.clone();
+    let mut states: BTreeMap<String, State<'_>> = BTreeMap::new();
+    if is_silent {
+        for (key, _) in &defaults {
+            states.entry(key.clone()).or_default().is_on = true;
+        }
+    }
+    let mut inherited = defaults;
+    for resource in selected {
+        let entries = || {
+            let entries = resource.access_logging.iter();
+            entries.filter(|entry| mode.is_of(entry.mode))
+        };
+        // The entries of one resource list its providers together.
+        let listed = entries().flat_map(|entry| &entry.providers);
+        let listed: Vec<_> = listed.map(|name| (name.to_ascii_lowercase(), name)).collect();
+        if !listed.is_empty() {
+            in_scope = listed;
+        }
+        for entry in entries() {
+            if !entry.providers.is_empty() {
+                inherited = keys(&entry.providers);
+            }
+            for (key, _) in &inherited {
+                let state = states.entry(key.clone()).or_default();
+                state.is_on = entry.disabled != Some(true);
+                if entry.filter.is_some() || !entry.providers.is_empty() {
+                    state.filter = entry.filter.as_ref();
+                }
+            }
+        }
+    }
+    in_scope.sort_by(|(a, _), (b, _)| a.cmp(b));
+    in_scope.dedup_by(|(a, _), (b, _)| a == b);
+    let logs = in_scope.into_iter().filter_map(|(key, name)| {
+        let state = states.get(&key).filter(|state| state.is_on)?;
+        let found = providers.find(name, Use::AccessLogging)?;
+        log(key, found, state.filter)
+    });
+    logs.collect()
+}
+
+fn log(
+    provider: String,
+    found: TelemetryProvider,
+    filter: Option<&Text>,
+) -> Option<EffectiveAccessLog> {
+    match found {
+        TelemetryProvider::FileAccessLog {
+            path,
+            format,
+            omit_empty_values,
+        } => Some(EffectiveAccessLog {
+            provider,
+            path,
+            format,
+            omits_empty_values: omit_empty_values,
+            filter: filter.cloned(),
+        }),
+        _ => None,
+    }
+}
+
+/// The log of `accessLogFile`.
+fn of_mesh(file: &Text, mesh: &MeshConfig) -> EffectiveAccessLog {
+    EffectiveAccessLog {
+        path: Some(file.clone()),
+        format: mesh.telemetry.access_log_format.clone(),
+        ..EffectiveAccessLog::default()
+    }
+}
