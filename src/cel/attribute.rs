@@ -54,6 +54,10 @@ pub(super) enum Type {
     Bytes,
     List,
     Map,
+    /// Nanoseconds.
+    Duration,
+    /// Nanoseconds since 1970.
+    Timestamp,
     /// Known only with a request.
     Any,
 }

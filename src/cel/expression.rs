@@ -8,6 +8,7 @@ use super::evaluate::fault::Fault;
 use super::evaluate::node::Node;
 use super::lower;
 use super::syntax::check::check;
+use super::syntax::names::Rules;
 use super::syntax::parse::Parsed;
 use crate::policy::Attributes;
 
@@ -54,7 +55,7 @@ impl Expression {
 
     fn compile_with(text: &str, lower: impl Fn(&IdedExpr) -> Node) -> Result<Self, CelError> {
         let parsed = Parsed::new(text)?;
-        check(&parsed)?;
+        check::<Rules>(&parsed)?;
         let root = lower(&parsed.root);
         let (mut is_interpreted, mut reads_claims) = (false, false);
         root.visit(&mut |node| {

@@ -44,6 +44,14 @@
 //! - Claims have the types of JSON. A whole number is an `int`. Claims that are lists of words, like
 //!   `scope`, are lists.
 //!
+//! # Expressions of Telemetry resources
+//! A [`Condition`] chooses the lines of an access log, and a [`TagValue`] is the value of a metric's
+//! label. Both are evaluated at the end of an exchange, over the [facts](Fact) that are known then:
+//! `request.*` with its `time`, `duration`, `protocol`, `size` and `total_size`, `response.*`,
+//! `source.*`, `destination.*`, `connection.*`, `upstream.*`, `xds.*`, and `filter_state.*` for the
+//! metadata of peers. `duration('500ms')` and `timestamp('2026-01-31T12:00:00Z')` are compared with
+//! `request.duration` and `request.time`. Headers that hold secrets cannot be read.
+//!
 //! # Errors and CEL's logic
 //! `a && b` is false if one is false, and `a || b` is true if one is true, even if the other is an
 //! error. A rule that ends in an error denies: [`Expression::evaluate`] returns why.
@@ -52,7 +60,8 @@
 //! - Types are checked where they are known: `request.path == 1` is an error at load.
 //! - `matches` takes a literal pattern.
 //! - Macros may not nest, and none runs over the result of another.
-//! - There are no messages, timestamps, durations or optional values.
+//! - There are no messages or optional values; timestamps and durations are only compared, and
+//!   only in Telemetry resources.
 //!
 //! # Bounds
 //! A rule has at most 8 KiB, 32 levels and 1,024 nodes in its syntax tree, and 16
@@ -86,10 +95,13 @@ mod expression;
 mod lower;
 mod pattern;
 mod provider_rules;
+mod rewrite;
 mod syntax;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
 pub use error::{CelError, EvaluationError};
 pub use expression::Expression;
 pub use provider_rules::ProviderRules;
+pub use telemetry::{Condition, Fact, FactValue, Facts, PeerField, TagValue};

@@ -29,38 +29,36 @@ const MOST_DEPTH: usize = 64;
 
 /// A tree whose names of attributes are slots: `@0` is the value of the first.
 #[derive(Debug)]
-pub(in crate::cel) struct Interpreted {
+pub(in crate::cel) struct Interpreted<A> {
     pub(in crate::cel) tree: IdedExpr,
-    pub(in crate::cel) slots: Box<[Slot]>,
+    pub(in crate::cel) slots: Box<[Slot<A>]>,
     /// `@p0` is the first.
     pub(in crate::cel) patterns: Box<[Pattern]>,
 }
 
 /// One place of a tree that reads an attribute.
 #[derive(Clone, Debug)]
-pub(in crate::cel) struct Slot {
-    pub(in crate::cel) attribute: Attribute,
+pub(in crate::cel) struct Slot<A> {
+    pub(in crate::cel) attribute: A,
     /// Asks only whether the attribute is there.
     pub(in crate::cel) is_test: bool,
     /// How often each value in it may be visited.
     pub(in crate::cel) weight: usize,
 }
 
-impl Interpreted {
-    pub(in crate::cel) fn attributes(&self) -> impl Iterator<Item = &Attribute> {
+impl<A> Interpreted<A> {
+    pub(in crate::cel) fn attributes(&self) -> impl Iterator<Item = &A> {
         self.slots.iter().map(|slot| &slot.attribute)
     }
 
-    pub(in crate::cel) fn evaluate(
+    /// Runs the tree over these values, one for each slot, and hands the result to `then`.
+    pub(in crate::cel) fn run<R>(
         &self,
-        request: &dyn Attributes,
-    ) -> Result<bool, EvaluationError> {
+        values: Vec<Built<'_>>,
+        then: impl FnOnce(&dyn Val) -> Result<R, EvaluationError>,
+    ) -> Result<R, EvaluationError> {
         let scope = Scope {
-            values: self
-                .slots
-                .iter()
-                .map(|slot| Built::new(slot, request))
-                .collect(),
+            values,
             patterns: &self.patterns,
             steps: AtomicUsize::new(0),
         };
@@ -68,10 +66,7 @@ impl Interpreted {
             let mut context = Context::with_env(Arc::clone(&ENV));
             context.set_variable_resolver(&scope);
             let value = cel::Value::resolve_val(&self.tree, &context)?;
-            Ok(match value.downcast_ref::<CelBool>() {
-                Some(value) => Ok(*value.inner()),
-                None => Err(value.get_type().name().to_owned()),
-            })
+            Ok(then(&*value))
         };
         // The interpreter is foreign code: it must not end the request's task.
         let result = catch_unwind(AssertUnwindSafe(run));
@@ -79,13 +74,32 @@ impl Interpreted {
             return Err(EvaluationError::TooMuchWork);
         }
         match result {
-            Ok(Ok(Ok(value))) => Ok(value),
-            Ok(Ok(Err(found))) => {
-                let message = format!("a condition has the type {found}, not bool");
-                Err(EvaluationError::WrongType(message))
-            }
+            Ok(Ok(result)) => result,
             Ok(Err(error)) => Err(scope.reason(&error)),
             Err(_) => Err(EvaluationError::Failed("the interpreter failed".to_owned())),
+        }
+    }
+}
+
+impl Interpreted<Attribute> {
+    pub(in crate::cel) fn evaluate(
+        &self,
+        request: &dyn Attributes,
+    ) -> Result<bool, EvaluationError> {
+        let values = self.slots.iter();
+        let values = values.map(|slot| Built::new(slot, request)).collect();
+        self.run(values, condition)
+    }
+}
+
+/// The result of a condition.
+pub(in crate::cel) fn condition(value: &dyn Val) -> Result<bool, EvaluationError> {
+    match value.downcast_ref::<CelBool>() {
+        Some(value) => Ok(*value.inner()),
+        None => {
+            let found = value.get_type().name().to_owned();
+            let message = format!("a condition has the type {found}, not bool");
+            Err(EvaluationError::WrongType(message))
         }
     }
 }
@@ -97,22 +111,32 @@ struct Scope<'v> {
     steps: AtomicUsize,
 }
 
-struct Built<'v> {
+/// The value of one slot.
+pub(in crate::cel) struct Built<'v> {
     value: Result<Box<dyn Val + 'v>, EvaluationError>,
     steps: usize,
 }
 
 impl<'v> Built<'v> {
-    fn new(slot: &'v Slot, request: &'v dyn Attributes) -> Self {
+    fn new(slot: &'v Slot<Attribute>, request: &'v dyn Attributes) -> Self {
         let mut steps = 1;
         let value = build(slot, request, &mut steps);
+        Self::costing(slot, value, steps)
+    }
+
+    /// A value that costs so many steps each time that it is visited.
+    pub(in crate::cel) fn costing<A>(
+        slot: &Slot<A>,
+        value: Result<Box<dyn Val + 'v>, EvaluationError>,
+        steps: usize,
+    ) -> Self {
         let steps = steps.saturating_mul(slot.weight);
         Self { value, steps }
     }
 }
 
 fn build<'v>(
-    slot: &'v Slot,
+    slot: &'v Slot<Attribute>,
     request: &'v dyn Attributes,
     steps: &mut usize,
 ) -> Result<Box<dyn Val + 'v>, EvaluationError> {

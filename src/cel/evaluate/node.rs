@@ -31,7 +31,7 @@ pub(in crate::cel) enum Node {
     In(Operand, Operand),
     /// A member and a list of literals.
     OneOf(Operand, Box<[Literal]>),
-    Interpreted(Interpreted),
+    Interpreted(Interpreted<Attribute>),
 }
 
 /// Something with a value.

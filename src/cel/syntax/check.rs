@@ -1,11 +1,14 @@
 //! What is wrong with a rule before any request: unknown names, wrong types, bounds.
 
+use std::marker::PhantomData;
+
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators,
 };
 
-use super::names::{self, Named};
 use super::parse::Parsed;
+use super::times;
+use super::vocabulary::{Named, Vocabulary};
 use crate::cel::attribute::Type;
 use crate::cel::error::CelError;
 use crate::cel::pattern::Pattern;
@@ -15,16 +18,9 @@ const MOST_NODES: usize = 1024;
 /// The most patterns of a rule.
 const MOST_PATTERNS: usize = 16;
 
-/// Refuses a rule that cannot work.
-pub(in crate::cel) fn check(parsed: &Parsed<'_>) -> Result<(), CelError> {
-    let mut check = Check {
-        parsed,
-        nodes: 0,
-        patterns: 0,
-        variables: Vec::new(),
-        is_in_macro: false,
-    };
-    match check.expr(&parsed.root)? {
+/// Refuses a rule that cannot work, or that is neither true nor false.
+pub(in crate::cel) fn check<V: Vocabulary>(parsed: &Parsed<'_>) -> Result<(), CelError> {
+    match check_type::<V>(parsed)? {
         Type::Bool | Type::Any => Ok(()),
         found => {
             let found = name(found);
@@ -34,16 +30,30 @@ pub(in crate::cel) fn check(parsed: &Parsed<'_>) -> Result<(), CelError> {
     }
 }
 
-struct Check<'p> {
+/// Refuses an expression that cannot work. Returns the type of its value.
+pub(in crate::cel) fn check_type<V: Vocabulary>(parsed: &Parsed<'_>) -> Result<Type, CelError> {
+    let mut check = Check::<V> {
+        parsed,
+        nodes: 0,
+        patterns: 0,
+        variables: Vec::new(),
+        is_in_macro: false,
+        vocabulary: PhantomData,
+    };
+    check.expr(&parsed.root)
+}
+
+struct Check<'p, V> {
     parsed: &'p Parsed<'p>,
     nodes: usize,
     patterns: usize,
     /// The variables of the macro around the expression.
     variables: Vec<(&'p str, Type)>,
     is_in_macro: bool,
+    vocabulary: PhantomData<V>,
 }
 
-impl<'p> Check<'p> {
+impl<'p, V: Vocabulary> Check<'p, V> {
     fn expr(&mut self, expr: &'p IdedExpr) -> Result<Type, CelError> {
         self.nodes += 1;
         if self.nodes > MOST_NODES {
@@ -51,8 +61,8 @@ impl<'p> Check<'p> {
                 format!("a rule has at most {MOST_NODES} nodes; split it into several rules");
             return Err(self.parsed.error(expr, message));
         }
-        match names::named(expr) {
-            Named::Attribute(attribute) => return Ok(attribute.value_type()),
+        match V::named(expr) {
+            Named::Attribute(attribute) => return Ok(V::value_type(&attribute)),
             Named::Headers => return self.wrong(expr, HEADERS),
             Named::Wrong(message) => return self.wrong(expr, message),
             Named::Other => {}
@@ -97,7 +107,7 @@ impl<'p> Check<'p> {
         let mut variables = self.variables.iter().rev();
         match variables.find(|(variable, _)| *variable == name) {
             Some((_, found)) => Ok(*found),
-            None => self.wrong(expr, names::unknown_root(name)),
+            None => self.wrong(expr, V::unknown_root(name)),
         }
     }
 
@@ -106,7 +116,7 @@ impl<'p> Check<'p> {
             self.operand(&select.operand, "a field", &[Type::Map])?;
             return Ok(Type::Any);
         }
-        match names::named_member(&select.operand, &select.field) {
+        match V::named_member(&select.operand, &select.field) {
             Named::Attribute(_) | Named::Headers => {}
             Named::Wrong(message) => return self.wrong(expr, message),
             Named::Other => {
@@ -179,7 +189,7 @@ impl<'p> Check<'p> {
                 Ok(Type::Bool)
             }
             (operators::IN, [member, of]) => {
-                if matches!(names::named(of), Named::Headers) {
+                if matches!(V::named(of), Named::Headers) {
                     return self.is_header(expr, member);
                 }
                 self.expr(member)?;
@@ -218,6 +228,8 @@ impl<'p> Check<'p> {
             ("int", [of]) => self.conversion(of, "int()", NUMERIC, Type::Int),
             ("uint", [of]) => self.conversion(of, "uint()", NUMERIC, Type::UInt),
             ("double", [of]) => self.conversion(of, "double()", NUMERIC, Type::Double),
+            ("duration", [of]) if V::HAS_TIMES => self.time(of, times::duration, Type::Duration),
+            ("timestamp", [of]) if V::HAS_TIMES => self.time(of, times::timestamp, Type::Timestamp),
             ("has", _) => self.wrong(
                 expr,
                 "has() takes one name with a field, as has(auth.claims)",
@@ -272,6 +284,19 @@ impl<'p> Check<'p> {
         Ok(to)
     }
 
+    /// A literal that is read at load.
+    fn time(
+        &self,
+        of: &'p IdedExpr,
+        read: fn(&IdedExpr) -> Result<i64, &'static str>,
+        found: Type,
+    ) -> Result<Type, CelError> {
+        match read(of) {
+            Ok(_) => Ok(found),
+            Err(message) => self.wrong(of, message),
+        }
+    }
+
     fn arithmetic(
         &mut self,
         expr: &IdedExpr,
@@ -313,7 +338,7 @@ impl<'p> Check<'p> {
         match call
             .args
             .last()
-            .map(|headers| names::named_member(headers, header.inner()))
+            .map(|headers| V::named_member(headers, header.inner()))
         {
             Some(Named::Wrong(message)) => self.wrong(expr, message),
             _ => Ok(Type::Bool),
@@ -352,7 +377,7 @@ impl<'p> Check<'p> {
             return self.wrong(expr, message);
         }
         let variable = comprehension.iter_var.as_str();
-        if names::is_root(variable) || variable.starts_with('@') {
+        if V::is_root(variable) || variable.starts_with('@') {
             let message =
                 format!("`{variable}` is the start of attributes; name the variable otherwise");
             return self.wrong(expr, message);
@@ -397,6 +422,8 @@ fn name(of: Type) -> &'static str {
         Type::Bytes => "byte string",
         Type::List => "list",
         Type::Map => "map",
+        Type::Duration => "duration",
+        Type::Timestamp => "point in time",
         Type::Any => "value",
     }
 }
@@ -412,6 +439,8 @@ const ADDED: &[Type] = &[
     Type::List,
 ];
 const ORDERED: &[Type] = &[
+    Type::Duration,
+    Type::Timestamp,
     Type::Bool,
     Type::Int,
     Type::UInt,

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
+use cel::common::ast::IdedExpr;
 
-use crate::cel::attribute::{Attribute, Text};
+use super::vocabulary::{self, Named, Vocabulary};
+use crate::cel::attribute::{Attribute, Text, Type};
 
 /// What a name stands for.
 #[derive(Clone, Copy, PartialEq)]
@@ -68,81 +69,43 @@ const NAMES: &[(&str, Kind)] = &[
     ("request.auth.claims", Kind::Claims),
 ];
 
-const ROOTS: &[&str] = &[
-    "request",
-    "source",
-    "remote",
-    "destination",
-    "connection",
-    "auth",
-];
+/// The attributes of rules that judge requests.
+#[derive(Debug)]
+pub(in crate::cel) struct Rules;
 
-/// Whether a name is the first word of attributes, so that a macro's variable may not have it.
-pub(in crate::cel) fn is_root(name: &str) -> bool {
-    ROOTS.contains(&name)
-}
+impl Vocabulary for Rules {
+    type Attribute = Attribute;
 
-/// What an expression names.
-pub(in crate::cel) enum Named {
-    /// No name of an attribute: another expression.
-    Other,
-    /// The map of all headers, which has no value of its own here.
-    Headers,
-    Attribute(Attribute),
-    /// The start of a name, or a name that no attribute has. The text says what to write.
-    Wrong(String),
+    const ROOTS: &'static [&'static str] = &[
+        "request",
+        "source",
+        "remote",
+        "destination",
+        "connection",
+        "auth",
+    ];
+    const HAS_TIMES: bool = false;
+
+    fn find(segments: &[&str]) -> Named<Attribute> {
+        find(segments)
+    }
+
+    fn value_type(attribute: &Attribute) -> Type {
+        attribute.value_type()
+    }
 }
 
 /// What an expression names, if it is a name from an attribute's root.
-pub(in crate::cel) fn named(expr: &IdedExpr) -> Named {
-    match segments(expr) {
-        Some(segments) => find(&segments),
-        None => Named::Other,
-    }
+pub(in crate::cel) fn named(expr: &IdedExpr) -> Named<Attribute> {
+    Rules::named(expr)
 }
 
 /// What `has(operand.field)` or `'field' in operand` asks for.
-pub(in crate::cel) fn named_member(operand: &IdedExpr, field: &str) -> Named {
-    match segments(operand) {
-        Some(mut segments) => {
-            segments.push(field);
-            find(&segments)
-        }
-        None => Named::Other,
-    }
+pub(in crate::cel) fn named_member(operand: &IdedExpr, field: &str) -> Named<Attribute> {
+    Rules::named_member(operand, field)
 }
 
-/// The words of a name, if the first is a root: fields, and literal texts in brackets.
-fn segments(expr: &IdedExpr) -> Option<Vec<&str>> {
-    let mut segments = Vec::new();
-    let mut next = expr;
-    loop {
-        match &next.expr {
-            Expr::Ident(name) if is_root(name) => {
-                segments.push(name.as_str());
-                segments.reverse();
-                return Some(segments);
-            }
-            Expr::Select(select) if !select.test => {
-                segments.push(&select.field);
-                next = &select.operand;
-            }
-            Expr::Call(call) if call.func_name == operators::INDEX && call.target.is_none() => {
-                let [operand, index] = call.args.as_slice() else {
-                    return None;
-                };
-                let Expr::Literal(LiteralValue::String(key)) = &index.expr else {
-                    return None;
-                };
-                segments.push(key.inner());
-                next = operand;
-            }
-            _ => return None,
-        }
-    }
-}
-
-fn find(segments: &[&str]) -> Named {
+fn find(segments: &[&str]) -> Named<Attribute> {
     let is_start = |name: &str| {
         let words = name.split('.').count();
         segments.len() >= words && name.split('.').eq(segments.iter().take(words).copied())
@@ -174,7 +137,7 @@ fn find(segments: &[&str]) -> Named {
 
 /// A header by its name in any case. Envoy keeps the method, the target and the host among the
 /// headers.
-fn named_header(name: &str) -> Named {
+fn named_header(name: &str) -> Named<Attribute> {
     let name = name.to_ascii_lowercase();
     let text = match name.as_str() {
         ":method" => Text::Method,
@@ -182,9 +145,7 @@ fn named_header(name: &str) -> Named {
         ":scheme" => Text::Scheme,
         ":authority" | "host" => Text::Host,
         _ => {
-            let is_token =
-                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-            return if !name.is_empty() && name.bytes().all(is_token) {
+            return if vocabulary::is_token(&name) {
                 Named::Attribute(Attribute::Header(name.into()))
             } else {
                 Named::Wrong("no header can have this name".to_owned())
@@ -196,25 +157,8 @@ fn named_header(name: &str) -> Named {
 
 fn unknown(segments: &[&str]) -> String {
     let root = segments.first().copied().unwrap_or_default();
-    let names: Vec<_> = NAMES
-        .iter()
-        .map(|(name, _)| *name)
-        .filter(|name| name.split('.').next() == Some(root))
-        .collect();
-    let names = names.join(", ");
-    match segments {
-        [_] => format!("`{root}` has no value of its own; name one of {names}"),
-        _ => format!("no such attribute; `{root}` has {names}"),
-    }
-}
-
-/// The message for a name that starts with no root.
-pub(in crate::cel) fn unknown_root(name: &str) -> String {
-    let roots: Vec<_> = ROOTS.iter().map(|root| format!("`{root}.`")).collect();
-    format!(
-        "`{name}` is no attribute; attributes start with {}",
-        roots.join(", ")
-    )
+    let names = NAMES.iter().map(|(name, _)| *name);
+    vocabulary::unknown(segments, names.filter(|name| name.split('.').next() == Some(root)))
 }
 
 impl fmt::Display for Attribute {
