@@ -51,10 +51,6 @@ impl<S: Watch, M: Watch> Watch for Watches<S, M> {
         self.span.answered(head);
     }
 
-    fn trailers(&mut self, trailers: &HeaderMap) {
-        self.span.trailers(trailers);
-    }
-
     fn progress(&mut self, messages: u64) {
         self.metrics.progress(messages);
     }

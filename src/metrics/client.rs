@@ -191,7 +191,7 @@ impl ClientMetrics {
     /// flags.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn failed_connection(&self, host: &str, flags: ResponseFlags) {
-        let destination = self.0.destination(host);
+        let destination = self.0.destination(host, Reached::Host);
         let nothing = ReceivedMetadata::default();
         let base = self.0.base_of(&destination, None, &nothing, Instant::now());
         let overflow = self.0.overflow;

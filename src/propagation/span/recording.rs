@@ -236,15 +236,6 @@ impl Recording {
         }
     }
 
-    /// Reads the trailers of the response.
-    pub(in crate::propagation) fn trailers(&mut self, trailers: &HeaderMap) {
-        if let Some(started) = &mut self.0
-            && started.is_grpc
-        {
-            started.tags.grpc_message(trailers);
-        }
-    }
-
     /// Reads the head of the response to a call of ours, where the conventions ask for it.
     pub(in crate::propagation) fn answered(&mut self, response: &response::Parts) {
         if let Some(started) = &mut self.0
