@@ -71,6 +71,9 @@
 //! - Both families of headers are read and written by default, and no stale header is left behind.
 //! - An inbound request gets its ids in the formats that its caller sent and in the first configured
 //!   one; outbound requests get all formats.
+//! - A call names its operation to the server (`x-envoy-decorator-operation`) where it is recorded;
+//!   a sidecar does so always. A server answers with its own name to peers of the mesh alone.
+//! - A [custom tag](CustomTag) shows no header that holds a secret.
 //! - The caller's decision to record counts, and is written into an undecided request id, so that a
 //!   sidecar further on agrees.
 //!

@@ -31,7 +31,8 @@ struct Jaeger {
 /// Ports that nobody has. Another program may take one before Jaeger does; then Jaeger does not start.
 fn free_ports<const N: usize>() -> [u16; N] {
     let held = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    held.each_ref().map(|socket| socket.local_addr().unwrap().port())
+    held.each_ref()
+        .map(|socket| socket.local_addr().unwrap().port())
 }
 
 impl Jaeger {
@@ -110,11 +111,7 @@ impl Jaeger {
             if found.len() >= count {
                 return found;
             }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "{answer:?}\n{}",
-                self.log()
-            );
+            assert!(start.elapsed() < PATIENCE, "{answer:?}\n{}", self.log());
             sleep(Duration::from_millis(50)).await;
         }
     }

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
@@ -18,7 +19,7 @@ use tower_mesh::testing::Pki;
 use tower_mesh::tls::{Acceptor, Credentials, Reason, Settings};
 use tower_mesh::{Mesh, Workload};
 
-use crate::support::mesh::{Fed, app, build, caller, read, serve, settle};
+use crate::support::mesh::{Fed, app, build, caller, pass, read, serve, settle, still};
 
 fn pki() -> Pki {
     Pki::new("cluster.local").unwrap()
@@ -113,6 +114,43 @@ async fn a_refused_call_is_made_again_with_its_body() {
             );
         }
     }
+}
+
+/// The server's own bound of a call that is made again is what is left of the first one.
+#[tokio::test]
+async fn a_call_that_is_made_again_tells_the_time_that_is_left() {
+    let _still = still();
+    let pki = pki();
+    let identity = pki.identity("default", "app").unwrap();
+    let acceptor = Acceptor::new(Credentials::new(&identity, Settings::default()).unwrap());
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let (told, mut heard) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (tcp, remote) = socket.accept().await.unwrap();
+        let (stream, _) = acceptor.accept(tcp, remote, address).await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut is_first = true;
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let headers = request.headers();
+            let time = headers["x-envoy-expected-rq-timeout-ms"].clone();
+            told.send(time).unwrap();
+            if std::mem::replace(&mut is_first, false) {
+                pass(Duration::from_secs(1)).await;
+                respond.send_reset(h2::Reason::REFUSED_STREAM);
+            } else {
+                respond.send_response(Response::new(()), true).unwrap();
+            }
+        }
+    });
+    let desk = caller(&pki, "desk", address).await;
+    let call = desk.client().get("http://app.default/");
+    let call = call
+        .version(Version::HTTP_2)
+        .timeout(Duration::from_secs(5));
+    assert_eq!(call.await.unwrap().status(), 200);
+    assert_eq!(heard.recv().await.unwrap(), "5000");
+    assert_eq!(heard.recv().await.unwrap(), "4000");
 }
 
 /// no more of a body is kept than 64 KiB, and no call made for ever.

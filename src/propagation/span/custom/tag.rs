@@ -80,7 +80,8 @@ impl CustomTag {
     /// several headers of one name counts.
     ///
     /// A value is left out, without the default, when the application has marked it as sensitive,
-    /// when it is not visible ASCII, or when it has the form of a signed token.
+    /// when it is not visible ASCII, or when it has the form of a signed token. Of a URL, query
+    /// parameters that may hold a token are left out.
     ///
     /// # Errors
     /// The name is empty; the header's name is none; or the header holds a secret: `authorization`,
@@ -140,7 +141,14 @@ impl CustomTag {
 
 fn shown(value: &HeaderValue) -> Option<TagValue> {
     let text = text(value).filter(|_| !value.is_sensitive())?;
-    (!query::is_token(b"", text.as_bytes())).then(|| TagValue::Header(value.clone()))
+    if query::is_token(b"", text.as_bytes()) {
+        return None;
+    }
+    // A referrer, say.
+    Some(match query::without(text, query::is_token) {
+        Some(shown) => shown.into(),
+        None => TagValue::Header(value.clone()),
+    })
 }
 
 /// As the access log has it.
@@ -194,6 +202,9 @@ mod tests {
         for value in [token, sensitive, HeaderValue::from_bytes(b"\xff").unwrap()] {
             assert_eq!(shown(&tenant, &[("x-tenant", value)]), None);
         }
+        let referrer = HeaderValue::from_static("https://a.example/b?access_token=x&c=1");
+        let referrer = shown(&tenant, &[("x-tenant", referrer)]);
+        assert_eq!(referrer.as_deref(), Some("https://a.example/b?c=1"));
         for header in [
             "Authorization",
             "proxy-authorization",

@@ -10,7 +10,7 @@ use crate::support::mesh::{build, read};
 
 const CLUSTER: &str = "outbound|80||app.default.svc.cluster.local";
 
-fn is_try(span: &&FinishedSpan) -> bool {
+fn is_try(span: &FinishedSpan) -> bool {
     span.tag("upstream_address").is_some()
 }
 
@@ -36,7 +36,7 @@ async fn each_try_has_a_span_under_the_span_of_the_call() {
     assert_eq!(read(answer).await.0, 200);
     let spans = sent.all(3).await;
     let call = spans.iter().find(|span| !is_try(span)).unwrap();
-    let tries: Vec<_> = spans.iter().filter(is_try).collect();
+    let tries: Vec<_> = spans.iter().filter(|span| is_try(span)).collect();
     let name = format!("router {CLUSTER} egress");
     for (span, address, status, flags, error) in [
         (tries[0], closed, "0", "UF", Some("true")),
@@ -93,6 +93,6 @@ async fn a_call_that_reaches_nobody_has_a_span_for_each_address() {
     let desk = build(desk(&pki, propagation, "app.default", &addresses)).await;
     assert!(desk.client().get("http://app.default/").await.is_err());
     let spans = sent.all(3).await;
-    assert_eq!(spans.iter().filter(is_try).count(), 2);
+    assert_eq!(spans.iter().filter(|span| is_try(span)).count(), 2);
     assert!(spans.iter().all(|span| span.is_error));
 }
