@@ -20,7 +20,7 @@ use tower_mesh::Workload;
 use tower_mesh::context::{Peer, TlsFacts};
 use tower_mesh::identity::{PeerCertificate, SpiffeId};
 use tower_mesh::message::{ByteCount, End, EosBody, OnEnd, Watch as _};
-use tower_mesh::metrics::{Registry, ServerMetrics, ServerRecord};
+use tower_mesh::metrics::{Format, Registry, ServerMetrics, ServerRecord};
 
 fn server() -> ServerMetrics {
     Registry::new().server(&Workload::new("default", "patients").service("patients", 8443))
@@ -128,11 +128,30 @@ fn body(criterion: &mut Criterion) {
     });
 }
 
+/// A scrape of 10,000 sample lines, which needs 154 sets of labels.
+fn scrape(criterion: &mut Criterion) {
+    let registry = Registry::new();
+    let client = registry.client(&Workload::new("shop", "web"));
+    let now = Instant::now();
+    for host in 0..154 {
+        let head = Request::get(format!("http://h{host}.example.com/"));
+        let (mut head, ()) = head.body(()).unwrap().into_parts();
+        let record = client.begin(&mut head, ByteCount::default(), now);
+        record.finish(End::cancelled(), now);
+    }
+    for format in [Format::Text, Format::OpenMetrics] {
+        let lines = registry.render(format).lines().count();
+        assert!((10_000..11_000).contains(&lines), "{lines}");
+        let name = format!("metrics/a scrape of 10,000 lines, {format:?}");
+        criterion.bench_function(&name, |bencher| bencher.iter(|| registry.render(format)));
+    }
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = families, contended, body
+    targets = families, contended, body, scrape
 }
 criterion_main!(benches);

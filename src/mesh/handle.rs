@@ -19,9 +19,9 @@ use super::config::live::LiveConfig;
 use super::config::reload::Reloads;
 use super::config::serving_log;
 use super::error::{BuildError, Faults};
-#[cfg(feature = "otlp")]
-use super::export::otlp_metrics::MetricsPusher;
 use super::options::{ListenerOptions, TcpOptions};
+#[cfg(feature = "otlp")]
+use super::push::otlp_metrics::MetricsPusher;
 use super::server::connection::bind::bind;
 #[cfg(unix)]
 use super::server::connection::bind::bind_unix;

@@ -124,6 +124,8 @@ mod plaintext;
 mod policy_layers;
 #[cfg(feature = "external")]
 mod providers;
+#[cfg(feature = "otlp")]
+mod push;
 mod readiness;
 mod serve;
 mod server;

@@ -9,6 +9,7 @@ use http::{Request, StatusCode, header, request, response};
 use http_body::Body;
 
 use super::connection::Connection;
+use super::conventions::attributes::Called;
 use super::measurement::{Fields, Measurement};
 use super::peer::local_labels::LocalLabels;
 use super::peer::local_metadata::LocalMetadata;
@@ -67,6 +68,8 @@ pub struct ClientRecord {
     destination: Arc<Destination>,
     base: Option<BaseId>,
     span: Option<SpanIds>,
+    /// Kept for OpenTelemetry's metrics.
+    called: Option<Box<Called>>,
 }
 
 impl Registry {
@@ -167,12 +170,15 @@ impl ClientMetrics {
             metadata.add(&mut request.headers, PresentHeaders::BOTH);
         }
         let fields = Fields::read(&request.headers, request.version);
+        let durations = self.0.registry.durations();
+        let called = durations.map(|_| Box::new(Called::of(request, &destination.host)));
         ClientRecord {
             metrics: self.clone(),
             measurement: Measurement::new(request, &fields, sent, now),
             destination,
             base: None,
             span: None,
+            called,
         }
     }
 
@@ -254,6 +260,10 @@ impl Watch for ClientRecord {
     /// Of a call that failed without an answer, and whose client does not know better, the answer
     /// would have been 503.
     fn ended(&mut self, report: &Report<'_>) {
+        if let Some(durations) = self.metrics.0.registry.durations() {
+            let is_grpc = self.measurement.is_grpc();
+            durations.ended(report, is_grpc, self.called.as_deref());
+        }
         let mut report = *report;
         if report.end.kind == EndKind::Failed && report.counted_status.is_none() {
             report.counted_status = Some(StatusCode::SERVICE_UNAVAILABLE);

@@ -7,13 +7,14 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType as ClientType;
 use prometheus_client::metrics::exemplar::Exemplar as ClientExemplar;
 
-use super::expose::output::{Output, Value};
+use super::expose::output::Output;
 use super::expose::pairs::pairs;
 use super::registry::Registry;
 use super::store::buckets::Bounds;
 use super::store::exemplars::Exemplar;
 use super::store::histogram::HistogramTotals;
 use super::store::metric_type::MetricType;
+use super::store::value::Value;
 
 /// Shows all metrics in a registry of the crate `prometheus-client`, beside the application's own.
 ///
@@ -62,7 +63,7 @@ struct Family {
 enum Row {
     Number(Value),
     Histogram {
-        sum: u64,
+        sum: f64,
         count: u64,
         buckets: Vec<(f64, u64)>,
     },
@@ -122,7 +123,7 @@ impl Row {
                     buckets,
                 },
                 _,
-            ) => encoder.encode_histogram::<NoLabelSet>(*sum as f64, *count, buckets, None),
+            ) => encoder.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None),
         }
     }
 }
@@ -155,7 +156,7 @@ impl Output for Families<'_> {
     ) {
         let bounds = bounds.bounds().iter().copied().chain([f64::INFINITY]);
         let row = Row::Histogram {
-            sum: totals.sum,
+            sum: totals.sum().as_f64(),
             count: totals.count(),
             buckets: bounds.zip(totals.buckets().iter().copied()).collect(),
         };

@@ -2,13 +2,14 @@
 
 use metrics_facade::{Key, Label, Level, Metadata, Recorder};
 
-use super::expose::output::{Output, Value};
+use super::expose::output::Output;
 use super::expose::pairs::pairs;
 use super::registry::Registry;
 use super::store::buckets::Bounds;
 use super::store::exemplars::Exemplar;
 use super::store::histogram::HistogramTotals;
 use super::store::metric_type::MetricType;
+use super::store::value::Value;
 
 impl Registry {
     /// Writes all metrics as they are now into a recorder of the crate `metrics` (0.24), under the
@@ -47,6 +48,11 @@ impl Into<'_> {
             .recorder
             .register_counter(&key(name, labels), &METADATA);
         counter.absolute(value);
+    }
+
+    fn gauge(&self, name: String, labels: Vec<(String, String)>, value: f64) {
+        let gauge = self.recorder.register_gauge(&key(name, labels), &METADATA);
+        gauge.set(value);
     }
 }
 
@@ -100,15 +106,7 @@ impl Output for Into<'_> {
     ) {
         let name = format!("{name}{}", suffix(metric_type));
         match (metric_type, value) {
-            (MetricType::Gauge, value) => {
-                let gauge = self
-                    .recorder
-                    .register_gauge(&key(name, pairs(labels)), &METADATA);
-                match value {
-                    Value::Whole(value) => gauge.set(value as f64),
-                    Value::Float(value) => gauge.set(value),
-                }
-            }
+            (MetricType::Gauge, value) => self.gauge(name, pairs(labels), value.as_f64()),
             (_, Value::Whole(value)) => self.counter(name, pairs(labels), value),
             (_, Value::Float(value)) => self.counter(name, pairs(labels), value as u64),
         }
@@ -127,7 +125,12 @@ impl Output for Into<'_> {
             labels.push(("le".to_owned(), le.to_owned()));
             self.counter(format!("{name}_bucket"), labels, count);
         }
-        self.counter(format!("{name}_sum"), labels.clone(), totals.sum);
+        let sum = format!("{name}_sum");
+        match totals.sum() {
+            Value::Whole(value) => self.counter(sum, labels.clone(), value),
+            // A counter of that crate is a whole number.
+            Value::Float(value) => self.gauge(sum, labels.clone(), value),
+        }
         self.counter(format!("{name}_count"), labels, totals.count());
     }
 }

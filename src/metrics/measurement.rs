@@ -54,6 +54,10 @@ impl Measurement {
         }
     }
 
+    pub(super) fn is_grpc(&self) -> bool {
+        self.protocol == Protocol::Grpc
+    }
+
     /// When the call began.
     pub(super) const fn start(&self) -> Instant {
         self.start

@@ -1,7 +1,9 @@
 // server, client, connection   what is counted for requests, calls and raw connections
 //   peer/                      the values of labels: our own, and those of a peer
 //   store/                     the names of labels (labels.rs), the series and their cells
-// expose/, scrape              the text for Prometheus
+//   conventions/               OpenTelemetry's own metrics, where they are wanted
+// expose/                      one pass over all, and the text for Prometheus
+// scrape, otlp, collector, facade   who gets it: Prometheus, a collector, other libraries
 
 //! Istio's standard metrics: the series that a sidecar reports, with the same names, labels and
 //! buckets.
@@ -51,6 +53,7 @@
 //! # Differences from Envoy/Istio
 //! - `# HELP` lines are written, and OpenMetrics to a scraper that asks for it. The sidecar writes
 //!   neither.
+//! - In OpenMetrics and OTLP, samples name a recorded request as their exemplar.
 //! - A label of this workload that is not set is `unknown`; the sidecar writes an empty one.
 //! - A gRPC call that is refused counts as `grpc`; the sidecar may say `http`.
 //! - A gRPC status that gRPC does not define counts as 2. The response code of a status that HTTP
@@ -59,14 +62,18 @@
 //! - Sizes are those of the messages as HTTP/1 writes them, or of HTTP/2's uncompressed fields
 //!   without HTTP/2's frames.
 //! - A call to a host outside the mesh carries no peer metadata.
+//! - A call to a host that the mesh does not know counts under `BlackHoleCluster` with the code 404
+//!   of `NR`; Istio's block answers with 502.
 //! - Peer metadata is remembered by a hash of its bytes for each sender, not by its id alone, and
 //!   counts only over mutual TLS.
 //! - Destination hosts are stripped of their port.
 
+mod builder;
 mod client;
 #[cfg(feature = "prometheus-client")]
 mod collector;
 mod connection;
+mod conventions;
 mod expose;
 #[cfg(feature = "metrics-facade")]
 mod facade;
@@ -82,11 +89,11 @@ mod scrape_body;
 mod server;
 mod store;
 
+pub use builder::{OptionsError, RegistryBuilder};
 pub use client::{ClientMetrics, ClientRecord};
 pub use connection::Connection;
 pub use expose::format::Format;
 pub use layer::{Metrics, MetricsLayer};
-pub use options::{OptionsError, RegistryBuilder};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use peer::service_name::ServiceName;
 pub use registry::Registry;

@@ -14,14 +14,17 @@ use opentelemetry_proto::tonic::metrics::v1::{
     NumberDataPoint, Sum,
 };
 
+use super::conventions::attributes::ATTRIBUTES;
+use super::conventions::durations::FAMILIES;
 use super::expose::families::Exposition;
-use super::expose::output::{Output, Value};
+use super::expose::output::Output;
 use super::expose::pairs::pairs;
 use super::registry::Registry;
 use super::store::buckets::Bounds;
 use super::store::exemplars::Exemplar;
 use super::store::histogram::HistogramTotals;
 use super::store::metric_type::MetricType;
+use super::store::value::Value;
 
 /// All metrics as they are now, in batches of a bounded size: cumulative since the registry was
 /// made.
@@ -42,6 +45,7 @@ impl Registry {
                 metrics: Vec::new(),
                 points: 0,
                 family: None,
+                follows_conventions: false,
                 start: nanoseconds(self.began()),
                 now: nanoseconds(SystemTime::now()),
             },
@@ -72,6 +76,8 @@ struct Encoder {
     points: usize,
     /// The family that is being written: a batch may end within it.
     family: Option<Metric>,
+    /// Whether its names are those of OpenTelemetry's conventions.
+    follows_conventions: bool,
     start: u64,
     now: u64,
 }
@@ -131,8 +137,13 @@ impl Output for Encoder {
                 aggregation_temporality,
             }),
         };
+        let named = FAMILIES.iter().find(|family| family.prometheus == name);
+        self.follows_conventions = named.is_some();
         self.family = Some(Metric {
-            name: format!("{name}{suffix}"),
+            name: match named {
+                Some(family) => family.open_telemetry.to_owned(),
+                None => format!("{name}{suffix}"),
+            },
             description: help.to_owned(),
             unit: unit(name).to_owned(),
             metadata: Vec::new(),
@@ -163,11 +174,14 @@ impl Output for Encoder {
         exemplars: &[(usize, Exemplar)],
     ) {
         let point = HistogramDataPoint {
-            attributes: attributes(labels),
+            attributes: match self.follows_conventions {
+                true => conventional(labels),
+                false => attributes(labels),
+            },
             start_time_unix_nano: self.start,
             time_unix_nano: self.now,
             count: totals.count(),
-            sum: Some(totals.sum as f64),
+            sum: Some(totals.sum().as_f64()),
             bucket_counts: totals.buckets().to_vec(),
             explicit_bounds: bounds.bounds().to_vec(),
             exemplars: exemplars
@@ -185,6 +199,28 @@ impl Output for Encoder {
 fn attributes(labels: &str) -> Vec<KeyValue> {
     let pairs = pairs(labels).into_iter();
     pairs.map(|(name, value)| attribute(name, value)).collect()
+}
+
+/// The attributes with the names and types of OpenTelemetry's conventions.
+fn conventional(labels: &str) -> Vec<KeyValue> {
+    let pairs = pairs(labels).into_iter();
+    let typed = |(label, value): (String, String)| {
+        let mut known = ATTRIBUTES.iter().filter(|(known, _)| *known == label);
+        let name = known.next().map_or(label, |(_, name)| (*name).to_owned());
+        let number = matches!(&*name, "http.response.status_code" | "server.port")
+            .then(|| value.parse().ok())
+            .flatten();
+        match number {
+            Some(number) => KeyValue {
+                value: Some(AnyValue {
+                    value: Some(any_value::Value::IntValue(number)),
+                }),
+                ..attribute(name, String::new())
+            },
+            None => attribute(name, value),
+        }
+    };
+    pairs.map(typed).collect()
 }
 
 /// One attribute with a text as its value.
@@ -225,5 +261,6 @@ fn nanoseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Data points in a batch: with all labels a megabyte, which collectors take.
+/// Data points after which a batch ends: with all of Istio's labels a megabyte, which collectors
+/// take. A family of the process, which has few labels, is in one batch.
 const POINTS: usize = 500;

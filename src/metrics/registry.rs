@@ -2,12 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::conventions::durations::Durations;
 use super::expose::families::Exposition;
 use super::expose::format::Format;
 use super::expose::output::Output;
 use super::expose::slots::ScrapeSlots;
 use super::expose::text::Text;
-use super::options::{Options, RegistryBuilder};
+use super::options::Options;
 use super::store::buckets::Buckets;
 use super::store::process::{Counter, Gauge, Process};
 use super::store::table::SeriesTable;
@@ -33,6 +34,7 @@ struct Families {
     process: Process,
     scrapes: ScrapeSlots,
     options: Options,
+    durations: Option<Durations>,
     #[cfg_attr(
         not(all(feature = "otlp", feature = "server", feature = "client")),
         allow(dead_code, reason = "only OTLP says since when a number counts")
@@ -45,11 +47,6 @@ impl Registry {
     #[must_use]
     pub fn new() -> Self {
         Self::with(Options::default(), None)
-    }
-
-    /// Builds a registry with other buckets, intervals or peer metadata than Istio's.
-    pub fn builder() -> RegistryBuilder {
-        RegistryBuilder::new()
     }
 
     pub(super) fn with(options: Options, buckets: Option<Buckets>) -> Self {
@@ -68,6 +65,7 @@ impl Registry {
             table: SeriesTable::new(buckets),
             process,
             scrapes: ScrapeSlots::new(),
+            durations: options.semantic_conventions.then(Durations::new),
             options,
             began: SystemTime::now(),
         }))
@@ -147,7 +145,7 @@ impl Registry {
     /// All metrics as they are now.
     pub(super) fn exposition(&self, now: Instant) -> Exposition {
         self.0.table.settle(now);
-        Exposition::read(&self.0.table)
+        Exposition::read(&self.0.table, self.durations())
     }
 
     /// Writes one more piece; `false` if there is none.
@@ -163,6 +161,11 @@ impl Registry {
     #[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
     pub(super) fn began(&self) -> SystemTime {
         self.0.began
+    }
+
+    /// The metrics of OpenTelemetry's conventions, if they are kept.
+    pub(super) fn durations(&self) -> Option<&Durations> {
+        self.0.durations.as_ref()
     }
 
     pub(super) fn options(&self) -> &Options {

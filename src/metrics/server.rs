@@ -177,6 +177,9 @@ impl Watch for ServerRecord {
 
     fn ended(&mut self, report: &Report<'_>) {
         self.measurement.reported(report);
+        if let Some(durations) = self.metrics.0.registry.durations() {
+            durations.ended(report, self.measurement.is_grpc(), None);
+        }
         let span = SpanIds::sampled(report.exchange.and_then(Exchange::trace));
         self.count(report.end, report.ended, span);
     }

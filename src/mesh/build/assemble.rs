@@ -23,14 +23,14 @@ use crate::mesh::config::loading::ConfigLoader;
 use crate::mesh::dangers::Dangers;
 use crate::mesh::error::{BuildError, Faults};
 use crate::mesh::export;
-#[cfg(feature = "otlp")]
-use crate::mesh::export::otlp_metrics::MetricsPusher;
 use crate::mesh::gate_metrics;
 use crate::mesh::handle::{Mesh, Parts};
 use crate::mesh::own_identity;
 use crate::mesh::plaintext::{Plaintext, unproven_id};
 #[cfg(feature = "external")]
 use crate::mesh::providers::ProviderCompiler;
+#[cfg(feature = "otlp")]
+use crate::mesh::push::otlp_metrics::MetricsPusher;
 use crate::mesh::server::limit_metrics;
 use crate::mesh::server::{Inbound, ServerLayer, Trusted, TrustedProxies};
 use crate::mesh::shutdown::Shutdown;

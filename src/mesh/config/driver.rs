@@ -19,7 +19,7 @@ use super::serving_log;
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::dangers::Dangers;
 #[cfg(feature = "otlp")]
-use crate::mesh::export::otlp_metrics::MetricsPusher;
+use crate::mesh::push::otlp_metrics::MetricsPusher;
 use crate::source::{ConfigSource, Update};
 use crate::tls::Rotation;
 

@@ -2,5 +2,3 @@
 
 mod flush;
 pub(super) mod metrics;
-#[cfg(feature = "otlp")]
-pub(super) mod otlp_metrics;

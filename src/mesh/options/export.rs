@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::TelemetryOptions;
 #[cfg(feature = "otlp")]
-use crate::mesh::export::otlp_metrics::Collector;
+use crate::mesh::push::otlp_metrics::Collector;
 #[cfg(feature = "otlp")]
 use crate::propagation::Otlp;
 #[cfg(feature = "zipkin")]
@@ -41,7 +41,7 @@ impl TelemetryOptions {
     ///
     /// Names, labels, values and buckets are those of the scrape, as totals since the start, with
     /// exemplars. The [`Driver`](crate::Driver) pushes them once a minute
-    /// (`OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds), in requests of at most 500 data points,
+    /// (`OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds), in requests of some 500 data points,
     /// and gives the collector 30 seconds (`OTEL_METRIC_EXPORT_TIMEOUT`). At the end of
     /// [`serve`](crate::Mesh::serve) they are pushed a last time. Headers are those of
     /// `OTEL_EXPORTER_OTLP_METRICS_HEADERS`, else `OTEL_EXPORTER_OTLP_HEADERS`; the resource is

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::access_log::AccessLog;
 #[cfg(feature = "otlp")]
-use crate::mesh::export::otlp_metrics::Collector;
+use crate::mesh::push::otlp_metrics::Collector;
 use crate::mesh::watches::Observers;
 use crate::message::Report;
 use crate::metrics::Registry;

@@ -1,7 +1,8 @@
 use std::sync::atomic::AtomicU64;
 
-use super::output::{Output, Value};
+use super::output::Output;
 use crate::message::ResponseFlags;
+use crate::metrics::conventions::durations::{DurationRow, Durations, FAMILIES, Named, bounds};
 use crate::metrics::store::buckets::Buckets;
 use crate::metrics::store::exemplars::Kept;
 use crate::metrics::store::histogram::RequestTotals;
@@ -10,6 +11,7 @@ use crate::metrics::store::metric_type::MetricType;
 use crate::metrics::store::process::{Family, Process};
 use crate::metrics::store::series::{BaseId, ConnectionCells, Messages};
 use crate::metrics::store::table::SeriesTable;
+use crate::metrics::store::value::Value;
 
 /// A snapshot of all metrics that is written piece by piece.
 ///
@@ -21,6 +23,8 @@ pub(in crate::metrics) struct Exposition {
     requests: Vec<RequestRow>,
     messages: Vec<(BaseId, Messages)>,
     connections: Vec<ConnectionRow>,
+    /// Of each family of OpenTelemetry's conventions.
+    durations: Vec<Vec<DurationRow>>,
     /// What is written next.
     part: usize,
     row: usize,
@@ -44,7 +48,7 @@ struct ConnectionRow {
 
 impl Exposition {
     /// Reads Istio's families as they are now.
-    pub(in crate::metrics) fn read(table: &SeriesTable) -> Self {
+    pub(in crate::metrics) fn read(table: &SeriesTable, durations: Option<&Durations>) -> Self {
         let requests = table.bases().flat_map(|(id, base)| {
             base.requests().map(move |series| RequestRow {
                 base: id,
@@ -68,6 +72,10 @@ impl Exposition {
             requests: requests.collect(),
             messages: messages.collect(),
             connections: connections.collect(),
+            durations: durations.map_or_else(Vec::new, |durations| {
+                let families = 0..FAMILIES.len();
+                families.map(|family| durations.rows(family)).collect()
+            }),
             part: 0,
             row: 0,
             process: None,
@@ -152,6 +160,14 @@ impl Exposition {
                 let total = row.totals.get(tally)?;
                 counter(output, name, help, &row.labels(table)?, *total, None);
             }
+            Part::Durations(of) => {
+                let row = self.durations.get(of)?.get(self.row)?;
+                let Named {
+                    prometheus, help, ..
+                } = FAMILIES.get(of)?;
+                family(output, MetricType::Histogram, prometheus, help);
+                output.histogram(prometheus, &row.labels, (&row.totals, bounds()), &[]);
+            }
         }
         Some(())
     }
@@ -206,6 +222,8 @@ enum Part {
     Messages(&'static str, &'static str, Count),
     /// Of the counter with this number.
     Connections(&'static str, &'static str, usize),
+    /// Of OpenTelemetry's family with this number.
+    Durations(usize),
 }
 
 type Count = fn(&Messages) -> u64;
@@ -218,7 +236,7 @@ const CONNECTION_COUNTERS: [ConnectionCounter; 4] = [
     |cells| &cells.received,
 ];
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 14] = [
     Part::Requests("istio_requests", "Requests that have ended."),
     Part::Histogram(
         Buckets::NAMES[0],
@@ -250,6 +268,10 @@ const PARTS: [Part; 10] = [
         "Bytes received from the calling side of connections.",
         3,
     ),
+    Part::Durations(0),
+    Part::Durations(1),
+    Part::Durations(2),
+    Part::Durations(3),
 ];
 
 #[cfg(test)]

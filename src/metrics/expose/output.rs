@@ -1,9 +1,8 @@
-use std::fmt;
-
 use crate::metrics::store::buckets::Bounds;
 use crate::metrics::store::exemplars::Exemplar;
 use crate::metrics::store::histogram::HistogramTotals;
 use crate::metrics::store::metric_type::MetricType;
+use crate::metrics::store::value::Value;
 
 /// Takes all families of a registry, one after the other: a text, or the form of another library.
 ///
@@ -32,20 +31,4 @@ pub(in crate::metrics) trait Output {
         histogram: (&HistogramTotals, &Bounds),
         exemplars: &[(usize, Exemplar)],
     );
-}
-
-/// The value of a sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::metrics) enum Value {
-    Whole(u64),
-    Float(f64),
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Whole(value) => value.fmt(f),
-            Self::Float(value) => value.fmt(f),
-        }
-    }
 }

@@ -2,11 +2,12 @@ use std::fmt::{self, Write};
 use std::time::UNIX_EPOCH;
 
 use super::format::Format;
-use super::output::{Output, Value};
+use super::output::Output;
 use crate::metrics::store::buckets::Bounds;
 use crate::metrics::store::exemplars::Exemplar;
 use crate::metrics::store::histogram::HistogramTotals;
 use crate::metrics::store::metric_type::MetricType;
+use crate::metrics::store::value::Value;
 
 /// Writes metric families in one of the text formats.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl Output for Text {
                 "{name}_bucket{{{labels},le=\"{le}\"}} {count}{exemplar}"
             ));
         }
-        self.plain(name, "_sum", labels, totals.sum);
+        self.plain(name, "_sum", labels, totals.sum());
         self.plain(name, "_count", labels, totals.count());
     }
 }

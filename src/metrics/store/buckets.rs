@@ -1,7 +1,5 @@
 use std::sync::LazyLock;
 
-use super::histogram::FAMILIES;
-
 /// The buckets of the request histograms: of the durations, the request sizes and the response
 /// sizes.
 #[derive(Clone, Debug)]
@@ -86,12 +84,13 @@ impl Bounds {
         Ok(Self::made(bounds))
     }
 
+    /// Of bounds that are known to be good.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "the whole number below; a number that is too large becomes the largest"
     )]
-    fn made(bounds: &[f64]) -> Self {
+    pub(in crate::metrics) fn made(bounds: &[f64]) -> Self {
         let le = bounds.iter().map(ToString::to_string);
         Self {
             bounds: bounds.into(),
@@ -145,6 +144,9 @@ const ENVOYS: [f64; 19] = [
     1_800_000.0,
     3_600_000.0,
 ];
+
+/// The request families that are histograms.
+pub(in crate::metrics) const FAMILIES: usize = 3;
 
 /// As many as OpenTelemetry's and Envoy's users need, and few enough to bound the cells.
 pub(super) const MAX_BOUNDS: usize = 50;

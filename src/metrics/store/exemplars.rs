@@ -6,7 +6,8 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-use super::histogram::{FAMILIES, Observed};
+use super::buckets::FAMILIES;
+use super::histogram::Observed;
 use crate::context::{SpanId, TraceContext, TraceId};
 
 /// The span of one request.

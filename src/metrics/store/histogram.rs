@@ -1,6 +1,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use super::buckets::{Bounds, Buckets, MAX_BOUNDS};
+use super::buckets::{Bounds, Buckets, FAMILIES, MAX_BOUNDS};
+use super::value::Value;
 
 /// One stripe's part of the three histograms of a series.
 ///
@@ -172,7 +174,9 @@ fn bucket(value: u64) -> usize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::metrics) struct HistogramTotals {
     buckets: Box<[u64]>,
-    pub(in crate::metrics) sum: u64,
+    sum: u64,
+    /// Whether the sum is of nanoseconds and shown in seconds.
+    is_nanoseconds: bool,
 }
 
 impl HistogramTotals {
@@ -180,6 +184,23 @@ impl HistogramTotals {
         Self {
             buckets: vec![0; buckets].into(),
             sum: 0,
+            is_nanoseconds: false,
+        }
+    }
+
+    /// A histogram of seconds whose sum is kept in nanoseconds.
+    pub(in crate::metrics) fn of_nanoseconds(buckets: usize) -> Self {
+        Self {
+            is_nanoseconds: true,
+            ..Self::new(buckets)
+        }
+    }
+
+    /// The sum of all values.
+    pub(in crate::metrics) fn sum(&self) -> Value {
+        match self.is_nanoseconds {
+            true => Value::Float(Duration::from_nanos(self.sum).as_secs_f64()),
+            false => Value::Whole(self.sum),
         }
     }
 
@@ -195,7 +216,11 @@ impl HistogramTotals {
         &self.buckets
     }
 
-    fn add<'a>(&mut self, buckets: impl Iterator<Item = &'a AtomicU64>, sum: &AtomicU64) {
+    pub(in crate::metrics) fn add<'a>(
+        &mut self,
+        buckets: impl Iterator<Item = &'a AtomicU64>,
+        sum: &AtomicU64,
+    ) {
         for (total, cell) in self.buckets.iter_mut().zip(buckets) {
             *total += cell.load(Ordering::Relaxed);
         }
@@ -227,9 +252,6 @@ const BOUNDS: [u32; BUCKETS - 1] = [
 ];
 
 const BUCKETS: usize = 20;
-
-/// The request families that are histograms.
-pub(in crate::metrics) const FAMILIES: usize = 3;
 
 /// How many buckets of durations come before the sizes.
 const SHORT_DURATIONS: usize = 9;
@@ -321,6 +343,7 @@ mod tests {
         cells.add_to(&mut totals);
         let duration = HistogramTotals {
             sum: 7,
+            is_nanoseconds: false,
             buckets: (0..BUCKETS).map(|bucket| u64::from(bucket == 3)).collect(),
         };
         let family = |family| totals.histogram(family).unwrap();

@@ -10,4 +10,5 @@ pub(in crate::metrics) mod process;
 mod reserved;
 pub(in crate::metrics) mod series;
 pub(in crate::metrics) mod table;
+pub(in crate::metrics) mod value;
 pub(in crate::metrics) mod visibility;

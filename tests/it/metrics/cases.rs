@@ -265,9 +265,14 @@ async fn both_ends_of_a_call_agree_about_each_other() {
         r#"destination_workload="app""#,
         r#"source_cluster="Kubernetes""#,
         r#"destination_cluster="Kubernetes""#,
-        r#"destination_service="app.default.svc.cluster.local""#,
-        r#"destination_service_name="app",destination_service_namespace="default""#,
     ];
     only(&text(mesh.metrics()), &labels);
     only(&text(desk.metrics()), &labels);
+    only(
+        &text(desk.metrics()),
+        &[
+            r#"destination_service="app.default.svc.cluster.local""#,
+            r#"destination_service_name="app",destination_service_namespace="default""#,
+        ],
+    );
 }

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod cases;
+mod conventions;
 mod exemplars;
 mod options;
 mod otlp;

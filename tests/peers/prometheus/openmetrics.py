@@ -13,4 +13,4 @@ for family in text_string_to_metric_families(sys.stdin.read()):
             exemplars.setdefault(sample.name, []).append(
                 {"labels": sample.exemplar.labels, "value": sample.exemplar.value, "timestamp": sample.exemplar.timestamp}
             )
-json.dump({"families": families, "exemplars": exemplars}, sys.stdout)
+json.dump({"families": families, "exemplars": exemplars}, sys.stdout, default=float)

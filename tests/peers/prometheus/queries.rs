@@ -29,9 +29,10 @@ pub(super) fn all() -> Vec<Query> {
     );
     let service = format!(r#"destination_service=~"{REVIEWS}""#);
     let edge = r#"{source_workload="web-v1", source_workload_namespace="bookinfo"}"#;
+    // A label that is empty is none.
     let kiali = |code: &str, flags: &str, protocol: &str, grpc: &str| {
         format!(
-            r#"{{source_cluster="Kubernetes", source_workload_namespace="bookinfo", source_workload="web-v1", source_canonical_service="web", source_canonical_revision="v1", destination_cluster="Kubernetes", destination_service_namespace="bookinfo", destination_service="{REVIEWS}", destination_service_name="reviews", destination_workload_namespace="bookinfo", destination_workload="reviews-v2", destination_canonical_service="reviews", destination_canonical_revision="v2", request_protocol="{protocol}", response_code="{code}", grpc_response_status="{grpc}", response_flags="{flags}"}}"#
+            r#"{{source_cluster="Kubernetes", source_workload_namespace="bookinfo", source_workload="web-v1", source_canonical_service="web", source_canonical_revision="v1", destination_cluster="Kubernetes", destination_service_namespace="bookinfo", destination_service="{REVIEWS}", destination_service_name="reviews", destination_workload_namespace="bookinfo", destination_workload="reviews-v2", destination_canonical_service="reviews", destination_canonical_revision="v2", request_protocol="{protocol}", response_code="{code}", response_flags="{flags}"{grpc}}}"#
         )
     };
     let by = "source_cluster, source_workload_namespace, source_workload, source_canonical_service, source_canonical_revision, destination_cluster, destination_service_namespace, destination_service, destination_service_name, destination_workload_namespace, destination_workload, destination_canonical_service, destination_canonical_revision, request_protocol, response_code, grpc_response_status, response_flags";
@@ -42,7 +43,7 @@ pub(super) fn all() -> Vec<Query> {
             &[(&mesh, all)],
         ),
         query(
-            r#"sum(increase(istio_requests_total{reporter=~"source|waypoint", response_code=~"4.."}[10m]))"#,
+            r#"sum(increase(istio_requests_total{reporter=~"source|waypoint", response_code=~"4..", destination_workload!="unknown"}[10m]))"#,
             &[("{}", REFUSED)],
         ),
         query(
@@ -112,7 +113,10 @@ pub(super) fn all() -> Vec<Query> {
                 (&kiali("200", "-", "http", ""), FINE),
                 (&kiali("500", "-", "http", ""), FAILED),
                 (&kiali("403", "-", "http", ""), REFUSED),
-                (&kiali("200", "-", "grpc", "7"), 1),
+                (
+                    &kiali("200", "-", "grpc", r#", grpc_response_status="7""#),
+                    1,
+                ),
             ],
         ),
         query(

@@ -1,0 +1,197 @@
+use http::{Method, Version, request};
+
+use super::durations::{Durations, HTTP_CLIENT, HTTP_SERVER, RPC_CLIENT, RPC_SERVER};
+use crate::context::Exchange;
+use crate::message::{Direction, GrpcStatus, Report};
+use crate::metrics::store::labels::write_label;
+
+/// Where a call went, which its report does not have.
+#[derive(Clone, Debug)]
+pub(in crate::metrics) struct Called {
+    is_tls: bool,
+    address: Box<str>,
+    port: Option<u16>,
+    path: Box<str>,
+}
+
+impl Called {
+    pub(in crate::metrics) fn of(request: &request::Parts, host: &str) -> Self {
+        let uri = &request.uri;
+        let is_tls = uri.scheme_str() == Some("https");
+        let usual = uri.scheme().map(|_| if is_tls { 443 } else { 80 });
+        Self {
+            is_tls,
+            address: host.into(),
+            port: uri.port_u16().or(usual),
+            path: uri.path().into(),
+        }
+    }
+}
+
+impl Durations {
+    /// Counts an exchange that has ended. `called` is where a call went.
+    pub(in crate::metrics) fn ended(
+        &self,
+        report: &Report<'_>,
+        is_grpc: bool,
+        called: Option<&Called>,
+    ) {
+        let mut labels = String::with_capacity(256);
+        let is_inbound = report.direction == Direction::Inbound;
+        let error = error(report, is_grpc);
+        let family = if is_grpc {
+            let target = report.exchange.and_then(Exchange::target);
+            let path = match called {
+                Some(called) => Some(&*called.path),
+                None => target.filter(|_| is_inbound).map(http::Uri::path),
+            };
+            rpc(&mut labels, report, path, is_inbound);
+            if is_inbound { RPC_SERVER } else { RPC_CLIENT }
+        } else {
+            http(&mut labels, report, called, is_inbound);
+            if is_inbound { HTTP_SERVER } else { HTTP_CLIENT }
+        };
+        if let Some(called) = called {
+            write_label(&mut labels, "server_address", &called.address);
+            if let Some(port) = called.port {
+                write_label(&mut labels, "server_port", &port.to_string());
+            }
+        }
+        if let Some(error) = error {
+            write_label(&mut labels, "error_type", &error);
+        }
+        self.add(family, &labels, report.duration);
+    }
+}
+
+fn http(labels: &mut String, report: &Report<'_>, called: Option<&Called>, is_inbound: bool) {
+    write_label(labels, "http_request_method", method(report.method));
+    let is_tls = match called {
+        Some(called) => called.is_tls,
+        None => report.peer.is_some_and(crate::context::Peer::is_tls),
+    };
+    write_label(labels, "url_scheme", if is_tls { "https" } else { "http" });
+    let route = report
+        .exchange
+        .filter(|_| is_inbound)
+        .and_then(Exchange::route);
+    if let Some(route) = route {
+        write_label(labels, "http_route", route);
+    }
+    if let Some(status) = report.status {
+        write_label(labels, "http_response_status_code", status.as_str());
+    }
+    write_label(labels, "network_protocol_version", version(report.version));
+}
+
+/// The name of a method comes from the caller: a server that does not have it, or refuses the call,
+/// counts it as `_OTHER`.
+fn rpc(labels: &mut String, report: &Report<'_>, path: Option<&str>, is_inbound: bool) {
+    write_label(labels, "rpc_system_name", "grpc");
+    let status = report.end.grpc_status;
+    let has_method = match status.map(GrpcStatus::code) {
+        Some(UNIMPLEMENTED | PERMISSION_DENIED | UNAUTHENTICATED) | None => !is_inbound,
+        Some(_) => true,
+    };
+    let method = path.map(|path| path.trim_start_matches('/'));
+    let method = method.filter(|method| has_method && method.contains('/'));
+    write_label(labels, "rpc_method", method.unwrap_or(OTHER));
+    if let Some(status) = status {
+        write_label(labels, "rpc_response_status_code", &grpc_name(status));
+    }
+}
+
+/// What kind of error it is; `None` if it is none, as for the status of a span.
+fn error(report: &Report<'_>, is_grpc: bool) -> Option<String> {
+    let is_inbound = report.direction == Direction::Inbound;
+    if let (true, Some(status)) = (is_grpc, report.end.grpc_status) {
+        let of_server = matches!(status.code(), 2 | 4 | 8 | 12..=15);
+        let is_error = status.code() != 0 && (of_server || !is_inbound);
+        return is_error.then(|| grpc_name(status));
+    }
+    match report.status {
+        Some(status) if status.is_server_error() || (status.is_client_error() && !is_inbound) => {
+            Some(status.as_str().to_owned())
+        }
+        Some(_) => None,
+        None if report.flags.is_empty() => Some(OTHER.to_owned()),
+        None => Some(report.flags.to_string()),
+    }
+}
+
+fn method(method: &Method) -> &str {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::CONNECT,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PATCH,
+    ];
+    match known.contains(method) {
+        true => method.as_str(),
+        false => OTHER,
+    }
+}
+
+const fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+/// The name of a gRPC status; one that gRPC does not define is `UNKNOWN`.
+fn grpc_name(status: GrpcStatus) -> String {
+    let index = usize::try_from(status.code()).ok();
+    let name = index.and_then(|index| NAMES.get(index));
+    (*name.unwrap_or(&"UNKNOWN")).to_owned()
+}
+
+const NAMES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+const OTHER: &str = "_OTHER";
+const PERMISSION_DENIED: u32 = 7;
+const UNIMPLEMENTED: u32 = 12;
+const UNAUTHENTICATED: u32 = 16;
+
+/// The label of an attribute in Prometheus, and the attribute.
+#[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
+pub(in crate::metrics) const ATTRIBUTES: [(&str, &str); 12] = [
+    ("error_type", "error.type"),
+    ("http_request_method", "http.request.method"),
+    ("http_response_status_code", "http.response.status_code"),
+    ("http_route", "http.route"),
+    ("network_protocol_version", "network.protocol.version"),
+    ("otel_metric_overflow", "otel.metric.overflow"),
+    ("rpc_method", "rpc.method"),
+    ("rpc_response_status_code", "rpc.response.status_code"),
+    ("rpc_system_name", "rpc.system.name"),
+    ("server_address", "server.address"),
+    ("server_port", "server.port"),
+    ("url_scheme", "url.scheme"),
+];

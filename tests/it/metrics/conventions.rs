@@ -1,0 +1,111 @@
+//! OpenTelemetry's metrics of HTTP and RPC, beside Istio's.
+
+use axum::Router;
+use axum::routing::{get, post};
+use http::{Request, StatusCode};
+use tower_mesh::context;
+use tower_mesh::mesh::ClientBody;
+use tower_mesh::metrics::{Format, Registry};
+use tower_mesh::testing::Pki;
+use tower_mesh::{Mesh, MeshBuilder, Workload};
+
+use super::{call, text};
+use crate::support::mesh::{app, build, read, serve, until};
+
+fn both(builder: MeshBuilder) -> MeshBuilder {
+    let registry = Registry::builder().semantic_conventions().build().unwrap();
+    builder.telemetry(|telemetry| telemetry.metrics(registry))
+}
+
+fn app_routes() -> Router {
+    let known = async || {
+        context::current()
+            .unwrap()
+            .set_route("/patients/{id}".into());
+        "a patient"
+    };
+    let grpc = async || [("content-type", "application/grpc"), ("grpc-status", "5")];
+    Router::new()
+        .route("/patients/7", get(known))
+        .route("/fails", get(async || StatusCode::INTERNAL_SERVER_ERROR))
+        .route("/clinic.Records/Find", post(grpc))
+}
+
+fn counts(mesh: &Mesh, family: &str) -> Vec<String> {
+    let name = format!("{family}_count{{");
+    let text = text(mesh.metrics());
+    let mut lines: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(&name))
+        .map(|line| line.replace(['"', '}'], ""))
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn both_sides_of_a_call_have_the_attributes_of_the_conventions() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let mesh = build(both(app(&pki))).await;
+    let served = serve(&mesh, app_routes()).await;
+    let id = pki
+        .identity("default", "app")
+        .unwrap()
+        .svid()
+        .spiffe_id()
+        .clone();
+    let desk = Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    );
+    let desk = build(both(desk.upstream("app.default", [served.address], [id]))).await;
+    assert_eq!(call(&desk, "/patients/7").await, 200);
+    assert_eq!(call(&desk, "/fails").await, 500);
+    for path in ["/clinic.Records/Find", "/made.Up/Name"] {
+        let request = Request::post(format!("http://app.default{path}"));
+        let request = request.header("content-type", "application/grpc");
+        let request = request.body(ClientBody::empty()).unwrap();
+        read(desk.client().request(request).await.unwrap()).await;
+    }
+    let http = "http_server_request_duration_seconds";
+    let rpc = "rpc_server_call_duration_seconds";
+    until("the counts", || {
+        counts(&mesh, http).len() == 2 && counts(&mesh, rpc).len() == 2
+    })
+    .await;
+    assert_eq!(
+        counts(&mesh, http),
+        [
+            "http_request_method=GET,url_scheme=https,http_response_status_code=500,network_protocol_version=1.1,error_type=500 1",
+            "http_request_method=GET,url_scheme=https,http_route=/patients/{id,http_response_status_code=200,network_protocol_version=1.1 1",
+        ]
+    );
+    let served = counts(&mesh, rpc);
+    assert!(served[1].starts_with("rpc_system_name=grpc,rpc_method=clinic.Records/Find,rpc_response_status_code=NOT_FOUND 1"), "{served:?}");
+    assert!(
+        served[0].starts_with("rpc_system_name=grpc,rpc_method=_OTHER"),
+        "{served:?}"
+    );
+    assert_eq!(
+        counts(&desk, "http_client_request_duration_seconds"),
+        [
+            "http_request_method=GET,url_scheme=http,http_response_status_code=200,network_protocol_version=1.1,server_address=app.default,server_port=80 1",
+            "http_request_method=GET,url_scheme=http,http_response_status_code=500,network_protocol_version=1.1,server_address=app.default,server_port=80,error_type=500 1",
+        ]
+    );
+    assert!(counts(&desk, "rpc_client_call_duration_seconds").len() == 2);
+    let text = text(mesh.metrics());
+    assert!(text.contains("istio_requests_total{"), "both views run");
+    for le in ["0.005", "0.075", "7.5", "10", "+Inf"] {
+        let bucket = format!("le=\"{le}\"");
+        let mut lines = text
+            .lines()
+            .filter(|line| line.starts_with("http_server_request_duration_seconds_bucket"));
+        assert!(lines.any(|line| line.contains(&bucket)), "{le}");
+    }
+}
+
+#[test]
+fn they_are_off_by_default() {
+    assert!(!Registry::new().render(Format::Text).contains("http_server"));
+}
