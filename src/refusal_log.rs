@@ -4,6 +4,7 @@
 //! The event holds nothing from the query, from a token, or from headers that may hold either.
 //! What a peer sends is written as [`PeerText`], so a peer cannot forge a line.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -13,7 +14,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use tracing::field::{self, DisplayValue};
 
-use crate::context::{Claims, Exchange, ForwardedPeer, Peer};
+use crate::context::{Claims, Exchange, ForwardedPeer, Peer, Refusal};
 use crate::istio::Position;
 use crate::log_limit::{LogLimit, limited};
 use crate::matcher::authority;
@@ -33,6 +34,25 @@ pub(crate) fn refused(
     let peer = exchange.peer();
     let trace = exchange.trace();
     let rule = rule(reply, exchange);
+    let asked = || {
+        peer.zip(engine)
+            .and_then(|(peer, engine)| asked(reply, peer, engine))
+    };
+    let has_line = exchange.telling().is_some_and(|telling| telling.has_event);
+    if has_line && tracing::enabled!(target: "tower_mesh::access_log", tracing::Level::INFO) {
+        // The event of its line tells all of it.
+        let text = |text: &str| PeerText(text).to_string();
+        return exchange.set_refusal(Refusal {
+            peer: Caller(exchange).to_string(),
+            user: exchange.claims().and_then(Claims::principal).map(text),
+            reason: text(reply.details()),
+            policy: rule.map(text),
+            at: rule
+                .and_then(|rule| place(rule, engine))
+                .map(|at| at.to_string()),
+            asked: asked().map(|asked| asked.to_string()),
+        });
+    }
     limited!(
         limit: Kind::of(reply).limit(),
         target: "tower_mesh::access",
@@ -42,13 +62,13 @@ pub(crate) fn refused(
         client = exchange.client_ip().map(shown),
         user = exchange.claims().and_then(Claims::principal).map(text),
         method = %PeerText(head.method.as_str()),
-        path = %PeerText(path(head, exchange)),
+        path = %PeerText(&path(head, exchange)),
         host = host(head).map(text),
         status = reply.status().as_u16(),
         reason = %PeerText(reply.details()),
         policy = rule.map(text),
         at = rule.and_then(|rule| place(rule, engine)).map(shown),
-        asked = peer.zip(engine).and_then(|(peer, engine)| asked(reply, peer, engine)).map(shown),
+        asked = asked().map(shown),
         trace_id = trace.map(|trace| shown(trace.trace_id)),
         request_id = request_id(head, exchange).map(text),
         "request refused"
@@ -101,7 +121,7 @@ pub(crate) fn token_reported(head: &Parts, exchange: &Exchange, reason: &dyn fmt
         remote = remote_ip(exchange).map(shown),
         client = exchange.client_ip().map(shown),
         method = %PeerText(head.method.as_str()),
-        path = %PeerText(path(head, exchange)),
+        path = %PeerText(&path(head, exchange)),
         host = host(head).map(text),
         reason = %reason,
         trace_id = trace.map(|trace| shown(trace.trace_id)),
@@ -125,7 +145,7 @@ pub(crate) fn limit_reported(head: &Parts, exchange: &Exchange, limit: &str) {
         remote = remote_ip(exchange).map(shown),
         client = exchange.client_ip().map(shown),
         method = %PeerText(head.method.as_str()),
-        path = %PeerText(path(head, exchange)),
+        path = %PeerText(&path(head, exchange)),
         host = host(head).map(text),
         trace_id = trace.map(|trace| shown(trace.trace_id)),
         request_id = request_id(head, exchange).map(text),
@@ -229,11 +249,15 @@ fn remote_ip(exchange: &Exchange) -> Option<IpAddr> {
     Some(address.ip().to_canonical())
 }
 
-/// The whole path without the query. If a guard has rewritten the path, this is the form that
-/// policy judges.
-fn path<'a>(head: &'a Parts, exchange: &'a Exchange) -> &'a str {
+/// The whole path without the query, and without the parameters that a mesh hides. If a guard has
+/// rewritten the path, this is the form that policy judges.
+fn path<'a>(head: &'a Parts, exchange: &'a Exchange) -> Cow<'a, str> {
     let judged = exchange.path_of(head).or_else(|| exchange.path());
-    judged.unwrap_or_else(|| Exchange::sent_uri(head).path())
+    let path = judged.unwrap_or_else(|| Exchange::sent_uri(head).path());
+    match exchange.telling().and_then(|telling| telling.hide.as_ref()) {
+        Some(hide) => Cow::Owned(hide(path)),
+        None => Cow::Borrowed(path),
+    }
 }
 
 /// The host, without a user and password before it and without a path or query after it.

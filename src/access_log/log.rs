@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::filter::Filter;
 use super::format::{Facts, Format, FormatError};
-use super::redact::{Redaction, TemplateError};
 use super::sink::Sink;
+use crate::matcher::path_redaction::{PathRedaction, TemplateError};
 
 /// An access log: what its lines say, which exchanges get one, and where they go. Cheap to clone.
 ///
@@ -33,7 +33,7 @@ use super::sink::Sink;
 pub struct AccessLog {
     format: Arc<Format>,
     omits: bool,
-    redaction: Arc<Redaction>,
+    redaction: Arc<PathRedaction>,
     filter: Option<Filter>,
     side: Side,
     /// `None` is standard output.
@@ -169,7 +169,19 @@ impl AccessLog {
         &self.format
     }
 
-    pub(super) fn redaction(&self) -> &Redaction {
+    /// Leaves these parameters out, too.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(super) fn redact(&mut self, redaction: &PathRedaction) {
+        Arc::make_mut(&mut self.redaction).merge(redaction);
+    }
+
+    /// Whether every request has an event of this log.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(super) fn has_every_event(&self) -> bool {
+        self.filter.is_none() && self.sink.as_ref().is_some_and(Sink::is_events)
+    }
+
+    pub(super) fn redaction(&self) -> &PathRedaction {
         &self.redaction
     }
 
@@ -186,7 +198,7 @@ impl AccessLog {
             let (line, scratch) = buffers;
             line.clear();
             self.format.write(line, scratch, facts, self.omits);
-            sink.send(line);
+            sink.send(line, facts);
         };
         // The thread may be ending, or the sink may be about a request of its own.
         let written = BUFFERS.try_with(|buffers| match buffers.try_borrow_mut() {

@@ -13,7 +13,9 @@ use http_body::Body;
 use super::format::{Call, CallFailure, Facts, Kept};
 use super::log::AccessLog;
 use super::sink::Sink;
-use crate::context::{Exchange, Peer};
+use crate::context::{Exchange, Peer, TraceContext};
+#[cfg(all(feature = "server", feature = "client"))]
+use crate::matcher::path_redaction::PathRedaction;
 use crate::message::{
     Begin, CountingBody, Direction, Record, Report, Watch, WatchLayer, contained,
 };
@@ -79,6 +81,30 @@ impl AccessLogs {
             response_headers: without_twins(response_headers),
             logs,
         })))
+    }
+
+    /// What no log shows of paths.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn hidden<'a>(logs: impl IntoIterator<Item = &'a AccessLog>) -> PathRedaction {
+        let mut hidden = PathRedaction::default();
+        for log in logs {
+            hidden.merge(log.redaction());
+        }
+        hidden
+    }
+
+    /// The same logs; none of them shows these parameters.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn without(mut logs: Vec<AccessLog>, redaction: &PathRedaction) -> Vec<AccessLog> {
+        logs.iter_mut().for_each(|log| log.redact(redaction));
+        logs
+    }
+
+    /// Whether each of its requests has an event, so that a refusal needs none besides.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn has_every_event(&self) -> bool {
+        let mut logs = self.0.iter().flat_map(|set| &set.logs);
+        logs.any(AccessLog::has_every_event)
     }
 
     /// Where the lines go.
@@ -155,6 +181,15 @@ impl Line {
     )]
     pub(crate) fn calls(&mut self, call: Call) {
         self.kept.call = call;
+    }
+
+    /// The call has this place in its trace.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the client of a mesh")
+    )]
+    pub(crate) fn traces(&mut self, trace: &TraceContext) {
+        self.kept.trace = Some(Box::new(trace.clone()));
     }
 
     /// The call failed for this reason.

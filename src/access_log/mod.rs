@@ -66,7 +66,6 @@ mod filter;
 mod format;
 mod log;
 mod logs;
-mod redact;
 mod sink;
 
 pub use filter::Filter;
@@ -79,5 +78,6 @@ pub(crate) use logs::Line;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use logs::connection::{ConnectionEnd, ConnectionLine};
 pub use logs::{AccessLogLayer, AccessLogs, LayerLine};
-pub use redact::TemplateError;
 pub use sink::{LineSink, Sink};
+
+pub use crate::matcher::path_redaction::TemplateError;

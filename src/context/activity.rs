@@ -4,7 +4,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::ending::{Ending, FirstEnding};
+pub(crate) use self::ending::Ending;
+use self::ending::FirstEnding;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use self::ending::drop_slow_stream;
+
+mod ending;
 
 /// The requests in progress on one connection. The service that answers requests writes it; the
 /// code that watches the connection's bytes reads it. [`Peer::activity`](super::Peer::activity)

@@ -15,6 +15,9 @@ use self::left::{original_uri, original_uri_mut, peer_left};
 pub(crate) use self::once_list::OnceList;
 pub use self::response_header::Placement;
 use self::response_header::ResponseHeader;
+#[cfg(feature = "propagation")]
+pub(crate) use self::telling::Hide;
+pub(crate) use self::telling::{Refusal, Telling};
 use super::{Claims, ForwardedPeer, Peer, TraceContext};
 use crate::policy::Decision;
 
@@ -22,6 +25,7 @@ mod hidden;
 mod left;
 mod once_list;
 mod response_header;
+mod telling;
 
 /// The facts of one request: a cheap handle to cells that are each written once.
 ///
@@ -59,6 +63,9 @@ struct Cells {
     has_settled_headers: AtomicBool,
     #[cfg(feature = "propagation")]
     forces_trace: AtomicBool,
+    telling: OnceLock<Arc<Telling>>,
+    /// Boxed because it is rare.
+    refusal: OnceLock<Box<Refusal>>,
 }
 
 /// Declares the reader and the setter of cells that a layer fills once.
@@ -413,6 +420,29 @@ impl Exchange {
     /// was sent; its query is ignored.
     pub fn set_path(&self, path: PathAndQuery) {
         let _ = self.0.rewritten.set(Box::new(path));
+    }
+
+    /// How events and logs tell of the request.
+    pub(crate) fn telling(&self) -> Option<&Telling> {
+        self.0.telling.get().map(Arc::as_ref)
+    }
+
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn set_telling(&self, telling: &Arc<Telling>) {
+        let _ = self.0.telling.set(Arc::clone(telling));
+    }
+
+    /// What the event of the access log says of a refusal.
+    #[cfg_attr(
+        not(feature = "access-log"),
+        allow(dead_code, reason = "for the events of the access log")
+    )]
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        self.0.refusal.get().map(Box::as_ref)
+    }
+
+    pub(crate) fn set_refusal(&self, refusal: Refusal) {
+        let _ = self.0.refusal.set(Box::new(refusal));
     }
 
     /// Sets the headers with which a guard passes facts of the verified token to the application. A

@@ -67,7 +67,6 @@ mod claims;
 #[cfg(feature = "axum")]
 mod claims_as;
 mod current;
-mod ending;
 mod exchange;
 #[cfg(feature = "axum")]
 mod extract;
@@ -81,16 +80,19 @@ mod trace;
 mod under_way;
 
 pub use activity::Activity;
+pub(crate) use activity::Ending;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use activity::drop_slow_stream;
 pub use claims::{Claims, ClaimsMismatch};
 #[cfg(feature = "axum")]
 pub use claims_as::ClaimsAs;
 pub use current::{Lent, Scope, current, current_trace};
-pub(crate) use ending::Ending;
-#[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use ending::drop_slow_stream;
+#[cfg(feature = "propagation")]
+pub(crate) use exchange::Hide;
 #[cfg(feature = "propagation")]
 pub(crate) use exchange::OnceList;
 pub use exchange::{Exchange, Placement};
+pub(crate) use exchange::{Refusal, Telling};
 #[cfg(feature = "axum")]
 pub use extract::MissingFact;
 #[cfg(feature = "tls")]

@@ -22,6 +22,8 @@ pub mod header;
 #[cfg(any(feature = "external", feature = "rate-limit-service"))]
 pub(crate) mod mutation;
 pub mod path;
+#[cfg(feature = "access-log")]
+pub(crate) mod path_redaction;
 pub mod query;
 mod referer;
 mod regex;

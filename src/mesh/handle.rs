@@ -30,6 +30,8 @@ use super::server::connection::quiet_streams::QuietStreams;
 use super::server::{Server, ServerLayer, TrustedProxies};
 use super::shutdown::{Last, Running, Shutdown, Signal};
 use super::tls_metrics;
+#[cfg(feature = "otlp")]
+use crate::access_log::Sink;
 use crate::identity::{SpiffeId, Workload};
 use crate::jwt::TokenMode;
 use crate::live::Live;
@@ -64,6 +66,9 @@ pub(super) struct Parts {
     /// Pushes the metrics to a collector, if there is one.
     #[cfg(feature = "otlp")]
     pub(super) pusher: Option<Arc<MetricsPusher>>,
+    /// Where lines of access logs go that wait for a collector.
+    #[cfg(feature = "otlp")]
+    pub(super) log_sinks: Vec<Sink>,
     pub(super) shutdown: Shutdown,
     pub(super) rotation: Option<Arc<RotationStats>>,
     /// True while the driver follows all that may change.

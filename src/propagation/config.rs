@@ -11,6 +11,8 @@ use super::span::export_counts::ExportCounts;
 use super::span::finished::{SpanSink, SpanView};
 use super::span::recording::Recorder;
 use crate::context::Formats;
+#[cfg(all(feature = "server", feature = "client"))]
+use crate::context::Hide;
 use crate::identity::{TrustDomain, Workload};
 use crate::live::Live;
 use crate::message::HEALTH_PATHS;
@@ -325,6 +327,12 @@ impl Propagation {
     pub fn node_id(self, node_id: impl Into<Arc<str>>) -> Self {
         let node_id = node_id.into();
         self.with(|settings| settings.recorder.identity.node_id = Some(node_id))
+    }
+
+    /// Takes parameters out of the paths that spans show.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn hide_in_paths(self, hide: Hide) -> Self {
+        self.with(|settings| settings.recorder.identity.hide = Some(hide))
     }
 
     /// Sets where the spans of recorded requests go; nowhere by default.

@@ -138,6 +138,8 @@ pub use export::EndpointError;
 pub(crate) use export::collector;
 #[cfg(feature = "otlp")]
 pub use export::otlp::Otlp;
+#[cfg(all(feature = "otlp", feature = "access-log"))]
+pub(crate) use export::otlp_logs as log_export;
 #[cfg(feature = "zipkin")]
 pub use export::zipkin::Zipkin;
 pub use format::baggage::BaggageEntry;

@@ -124,7 +124,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &["identity", "context", "message", "striped"]),
     (
         "access_log",
-        &["matcher", "context", "message", "log_limit"],
+        // Propagation has what sends to a collector.
+        &["matcher", "context", "message", "propagation", "log_limit"],
     ),
     ("concurrency", &["context", "message", "refusal_log"]),
     (

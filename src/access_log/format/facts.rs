@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
 
-use crate::access_log::redact::Redaction;
-use crate::context::{Exchange, ForwardedPeer, Peer};
+use crate::context::{Exchange, ForwardedPeer, Peer, Refusal, TraceContext};
 use crate::matcher::authority::shown;
+use crate::matcher::path_redaction::PathRedaction;
 use crate::message::{Direction, EndKind, Report};
 
 /// What a line needs of the request, kept from its beginning, and of the response's head.
@@ -27,6 +27,8 @@ pub(in crate::access_log) struct Kept {
     pub(in crate::access_log) call: Call,
     /// Of a connection that carries no HTTP: why it ended, if there is more to say than that.
     pub(in crate::access_log) connection: Option<OnceLock<Box<str>>>,
+    /// The place of a call in its trace.
+    pub(in crate::access_log) trace: Option<Box<TraceContext>>,
     /// Nothing of the head could be read.
     pub(in crate::access_log) is_unreadable: bool,
 }
@@ -75,6 +77,7 @@ impl Kept {
             answered: None,
             call: Call::default(),
             connection: None,
+            trace: None,
             is_unreadable: false,
         }
     }
@@ -130,7 +133,7 @@ fn named(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderVa
 pub(in crate::access_log) struct Facts<'a> {
     pub(in crate::access_log) report: &'a Report<'a>,
     pub(in crate::access_log) kept: &'a Kept,
-    pub(in crate::access_log) redaction: &'a Redaction,
+    pub(in crate::access_log) redaction: &'a PathRedaction,
 }
 
 impl<'a> Facts<'a> {
@@ -142,6 +145,25 @@ impl<'a> Facts<'a> {
     /// request.
     pub(super) fn exchange(self) -> Option<&'a Exchange> {
         self.report.exchange.filter(|_| self.is_inbound())
+    }
+
+    /// Its place in its trace; of a call, that of the call.
+    pub(in crate::access_log) fn trace(self) -> Option<&'a TraceContext> {
+        match self.is_inbound() {
+            true => self.report.exchange.and_then(Exchange::trace),
+            false => self.kept.trace.as_deref(),
+        }
+    }
+
+    /// Envoy's response code details.
+    #[cfg(feature = "otlp")]
+    pub(in crate::access_log) fn details(self) -> &'a str {
+        super::details::of(self)
+    }
+
+    /// What a guard has said of its refusal, for the event of the line.
+    pub(in crate::access_log) fn refusal(self) -> Option<&'a Refusal> {
+        self.exchange().and_then(Exchange::refusal)
     }
 
     /// The caller.
@@ -196,7 +218,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The host, without a user.
-    pub(super) fn authority(self) -> Option<&'a [u8]> {
+    pub(in crate::access_log) fn authority(self) -> Option<&'a [u8]> {
         if let Some(authority) = self.kept.uri.authority().map(Authority::as_str) {
             return Some(shown(authority).as_bytes());
         }
@@ -213,9 +235,8 @@ impl<'a> Facts<'a> {
         self.kept.uri.scheme_str().unwrap_or(of_connection)
     }
 
-    pub(super) fn request_id(self) -> Option<&'a HeaderValue> {
-        let trace = self.exchange().and_then(Exchange::trace);
-        let traced = trace.and_then(|trace| trace.request_id());
+    pub(in crate::access_log) fn request_id(self) -> Option<&'a HeaderValue> {
+        let traced = self.trace().and_then(|trace| trace.request_id());
         traced.or(self.kept.request_id.as_ref())
     }
 

@@ -11,7 +11,7 @@ use super::facts::Facts;
 use super::grpc;
 use super::operator::{End, Operator, RequestPart, ResponsePart, Shown, Simple};
 use super::time;
-use crate::context::{Exchange, Peer};
+use crate::context::Peer;
 
 /// What an operator stands for in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +219,7 @@ fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<
         }
         Simple::DownstreamTlsVersion => Value::text(tls().and_then(|tls| tls.version)),
         Simple::DownstreamTlsCipher => Value::text(tls().and_then(|tls| tls.cipher_suite)),
-        Simple::TraceId => match facts.exchange().and_then(Exchange::trace) {
+        Simple::TraceId => match facts.trace() {
             Some(trace) => {
                 scratch.extend(trace.trace_id.to_string().bytes());
                 Value::Written

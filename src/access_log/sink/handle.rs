@@ -9,10 +9,19 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use tracing::field;
 
 use super::counts::Counts;
+#[cfg(feature = "otlp")]
+use super::otlp::record;
 use super::queue::{Queue, queue};
 use super::writer::{self, Target};
+use crate::access_log::format::Facts;
+use crate::context::Refusal;
+#[cfg(feature = "otlp")]
+use crate::propagation::EndpointError;
+#[cfg(feature = "otlp")]
+use crate::propagation::log_export::LogExport;
 
 /// Where the lines of an access log go. Cheap to clone; clones share one queue and one writer.
 ///
@@ -31,7 +40,12 @@ use super::writer::{self, Target};
 pub struct Sink(Arc<Inner>);
 
 enum Inner {
-    Written { queue: Queue, file: Option<LogFile> },
+    #[cfg(feature = "otlp")]
+    Otlp(LogExport),
+    Written {
+        queue: Queue,
+        file: Option<LogFile>,
+    },
     Events(Counts),
     Custom(Box<dyn LineSink>, Counts),
 }
@@ -101,11 +115,50 @@ impl Sink {
     /// message. Your subscriber decides whether that blocks a request; without one that wants the
     /// event, no line is made.
     ///
-    /// Refusals have an event of their own besides, target `tower_mesh::access`, which names the
-    /// rule and its place.
+    /// The event of a request that a guard has refused has fields besides: `peer`, `user`, `reason`,
+    /// `policy`, `at` (where the rule is written) and `asked` (the rules that could have let it
+    /// pass). In a mesh it then stands for the event of refusals, target `tower_mesh::access`, so
+    /// that none is told twice; beside a log with a filter that one stays.
     #[must_use]
     pub fn events() -> Self {
         Self(Arc::new(Inner::Events(Counts::default())))
+    }
+
+    /// An OpenTelemetry collector at this URL, which begins with `http://`: protobuf over HTTP where
+    /// its port is 4318 or it has a path, else gRPC.
+    ///
+    /// The line is the body of a log record. Its attributes are the method, the path (with the
+    /// log's redaction), the authority, the status, Envoy's flags and details, and the request id;
+    /// it has the ids of the trace and the span, and in a mesh the resource of its workload. Headers
+    /// for the collector are those of `OTEL_EXPORTER_OTLP_LOGS_HEADERS`, else
+    /// `OTEL_EXPORTER_OTLP_HEADERS`.
+    ///
+    /// At most 8,192 records and 8 MiB wait ([`otlp_with`](Self::otlp_with) sets others); one that
+    /// finds no room is dropped and counted. A task on the runtime of the requests sends them in
+    /// batches, and a collector that is down, slow or broken has no effect on a request: its records
+    /// count as failed, and a warning says so once.
+    ///
+    /// # Errors
+    /// When it is no such URL: another scheme, no host, or a user or password in it.
+    #[cfg(feature = "otlp")]
+    pub fn otlp(url: &str) -> Result<Self, EndpointError> {
+        Ok(Self(Arc::new(Inner::Otlp(LogExport::to(url)?))))
+    }
+
+    /// As [`otlp`](Self::otlp). At most so many records and bytes wait, and the collector may take
+    /// so long for a batch; retries are included.
+    ///
+    /// # Errors
+    /// As of [`otlp`](Self::otlp).
+    #[cfg(feature = "otlp")]
+    pub fn otlp_with(
+        url: &str,
+        most_records: usize,
+        most_bytes: usize,
+        timeout: Duration,
+    ) -> Result<Self, EndpointError> {
+        let export = LogExport::to(url)?.bounded(most_records, most_bytes, timeout);
+        Ok(Self(Arc::new(Inner::Otlp(export))))
     }
 
     /// A sink of your own.
@@ -155,9 +208,13 @@ impl Sink {
     /// Waits until all lines before this call are written or lost, but no longer than `most`;
     /// returns whether they are. It blocks the thread: call it at the end of a program, or with
     /// `spawn_blocking`.
+    ///
+    /// Inside a runtime it does not block for a collector: it then only asks for it.
     #[must_use]
     pub fn flush(&self, most: Duration) -> bool {
         match &*self.0 {
+            #[cfg(feature = "otlp")]
+            Inner::Otlp(export) => export.flush_blocking(most),
             Inner::Written { queue, .. } => queue.flush(most),
             Inner::Events(_) | Inner::Custom(..) => true,
         }
@@ -166,27 +223,53 @@ impl Sink {
     /// How many lines were written.
     #[must_use]
     pub fn written_lines(&self) -> u64 {
-        self.counts().written()
+        self.become_of()[0]
     }
 
     /// How many lines were dropped because the queue was full, or because a sink of your own did not
     /// take them.
     #[must_use]
     pub fn dropped_lines(&self) -> u64 {
-        self.counts().full()
+        self.become_of()[1]
     }
 
     /// How many lines were lost because they could not be written.
     #[must_use]
     pub fn failed_lines(&self) -> u64 {
-        self.counts().failed()
+        self.become_of()[2]
     }
 
-    fn counts(&self) -> &Counts {
-        match &*self.0 {
-            Inner::Written { queue, .. } => &queue.counts,
+    /// How many were written, dropped and lost.
+    fn become_of(&self) -> [u64; 3] {
+        let counts = match &*self.0 {
+            #[cfg(feature = "otlp")]
+            Inner::Otlp(export) => return export.counts(),
+            Inner::Written { queue, .. } => &*queue.counts,
             Inner::Events(counts) | Inner::Custom(_, counts) => counts,
+        };
+        [counts.written(), counts.full(), counts.failed()]
+    }
+
+    /// Says whose lines they are. The last workload of a sink counts.
+    #[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
+    pub(crate) fn set_resource<'a>(&self, attributes: impl Iterator<Item = (&'a str, String)>) {
+        if let Inner::Otlp(export) = &*self.0 {
+            export.set_resource(attributes);
         }
+    }
+
+    /// Sends what a collector has not got. Returns whether that was done within this time.
+    #[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
+    pub(crate) async fn flush_to_collector(&self, within: Duration) -> bool {
+        match &*self.0 {
+            Inner::Otlp(export) => export.flush(within).await,
+            _ => true,
+        }
+    }
+
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(in crate::access_log) fn is_events(&self) -> bool {
+        matches!(*self.0, Inner::Events(_))
     }
 
     /// Whether both are one sink.
@@ -204,18 +287,22 @@ impl Sink {
             Inner::Events(_) => {
                 tracing::enabled!(target: "tower_mesh::access_log", tracing::Level::INFO)
             }
+            #[cfg(feature = "otlp")]
+            Inner::Otlp(_) => true,
             Inner::Written { .. } | Inner::Custom(..) => true,
         }
     }
 
     /// Takes a line with its line break.
-    pub(in crate::access_log) fn send(&self, line: &[u8]) {
+    pub(in crate::access_log) fn send(&self, line: &[u8], facts: Facts<'_>) {
         match &*self.0 {
+            #[cfg(feature = "otlp")]
+            Inner::Otlp(export) => export.push(record(line, facts)),
             Inner::Written { queue, .. } => queue.send(line),
             Inner::Events(counts) => {
                 let line = line.strip_suffix(b"\n").unwrap_or(line);
                 let line = String::from_utf8_lossy(line);
-                tracing::info!(target: "tower_mesh::access_log", "{line}");
+                event(&line, facts.refusal());
                 counts.add_written(1);
             }
             Inner::Custom(sink, counts) => match sink.take(line) {
@@ -224,6 +311,23 @@ impl Sink {
             },
         }
     }
+}
+
+fn event(line: &str, refusal: Option<&Refusal>) {
+    let Some(refusal) = refusal else {
+        return tracing::info!(target: "tower_mesh::access_log", "{line}");
+    };
+    let shown = |text: &Option<String>| text.clone().map(field::display);
+    tracing::info!(
+        target: "tower_mesh::access_log",
+        peer = %refusal.peer,
+        user = shown(&refusal.user),
+        reason = %refusal.reason,
+        policy = shown(&refusal.policy),
+        at = shown(&refusal.at),
+        asked = shown(&refusal.asked),
+        "{line}"
+    );
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -238,6 +342,8 @@ impl fmt::Debug for Sink {
                 file: Some(file), ..
             } => return f.debug_tuple("Sink").field(&file.path).finish(),
             Inner::Events(_) => "events",
+            #[cfg(feature = "otlp")]
+            Inner::Otlp(export) => return f.debug_tuple("Sink").field(&export.place()).finish(),
             Inner::Custom(..) => "custom",
         };
         f.debug_tuple("Sink").field(&kind).finish()

@@ -2,6 +2,8 @@
 
 mod counts;
 mod handle;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod queue;
 mod writer;
 

@@ -8,7 +8,7 @@ use super::access_log_metrics;
 use super::builder::MeshBuilder;
 use crate::access_log::AccessLogs;
 use crate::concurrency::Limiter;
-use crate::context::Via;
+use crate::context::{Hide, Telling, Via};
 use crate::gate::{ForwardClientCert, Gate, Refusals};
 #[cfg(any(feature = "external", feature = "rate-limit-service"))]
 use crate::mesh::client::LateClient;
@@ -36,6 +36,7 @@ use crate::mesh::server::{Inbound, ServerLayer, Trusted, TrustedProxies};
 use crate::mesh::shutdown::Shutdown;
 use crate::mesh::tls_metrics;
 use crate::mesh::trust_domain;
+use crate::propagation::Propagation;
 #[cfg(feature = "rate-limit-service")]
 use crate::rate_limit::OverGrpc;
 use crate::rbac::PolicyCheck;
@@ -146,13 +147,27 @@ impl MeshBuilder {
             cells.modes.clone(),
         ));
         trusted_proxies.register(registry);
-        let propagation = self.telemetry.propagation.workload(&self.workload);
+        let mut hidden = AccessLogs::hidden(&self.telemetry.access_logs);
+        hidden.merge(&self.telemetry.hidden);
+        let hide = (!hidden.is_empty()).then(|| {
+            let hidden = hidden.clone();
+            let hide: Hide = Arc::new(move |path: &str| hidden.shown(path));
+            hide
+        });
+        let hide_in = |propagation: Propagation| match &hide {
+            Some(hide) => propagation.hide_in_paths(Arc::clone(hide)),
+            None => propagation,
+        };
+        let propagation = hide_in(self.telemetry.propagation.workload(&self.workload));
         export::metrics::register(registry, &propagation);
         let refusals = Arc::new(Refusals::new());
         gate_metrics::register(registry, &refusals);
-        let server_logs = AccessLogs::server(self.telemetry.access_logs.clone());
-        let client_logs = AccessLogs::client(self.telemetry.access_logs);
+        let logs = AccessLogs::without(self.telemetry.access_logs, &self.telemetry.hidden);
+        let server_logs = AccessLogs::server(logs.clone());
+        let client_logs = AccessLogs::client(logs);
         access_log_metrics::register(registry, [&server_logs, &client_logs]);
+        #[cfg(feature = "otlp")]
+        let log_sinks = export::flush::collectors([&server_logs, &client_logs], &self.workload);
         let server = ServerLayer::new(Inbound {
             config: cells.inbound.clone(),
             gate: self.gate.unwrap_or_else(Gate::istio),
@@ -160,7 +175,7 @@ impl MeshBuilder {
             refusals,
             id: identity.clone(),
             propagation: propagation.clone(),
-            edge_propagation: edge_propagation.workload(&self.workload),
+            edge_propagation: hide_in(edge_propagation.workload(&self.workload)),
             metrics: registry.server_as(&self.workload, &identity),
             tokens: rules.terms.clone(),
             rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
@@ -173,6 +188,12 @@ impl MeshBuilder {
                 limiter
             }),
             quiet: self.listener.quiet.clone(),
+            telling: {
+                let has_event = server_logs.has_every_event();
+                let hide = hide.clone();
+                let is_special = hide.is_some() || has_event;
+                is_special.then(|| Arc::new(Telling { hide, has_event }))
+            },
             access_logs: server_logs,
             observers: self.telemetry.request_observers,
             trusted_proxies: Arc::clone(&trusted_proxies),
@@ -247,6 +268,8 @@ impl MeshBuilder {
             propagation,
             #[cfg(feature = "otlp")]
             pusher,
+            #[cfg(feature = "otlp")]
+            log_sinks,
             tls: self.tls,
             names: Mutex::new(wanted),
             lifetimes: self.lifetimes,

@@ -98,8 +98,13 @@ impl Outbound {
         };
         measured.traced(span.trace());
         let mut log = self.access_logs.open(&head, SystemTime::now);
-        if let (Some(line), Some(reach)) = (&mut log, reach) {
-            line.calls(reach.logged(&head.uri));
+        if let Some(line) = &mut log {
+            if let Some(reach) = reach {
+                line.calls(reach.logged(&head.uri));
+            }
+            if let Some(trace) = span.trace() {
+                line.traces(trace);
+            }
         }
         let watches = Watches {
             permit: None,

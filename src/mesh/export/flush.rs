@@ -1,17 +1,41 @@
 use std::future::Future;
 use std::time::Duration;
 
+#[cfg(feature = "otlp")]
+use crate::access_log::{AccessLogs, Sink};
+#[cfg(feature = "otlp")]
+use crate::identity::Workload;
 use crate::mesh::Mesh;
+#[cfg(feature = "otlp")]
+use crate::propagation::OpenTelemetry;
 
 impl Mesh {
-    /// Sends the spans that wait to be sent. Returns whether that was done within this time; spans
-    /// that the collector has not taken are done, too.
+    /// Sends the spans that wait to be sent, and the lines of access logs that wait for a collector.
+    /// Returns whether that was done within this time; what the collector has not taken is done,
+    /// too.
     ///
     /// [`serve`](Self::serve) does it at its end, for five seconds at most. Under a server of your
     /// own, do it before the process ends.
     pub fn flush_spans(&self, within: Duration) -> impl Future<Output = bool> + Send + use<> {
         let propagation = self.parts().propagation.clone();
-        async move { propagation.flush_spans(within).await }
+        #[cfg(feature = "otlp")]
+        let sinks = self.parts().log_sinks.clone();
+        async move {
+            #[cfg(feature = "otlp")]
+            {
+                let lines = async {
+                    let mut are_sent = true;
+                    for sink in sinks {
+                        are_sent &= sink.flush_to_collector(within).await;
+                    }
+                    are_sent
+                };
+                let (spans, lines) = tokio::join!(propagation.flush_spans(within), lines);
+                spans && lines
+            }
+            #[cfg(not(feature = "otlp"))]
+            propagation.flush_spans(within).await
+        }
     }
 
     /// Pushes the metrics to their collector, if there is one. Returns whether the collector has
@@ -31,4 +55,17 @@ impl Mesh {
             true
         }
     }
+}
+
+/// The sinks of these logs, of which those that are collectors now know whose lines they get.
+#[cfg(feature = "otlp")]
+pub(in crate::mesh) fn collectors(logs: [&AccessLogs; 2], workload: &Workload) -> Vec<Sink> {
+    let resource = OpenTelemetry::resource(workload);
+    let sinks = logs.into_iter().flat_map(AccessLogs::sinks).cloned();
+    let sinks: Vec<_> = sinks.collect();
+    for sink in &sinks {
+        let attributes = resource.iter();
+        sink.set_resource(attributes.map(|(name, value)| (name.as_str(), value.to_string())));
+    }
+    sinks
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::access_log::AccessLog;
+use crate::matcher::path_redaction::PathRedaction;
 #[cfg(feature = "otlp")]
 use crate::mesh::push::otlp_metrics::Collector;
 use crate::mesh::watches::Observers;
@@ -24,6 +25,7 @@ pub struct TelemetryOptions {
     pub(in crate::mesh) metrics_collector: Option<Collector>,
     pub(in crate::mesh) records_allows: bool,
     pub(in crate::mesh) access_logs: Vec<AccessLog>,
+    pub(in crate::mesh) hidden: PathRedaction,
     pub(in crate::mesh) request_observers: Observers,
     pub(in crate::mesh) call_observers: Observers,
 }
@@ -60,6 +62,28 @@ impl TelemetryOptions {
     /// ```
     pub fn access_log(mut self, log: AccessLog) -> Self {
         self.access_logs.push(log);
+        self
+    }
+
+    /// Leaves parameters out of every path that the mesh tells of: in its access logs, in the tags
+    /// of its spans (`http.url`, `url.path`, `url.full`), and in the events of refused requests.
+    /// With `/patients/{id}`, `/patients/7/notes` is `/patients/{id}/notes`. Each call adds a
+    /// template. Those of each [access log](AccessLog::redact_path) count for spans and events, too.
+    ///
+    /// What the application itself logs or notes is not covered. A template that cannot be used is
+    /// a mistake that [`build`](crate::MeshBuilder::build) reports.
+    ///
+    /// ```
+    /// use tower_mesh::mesh::TelemetryOptions;
+    ///
+    /// let options = TelemetryOptions::default().redact_path("/patients/{id}");
+    /// # drop(options);
+    /// ```
+    pub fn redact_path(mut self, template: &str) -> Self {
+        if let Err(error) = self.hidden.add(template) {
+            let mistake = format!("redact_path: {template:?}: {error}");
+            self.mistakes.push(mistake);
+        }
         self
     }
 

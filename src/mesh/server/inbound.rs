@@ -11,7 +11,7 @@ use super::connection::quiet_streams::QuietStreams;
 use super::trusted_proxies::TrustedProxies;
 use crate::access_log::{AccessLogs, Line};
 use crate::concurrency::Limiter;
-use crate::context::{Exchange, Peer};
+use crate::context::{Exchange, Peer, Telling};
 use crate::gate::{Gate, Refusals};
 use crate::identity::SpiffeId;
 use crate::jwt::Terms;
@@ -52,6 +52,8 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) concurrency: Option<Arc<Limiter>>,
     pub(in crate::mesh) quiet: QuietStreams,
     pub(in crate::mesh) access_logs: AccessLogs,
+    /// `None` if nothing is special.
+    pub(in crate::mesh) telling: Option<Arc<Telling>>,
     pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) trusted_proxies: Arc<TrustedProxies>,
 }

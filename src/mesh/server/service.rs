@@ -123,6 +123,9 @@ impl<S> Server<S> {
     {
         let (mut head, mut body) = request.into_parts();
         let exchange = exchange(&mut head.extensions);
+        if let Some(telling) = &self.inbound.telling {
+            exchange.set_telling(telling);
+        }
         if let Some(peer) = exchange.peer() {
             app_server_body::bound(&self.inbound.quiet, &head, peer, &mut body);
         }

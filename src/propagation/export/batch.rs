@@ -16,7 +16,12 @@ pub(super) trait Transport: Send + 'static {
     /// Where to, for the log.
     fn place(&self) -> String;
 
-    /// Sends a batch. Returns how many of its spans the collector has rejected. It may take for
+    /// What it sends, for the log.
+    fn items(&self) -> &'static str {
+        "spans"
+    }
+
+    /// Sends a batch. Returns how many of its items the collector has rejected. It may take for
     /// ever: who calls this has a timeout.
     fn send(&mut self, batch: Vec<Item>) -> impl Future<Output = Result<u64, BoxError>> + Send;
 }
@@ -127,10 +132,10 @@ impl<T: Transport> Batches<T> {
         self.counts.exported(spans, rejected);
         let failed = take(&mut self.failed);
         if failed > 0 {
-            let collector = self.transport.place();
+            let (collector, items) = (self.transport.place(), self.transport.items());
             tracing::info!(
                 target: "tower_mesh::export",
-                %collector, failed, "the collector takes spans again"
+                %collector, failed, "the collector takes {items} again"
             );
         }
     }
@@ -139,9 +144,10 @@ impl<T: Transport> Batches<T> {
         self.counts.failed(spans);
         if self.failed == 0 {
             let (collector, error) = (self.transport.place(), shown(error));
+            let items = self.transport.items();
             tracing::warn!(
                 target: "tower_mesh::export",
-                %collector, error, "the collector does not take spans; they are dropped and counted"
+                %collector, error, "the collector does not take {items}; they are dropped and counted"
             );
         }
         self.failed += spans;

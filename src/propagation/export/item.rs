@@ -20,6 +20,9 @@ pub(super) enum Item {
     /// Of the application.
     #[cfg(feature = "opentelemetry")]
     Application(Box<opentelemetry_sdk::trace::SpanData>),
+    /// A line of an access log.
+    #[cfg(all(feature = "otlp", feature = "access-log"))]
+    Log(Box<super::otlp_logs::LogItem>),
 }
 
 impl Item {

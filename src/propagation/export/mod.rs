@@ -1,4 +1,4 @@
-//! Sends spans to a collector.
+//! Sends spans to a collector, and lines of the access log.
 //!
 //! A span that ends is put into a bounded queue, which never waits: a span without room is counted
 //! and dropped. One task for each exporter takes the spans out in batches and sends them. It starts
@@ -12,6 +12,8 @@ mod item;
 mod limits;
 #[cfg(feature = "otlp")]
 pub(super) mod otlp;
+#[cfg(all(feature = "otlp", feature = "access-log"))]
+pub(crate) mod otlp_logs;
 #[cfg(feature = "otlp")]
 mod otlp_send;
 #[cfg(feature = "otlp")]

@@ -100,7 +100,7 @@ fn exporter(
 }
 
 #[cfg_attr(
-    not(feature = "zipkin"),
+    not(any(feature = "zipkin", feature = "access-log")),
     expect(clippy::unnecessary_wraps, reason = "Zipkin has spans of another kind")
 )]
 fn data(item: Item) -> Option<SpanData> {
@@ -108,6 +108,8 @@ fn data(item: Item) -> Option<SpanData> {
         Item::Application(span) => Some(*span),
         #[cfg(feature = "zipkin")]
         Item::Mesh(_) => None,
+        #[cfg(feature = "access-log")]
+        Item::Log(_) => None,
     }
 }
 

@@ -11,7 +11,10 @@ use crate::propagation::span::finished::{FinishedSpan, SpanKind};
 
 /// A list of spans.
 pub(super) fn write(items: &[Item], service: &str) -> serde_json::Result<Vec<u8>> {
-    let spans: Vec<_> = items.iter().map(|item| Span::new(item, service)).collect();
+    let spans: Vec<_> = items
+        .iter()
+        .filter_map(|item| Span::new(item, service))
+        .collect();
     serde_json::to_vec(&spans)
 }
 
@@ -52,12 +55,19 @@ struct Annotation<'a> {
 }
 
 impl<'a> Span<'a> {
-    fn new(item: &'a Item, service: &'a str) -> Self {
-        match item {
+    /// `None` for what is no span, which nobody gives to Zipkin.
+    #[cfg_attr(
+        not(all(feature = "otlp", feature = "access-log")),
+        expect(clippy::unnecessary_wraps, reason = "then all are spans")
+    )]
+    fn new(item: &'a Item, service: &'a str) -> Option<Self> {
+        Some(match item {
             Item::Mesh(span) => Self::of_mesh(span, service),
             #[cfg(feature = "opentelemetry")]
             Item::Application(span) => Self::of_application(span, service),
-        }
+            #[cfg(all(feature = "otlp", feature = "access-log"))]
+            Item::Log(_) => return None,
+        })
     }
 
     fn of_mesh(span: &'a FinishedSpan, service: &'a str) -> Self {

@@ -7,7 +7,7 @@ use http::{StatusCode, Version, request};
 use super::errors::Errors;
 use super::finished::SpanKind;
 use super::tags::{Call, Tags, URL_FULL, URL_QUERY};
-use super::target::{authority, cut, known, url, without_tokens};
+use super::target::{authority, cut, hidden, known, url, without_tokens};
 use crate::context::{Exchange, Peer};
 use crate::message::{GrpcStatus, Report, ResponseFlags};
 
@@ -71,6 +71,7 @@ impl Tags {
             exchange,
             is_grpc,
             shown,
+            hide,
             ..
         } = call;
         match known(&request.method) {
@@ -87,7 +88,7 @@ impl Tags {
         let scheme = if is_tls { "https" } else { "http" };
         self.fixed("url.scheme", scheme);
         let path = target.path_and_query().map_or("/", |path| path.as_str());
-        let path = without_tokens(path, exchange);
+        let path = hidden(hide, without_tokens(path, exchange));
         match kind {
             SpanKind::Server => {
                 let (path, query) = path.split_once('?').unwrap_or((&path, ""));

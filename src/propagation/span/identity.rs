@@ -1,11 +1,13 @@
+use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderValue;
 
+use crate::context::Hide;
 use crate::identity::Workload;
 
 /// The identity of this process, as spans show it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(in crate::propagation) struct Identity {
     /// The one that the application has set.
     pub(in crate::propagation) node_id: Option<Arc<str>>,
@@ -14,6 +16,8 @@ pub(in crate::propagation) struct Identity {
     zone: Option<Arc<str>>,
     /// Istio's tags that all spans have, worked out once.
     pub(super) constant: Vec<(&'static str, Arc<str>)>,
+    /// Takes parameters out of paths.
+    pub(in crate::propagation) hide: Option<Hide>,
     /// The operation that each port of ours serves.
     operations: Vec<(u16, Operation)>,
 }
@@ -107,4 +111,10 @@ impl Identity {
 
 fn inbound_cluster(port: u16) -> Arc<str> {
     format!("inbound|{port}||").into()
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
 }

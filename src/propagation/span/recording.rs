@@ -92,6 +92,7 @@ impl Recorder {
             is_grpc: shown.content_type.is_some() && is_grpc(&request.headers),
             shown,
             has_istio_tags,
+            hide: self.identity.hide.as_ref(),
         };
         let view = self.view;
         let mut tags = match view {

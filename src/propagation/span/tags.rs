@@ -8,8 +8,8 @@ use super::errors::Errors;
 use super::finished::{SpanKind, TagValue};
 use super::identity::Identity;
 use super::notes::Tag;
-use super::target::{authority, cut, known, url, without_tokens};
-use crate::context::{Exchange, Peer};
+use super::target::{authority, cut, hidden, known, url, without_tokens};
+use crate::context::{Exchange, Hide, Peer};
 use crate::message::{Report, ResponseFlags};
 use crate::propagation::format::headers::text;
 
@@ -26,6 +26,8 @@ pub(super) struct Call<'a> {
     pub(super) shown: Shown<'a>,
     /// Whether the span shows Istio's facts of this process.
     pub(super) has_istio_tags: bool,
+    /// Takes parameters out of its path.
+    pub(super) hide: Option<&'a Hide>,
 }
 
 /// The tags of a span, in Istio's view: all values are texts.
@@ -65,7 +67,7 @@ impl Tags {
         let is_tls = peer.is_some_and(Peer::is_tls);
         let path = shown.original_path.and_then(text);
         let path = path.map_or_else(|| judged_path(&call), Cow::Borrowed);
-        let path = without_tokens(&path, exchange);
+        let path = hidden(call.hide, without_tokens(&path, exchange));
         tags.owned(HTTP_URL, url(request, shown.host, target, &path, is_tls));
         tags.method(&request.method);
         tags.fixed("http.protocol", protocol(request.version));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderValue, Method, Uri, header, request};
 
-use crate::context::Exchange;
+use crate::context::{Exchange, Hide};
 use crate::matcher::authority::shown;
 use crate::matcher::query;
 use crate::propagation::format::headers::text;
@@ -63,6 +63,17 @@ pub(in crate::propagation) fn without_tokens<'p>(
             || hidden.any(|name| query::is_name(key, name))
     };
     query::without(path, is_dropped).map_or(Cow::Borrowed(path), Cow::Owned)
+}
+
+/// The path, which may have a query, without the parameters that the mesh hides.
+pub(in crate::propagation) fn hidden<'p>(hide: Option<&Hide>, path: Cow<'p, str>) -> Cow<'p, str> {
+    let Some(hide) = hide else {
+        return path;
+    };
+    match path.split_once('?') {
+        Some((path, query)) => format!("{}?{query}", hide(path)).into(),
+        None => hide(&path).into(),
+    }
 }
 
 fn is_signing(key: &[u8]) -> bool {

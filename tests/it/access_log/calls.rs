@@ -132,3 +132,23 @@ async fn a_call_that_is_dropped_has_no_status() {
         "HTTP/1.1 GET app.default/late 0 DC downstream_remote_disconnect 0/0"
     );
 }
+
+/// A call that a handler makes is in the trace of its request, and its line says so.
+#[tokio::test]
+async fn the_line_of_a_call_has_its_trace_id() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let kept = Lines::default();
+    let served = serve(
+        &build(app(&pki)).await,
+        Router::new().route("/ok", get(async || "ok")),
+    )
+    .await;
+    let log = AccessLog::format("%TRACE_ID% %REQ(TRACEPARENT)%").unwrap();
+    let desk = desk(&pki, served.address, log.to(kept.sink()).side(Side::Client)).await;
+    let answer = desk.client().get("http://app.default/ok").await.unwrap();
+    drop(answer.into_body().collect().await);
+    let line = kept.one().await;
+    let (id, parent) = line.split_once(' ').unwrap();
+    assert_eq!(id.len(), 32, "{line}");
+    assert_eq!(parent.split('-').nth(1), Some(id), "{line}");
+}

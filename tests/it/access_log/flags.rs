@@ -50,8 +50,15 @@ async fn a_head_that_cannot_be_read_leaves_one_line() {
     }
     for (code, count) in [("400", " 2"), ("431", " 1")] {
         let code = format!("response_code=\"{code}\"");
-        let counted = lines(&mesh, "istio_requests_total", &[&code, "response_flags=\"DPE\""]);
-        assert!(counted.len() == 1 && counted[0].ends_with(count), "{counted:?}");
+        let counted = lines(
+            &mesh,
+            "istio_requests_total",
+            &[&code, "response_flags=\"DPE\""],
+        );
+        assert!(
+            counted.len() == 1 && counted[0].ends_with(count),
+            "{counted:?}"
+        );
         assert!(counted[0].contains("/sa/desk"), "{counted:?}");
     }
 }
@@ -127,7 +134,11 @@ async fn a_reset_stream_is_told_from_a_lost_connection() {
     drop(left);
     for flag in ["DR", "DC"] {
         let flag = format!("response_flags=\"{flag}\"");
-        let counted = lines(&mesh, "istio_requests_total", &["response_code=\"0\"", &flag]);
+        let counted = lines(
+            &mesh,
+            "istio_requests_total",
+            &["response_code=\"0\"", &flag],
+        );
         assert_eq!(counted.len(), 1, "{flag}: {counted:?}");
     }
 }

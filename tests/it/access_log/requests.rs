@@ -13,11 +13,12 @@ use http::{HeaderValue, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::sync::{Notify, mpsc};
-use tower_mesh::MeshBuilder;
 use tower_mesh::access_log::{AccessLog, Filter, Side, Sink};
 use tower_mesh::mesh::ClientBody;
+use tower_mesh::propagation::{FinishedSpan, Propagation, SpanSink};
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::{Issuer, Pki};
+use tower_mesh::{Mesh, MeshBuilder, Workload};
 use tracing::Level;
 
 use super::Lines;
@@ -376,7 +377,7 @@ async fn only_answers_of_the_application_tell_the_mesh_their_time() {
     }
 }
 
-/// The event of a line is beside that of a refusal, which names the rule.
+/// The event of a refused request's line names the rule, and no other event tells of it again.
 #[tokio::test]
 async fn lines_can_be_events() {
     let pki = Pki::new("cluster.local").unwrap();
@@ -396,10 +397,93 @@ async fn lines_can_be_events() {
     crate::support::mesh::until("events", || events.with(&[target]).len() == 2).await;
     assert_eq!(events.with(&[target, "/ok 200"]).len(), 1);
     assert_eq!(events.with(&[target, "/refused 403"]).len(), 1);
-    assert_eq!(
-        events.with(&["tower_mesh::access: request refused"]).len(),
-        1
+    let rule = "policy=ns[default]-policy[p]-rule[0]";
+    let refused = events.with(&[
+        target,
+        rule,
+        "peer=cluster.local/ns/default/sa/desk",
+        "at=p.yaml:",
+    ]);
+    assert_eq!(refused.len(), 1, "{}", events.text());
+    assert!(
+        events.with(&["tower_mesh::access: "]).is_empty(),
+        "{}",
+        events.text()
     );
+}
+
+/// A filter may leave the line out, and a refusal is never silent.
+#[tokio::test]
+async fn a_filter_leaves_no_refusal_untold() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (events, _listening) = Log::listen(Level::INFO);
+    let deny = policy("p", "DENY", "[{to: [{operation: {paths: [/patients/9]}}]}]");
+    let builder = app(&pki).config(Fixed::yaml("p.yaml", deny));
+    let log = AccessLog::text()
+        .only(Filter::status(500..))
+        .to(Sink::events());
+    let builder = builder.telemetry(|telemetry| telemetry.redact_path("/patients/{id}"));
+    let mesh = build(logs(builder, log)).await;
+    let served = serve(&mesh, routes(&Arc::default())).await;
+    let desk = caller(&pki, "desk", served.address).await;
+    let uri = "http://app.default/patients/9";
+    assert_eq!(desk.client().get(uri).await.unwrap().status(), 403);
+    let told = events.with(&[
+        "tower_mesh::access: request refused",
+        "path=/patients/{id} ",
+    ]);
+    assert_eq!(told.len(), 1, "{}", events.text());
+    assert!(!events.text().contains("/patients/9"), "{}", events.text());
+}
+
+/// What is hidden is hidden in spans, too: in those of requests and in those of calls.
+#[tokio::test]
+async fn a_hidden_parameter_is_in_no_span() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (spans, kept) = std::sync::mpsc::channel();
+    let traced = |builder: MeshBuilder, spans: &std::sync::mpsc::Sender<FinishedSpan>| {
+        let propagation = Propagation::new()
+            .sample_percent(100.0)
+            .semantic_conventions();
+        let propagation = propagation.export_to(Kept(spans.clone()));
+        builder.telemetry(|telemetry| {
+            let telemetry = telemetry.propagation(propagation);
+            telemetry.redact_path("/patients/{id}")
+        })
+    };
+    let mesh = build(traced(app(&pki), &spans)).await;
+    let served = serve(&mesh, routes(&Arc::default())).await;
+    let identity = pki.identity("default", "desk").unwrap();
+    let desk = Mesh::builder(Workload::new("default", "desk"), identity).upstream(
+        "app.default",
+        [served.address],
+        ["spiffe://cluster.local/ns/default/sa/app"],
+    );
+    let desk = build(traced(desk, &spans)).await;
+    let uri = "http://app.default/patients/9/notes?page=2";
+    let answer = desk.client().get(uri).await.unwrap();
+    drop(read(answer).await);
+    for _ in 0..2 {
+        let span = kept.recv().unwrap();
+        let shown: Vec<_> = span.tags.iter().map(|(_, value)| value.as_str()).collect();
+        let paths: Vec<_> = shown
+            .iter()
+            .filter(|value| value.contains("/notes"))
+            .collect();
+        assert!(paths.len() >= 2, "{:?}", span.tags);
+        for path in paths {
+            assert!(path.contains("/patients/{id}/notes"), "{path}");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Kept(std::sync::mpsc::Sender<FinishedSpan>);
+
+impl SpanSink for Kept {
+    fn export(&self, span: FinishedSpan) {
+        let _ = self.0.send(span);
+    }
 }
 
 /// A log that panics costs its own line only.

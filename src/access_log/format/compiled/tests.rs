@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::super::facts::{Call, CallFailure, Kept};
 use super::*;
-use crate::access_log::redact::Redaction;
 use crate::context::{Exchange, Peer, TlsFacts};
+use crate::matcher::path_redaction::PathRedaction;
 use crate::message::{Direction, End, EndKind, GrpcStatus, Report, ResponseFlags};
 
 /// 2026-11-23T18:11:28.767Z.
@@ -65,7 +65,7 @@ fn written(
         ended,
     };
     change(&mut report, &mut kept);
-    let redaction = Redaction::default();
+    let redaction = PathRedaction::default();
     let facts = Facts {
         report: &report,
         kept: &kept,

@@ -1,4 +1,4 @@
-//! Keeps what identifies people out of the paths of a log.
+//! Keeps what identifies people out of the paths of logs, events and spans.
 
 use std::error::Error;
 use std::fmt;
@@ -6,9 +6,9 @@ use std::ops::Range;
 
 /// What a log leaves out of targets.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Redaction {
+pub(crate) struct PathRedaction {
     templates: Vec<Template>,
-    pub(super) full_queries: bool,
+    pub(crate) full_queries: bool,
 }
 
 /// Segments that follow one another somewhere in a path.
@@ -35,9 +35,9 @@ impl fmt::Display for TemplateError {
 
 impl Error for TemplateError {}
 
-impl Redaction {
+impl PathRedaction {
     /// Leaves the parameters of this template out.
-    pub(super) fn add(&mut self, template: &str) -> Result<(), TemplateError> {
+    pub(crate) fn add(&mut self, template: &str) -> Result<(), TemplateError> {
         let Some(inside) = template.strip_prefix('/') else {
             return Err(TemplateError("a template begins with /: /patients/{id}"));
         };
@@ -54,13 +54,33 @@ impl Redaction {
         Ok(())
     }
 
+    /// Leaves out what another one does, too.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the spans and events of a mesh")
+    )]
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.templates.extend(other.templates.iter().cloned());
+    }
+
+    /// The path without its chosen parameters.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the spans and events of a mesh")
+    )]
+    pub(crate) fn shown(&self, path: &str) -> String {
+        let mut out = Vec::with_capacity(path.len());
+        self.write_path(&mut out, path);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
     /// Whether paths are written as they are.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.templates.is_empty()
     }
 
     /// Appends the path without its chosen parameters.
-    pub(super) fn write_path(&self, out: &mut Vec<u8>, path: &str) {
+    pub(crate) fn write_path(&self, out: &mut Vec<u8>, path: &str) {
         if self.templates.is_empty() {
             out.extend_from_slice(path.as_bytes());
             return;
@@ -90,7 +110,7 @@ impl Redaction {
     }
 
     /// Appends a query with its `?`, or a mark that there was one.
-    pub(super) fn write_query(&self, out: &mut Vec<u8>, query: &str) {
+    pub(crate) fn write_query(&self, out: &mut Vec<u8>, query: &str) {
         if self.full_queries {
             out.push(b'?');
             out.extend_from_slice(query.as_bytes());
@@ -100,7 +120,7 @@ impl Redaction {
     }
 
     /// Appends a URL that a header holds.
-    pub(super) fn write_url(&self, out: &mut Vec<u8>, url: &str) {
+    pub(crate) fn write_url(&self, out: &mut Vec<u8>, url: &str) {
         let (url, fragment) = match url.split_once('#') {
             Some((url, _)) => (url, true),
             None => (url, false),
@@ -243,7 +263,7 @@ mod tests {
     use super::*;
 
     fn written(templates: &[&str], path: &str) -> String {
-        let mut redaction = Redaction::default();
+        let mut redaction = PathRedaction::default();
         for template in templates {
             redaction.add(template).unwrap();
         }
@@ -286,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_url_loses_its_query_and_its_parameters() {
-        let mut redaction = Redaction::default();
+        let mut redaction = PathRedaction::default();
         redaction.add("/patients/{id}").unwrap();
         for (url, expected) in [
             (
@@ -313,7 +333,10 @@ mod tests {
             "/*/{id}",
             "/",
         ] {
-            assert!(Redaction::default().add(template).is_err(), "{template}");
+            assert!(
+                PathRedaction::default().add(template).is_err(),
+                "{template}"
+            );
         }
     }
 }

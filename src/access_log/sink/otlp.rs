@@ -1,0 +1,66 @@
+//! A line of the access log as OpenTelemetry's log record.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
+
+use crate::access_log::format::Facts;
+use crate::propagation::log_export::{attribute, text};
+
+/// The record of a line: the line is its body, and a few facts by which records are searched are
+/// attributes, after OpenTelemetry's conventions and, for what these do not know, Envoy's names.
+pub(super) fn record(line: &[u8], facts: Facts<'_>) -> LogRecord {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let trace = facts.trace();
+    let body = Value::StringValue(String::from_utf8_lossy(line).into_owned());
+    LogRecord {
+        time_unix_nano: nanos(facts.kept.began),
+        observed_time_unix_nano: nanos(SystemTime::now()),
+        severity_number: SeverityNumber::Info.into(),
+        severity_text: "INFO".to_owned(),
+        body: Some(AnyValue { value: Some(body) }),
+        attributes: attributes(facts),
+        flags: trace.map_or(0, |trace| trace.sampled.into()),
+        trace_id: trace.map_or_else(Vec::new, |trace| trace.trace_id.to_bytes().to_vec()),
+        span_id: trace.map_or_else(Vec::new, |trace| trace.span_id.to_bytes().to_vec()),
+        ..LogRecord::default()
+    }
+}
+
+fn attributes(facts: Facts<'_>) -> Vec<KeyValue> {
+    let report = facts.report;
+    let side = if facts.is_inbound() {
+        "server"
+    } else {
+        "client"
+    };
+    let mut attributes = vec![
+        text("log_name", "access_log"),
+        text("reporter_side", side),
+        text("response_flags", report.flags.to_string()),
+        text("response_code_details", facts.details()),
+    ];
+    if !facts.kept.is_unreadable {
+        attributes.push(text("http.request.method", report.method.as_str()));
+        attributes.push(text("url.path", facts.redaction.shown(facts.path())));
+        if let Some(authority) = facts.authority() {
+            let authority = String::from_utf8_lossy(authority);
+            attributes.push(text("authority", authority));
+        }
+    }
+    if facts.status() > 0 {
+        let status = Value::IntValue(facts.status().into());
+        attributes.push(attribute("http.response.status_code", status));
+    }
+    if let Some(id) = facts.request_id().and_then(|id| id.to_str().ok()) {
+        attributes.push(text("guid:x-request-id", id));
+    }
+    attributes
+}
+
+fn nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
