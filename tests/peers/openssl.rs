@@ -1,6 +1,12 @@
 //! `openssl s_client` calls us.
 
+use std::io;
 use std::path::PathBuf;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tower_mesh::mesh::TcpConnection;
+use tower_mesh::{Mesh, Workload};
 
 use crate::site::{Site, THEIRS};
 use crate::tool::{self, Said};
@@ -62,6 +68,42 @@ async fn openssl_with_a_certificate_is_answered_over_both_versions() {
             assert!(is_answered(&said) && said.has(&facts), "{said:?}");
             assert!(said.has("Verify return code: 0 (ok)"), "{said:?}");
         }
+    }
+}
+
+/// A port that speaks no HTTP: with the names that Istio's sidecars offer for TCP, with another one, and with none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openssl_speaks_another_protocol_than_http() {
+    async fn tell(mut connection: TcpConnection) -> io::Result<()> {
+        let caller = connection.peer().principal().map(str::to_owned);
+        let mut lines = BufReader::new(&mut connection).lines();
+        let line = lines.next_line().await?.unwrap_or_default();
+        let answer = format!("[{} wrote {line}]", caller.unwrap_or_default());
+        connection.write_all(answer.as_bytes()).await
+    }
+    let Some(mut openssl) = OpenSsl::start().await else {
+        return;
+    };
+    let identity = openssl.site.pki.identity("default", "ours").unwrap();
+    let mesh = Mesh::builder(Workload::new("default", "ours"), identity);
+    let (mesh, driver) = mesh.build().await.unwrap();
+    tokio::spawn(driver.run());
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    openssl.site.address = socket.local_addr().unwrap();
+    tokio::spawn(mesh.serve_tcp_on(socket, tell));
+    let told = "[cluster.local/ns/default/sa/theirs wrote GET / HTTP/1.1]";
+    for (offered, agreed) in [
+        (Some("istio-peer-exchange,istio"), "ALPN protocol: istio\n"),
+        (Some("postgresql"), "No ALPN negotiated"),
+        (None, "No ALPN negotiated"),
+    ] {
+        let options: Vec<_> = offered.iter().flat_map(|names| ["-alpn", names]).collect();
+        let said = openssl.connect(Some("theirs"), &options, true).await;
+        assert!(said.has(told) && said.has(agreed), "{offered:?}: {said:?}");
+    }
+    for certificate in [None, Some("foreign")] {
+        let said = openssl.connect(certificate, &[], true).await;
+        assert!(!said.has("wrote") && said.has("alert"), "{said:?}");
     }
 }
 

@@ -17,6 +17,7 @@ mod record;
 mod request;
 mod response_body;
 mod service;
+mod tcp_bounds;
 mod upstreams;
 
 pub(super) use call::Outbound;
@@ -29,4 +30,5 @@ pub use read_body::BodyError;
 pub use request::RequestBuilder;
 pub use response_body::ResponseBody;
 pub use service::Client;
+pub(super) use tcp_bounds::Bounds;
 pub use upstreams::Upstreams;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tcp::Bounds;
+use crate::mesh::client::Bounds;
 use crate::mesh::client::pool::names::Resolver;
 
 /// How the client makes calls: [`MeshBuilder::client`](crate::MeshBuilder::client).

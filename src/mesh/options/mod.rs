@@ -11,7 +11,6 @@ mod trusted_proxy;
 
 pub use client::ClientOptions;
 pub use listener::ListenerOptions;
-pub(super) use tcp::Bounds;
 pub use tcp::TcpOptions;
 pub use telemetry::TelemetryOptions;
 pub use tokens::TokenOptions;

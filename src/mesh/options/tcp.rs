@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::mesh::client::Bounds;
+
 /// How connections of [`Mesh::serve_tcp`](crate::Mesh::serve_tcp) are judged and bounded:
 /// [`ListenerOptions::tcp`](crate::mesh::ListenerOptions::tcp).
 ///
@@ -54,22 +56,6 @@ impl TcpOptions {
         Bounds {
             idle: self.idle,
             max_duration: self.max_duration,
-        }
-    }
-}
-
-/// How long a connection may be idle, and how long it may last.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::mesh) struct Bounds {
-    pub(in crate::mesh) idle: Duration,
-    pub(in crate::mesh) max_duration: Option<Duration>,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(3600),
-            max_duration: None,
         }
     }
 }

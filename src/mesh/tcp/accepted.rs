@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::judge::judge;
 use super::record::{Cut, End, Record};
+use super::refused::{Refused, RefusedCounts};
 use super::stream::{Io, TcpConnection};
 use super::watch::watch;
 use crate::context::Exchange;
@@ -22,7 +23,6 @@ use crate::log_limit::limited;
 use crate::mesh::options::TcpOptions;
 use crate::mesh::server::Inbound;
 use crate::message::{Direction, contained};
-use crate::metrics::Registry;
 use crate::refusal_log;
 use crate::tls::{Connection, Incoming, WhenWoken};
 
@@ -30,7 +30,7 @@ use crate::tls::{Connection, Incoming, WhenWoken};
 pub(super) struct Service<H> {
     pub(super) inbound: Arc<Inbound>,
     pub(super) options: TcpOptions,
-    pub(super) registry: Registry,
+    pub(super) refused: RefusedCounts,
     pub(super) handler: H,
 }
 
@@ -98,18 +98,10 @@ impl<H> Service<H> {
     fn judge(&self, exchange: &Exchange, judged: &Judged) -> Result<(), Cut> {
         let config = self.inbound.config.load();
         judged.0.store(config.generation(), Ordering::Relaxed);
-        judge(&config.engine, exchange).map_err(|(cut, label)| {
-            self.count_refused(label);
+        judge(&config.engine, exchange).map_err(|(cut, reason)| {
+            self.refused.count(reason);
             cut
         })
-    }
-
-    fn count_refused(&self, reason: &'static str) {
-        let help = "Connections without HTTP that were refused, by reason.";
-        let name = "mesh_tcp_connections_refused_total";
-        self.registry
-            .counter(name, help, &[("reason", reason)])
-            .add(1);
     }
 
     /// Whether a connection that was judged is refused by now.
@@ -144,7 +136,7 @@ impl<H> Service<H> {
         let proxies = &self.inbound.trusted_proxies;
         if let Err(reply) = proxies.introduce_connection(connection.peer(), exchange) {
             let details = Arc::clone(reply.details());
-            self.count_refused("proxy");
+            self.refused.count(Refused::Proxy);
             refusal_log::connection_refused(exchange, &details, None, None);
             return End::Cut(Cut::Refused(details, reply.response_flags()));
         }
@@ -186,7 +178,7 @@ impl<H> Service<H> {
             read = connection.read(&mut first) => read,
             () = stop.cancelled() => return Err(End::Cut(Cut::Shutdown)),
             () = sleep(self.options.first_byte.min(LONGEST)) => {
-                self.count_refused("silent");
+                self.refused.count(Refused::Silent);
                 return Err(End::Cut(Cut::Silent));
             }
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::record::Cut;
+use super::refused::Refused;
 use crate::context::{Exchange, ForwardedPeer, Peer};
 use crate::identity::PeerCertificate;
 use crate::istio::Action;
@@ -19,11 +20,14 @@ use crate::refusal_log;
 /// in the exchange.
 ///
 /// # Errors
-/// Why the connection must be closed, and under which label it is counted.
-pub(super) fn judge(engine: &Engine, exchange: &Exchange) -> Result<(), (Cut, &'static str)> {
+/// Why the connection must be closed, and as what it is counted.
+pub(super) fn judge(engine: &Engine, exchange: &Exchange) -> Result<(), (Cut, Refused)> {
     let Some(connection) = ConnectionAttributes::new(exchange) else {
         let details = Arc::from("rbac_access_denied_no_peer");
-        return Err((Cut::Refused(details, ResponseFlags::none()), "policy"));
+        return Err((
+            Cut::Refused(details, ResponseFlags::none()),
+            Refused::Policy,
+        ));
     };
     let decision = engine.decide_tcp(&connection);
     if decision.allowed {
@@ -36,20 +40,20 @@ pub(super) fn judge(engine: &Engine, exchange: &Exchange) -> Result<(), (Cut, &'
     let asked = engine.custom_tcp(&connection).filter(|custom| {
         decision.action == Some(Action::Custom) && decision.policy.as_ref() == Some(&custom.policy)
     });
-    let (details, flags, label) = match asked {
+    let (details, flags, refused) = match asked {
         Some(custom) => (
             format!(
                 "ext_authz_error{{provider[{}]_cannot_be_asked}}",
                 custom.provider
             ),
             ResponseFlags::UNAUTHORIZED_EXTERNAL,
-            "provider",
+            Refused::Provider,
         ),
-        None => (decision.details(), ResponseFlags::none(), "policy"),
+        None => (decision.details(), ResponseFlags::none(), Refused::Policy),
     };
     let rule = decision.policy.as_ref().map(PolicyId::as_str);
     refusal_log::connection_refused(exchange, &details, rule, Some(engine));
-    Err((Cut::Refused(details.into(), flags), label))
+    Err((Cut::Refused(details.into(), flags), refused))
 }
 
 /// Warns of CUSTOM policies on this port: the connections that they match are refused.

@@ -4,6 +4,7 @@
 //! serve         accepts connections, until the shutdown
 //!   accepted    one of them: first byte, policy, handler, end
 //!     judge     what policy says of it
+//!     refused   counts what does not get in
 //! connect       opens a connection to an upstream
 //!
 //! stream        the connection, as the application has it
@@ -17,6 +18,7 @@ mod connect;
 mod interrupt;
 mod judge;
 mod record;
+mod refused;
 mod serve;
 mod stream;
 mod watch;

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 
 use super::accepted::{self, Service};
 use super::judge::warn_of_custom;
+use super::refused::RefusedCounts;
 use super::stream::TcpConnection;
 use crate::Mesh;
 use crate::mesh::Drained;
@@ -96,7 +97,7 @@ impl Mesh {
             let service = Arc::new(Service {
                 inbound: Arc::clone(parts.server.inbound()),
                 options: mesh.tcp_options(),
-                registry: parts.registry.clone(),
+                refused: RefusedCounts::new(&parts.registry),
                 handler,
             });
             warn_of_custom(&parts.cells.inbound.load().engine, local.port());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::record::{Cut, Record};
-use crate::mesh::options::Bounds;
+use crate::mesh::client::Bounds;
 use crate::tls::{CloseReason, Deadline, HandshakeStats, Lifetime};
 
 /// Resolves when the connection must be cut.

@@ -61,10 +61,9 @@ pub(in crate::mesh) struct ExternalTls(Arc<[OneWayConnector; 3]>);
 
 impl ExternalTls {
     pub(in crate::mesh) fn new(tls: OneWayConnector) -> Self {
-        let protocols = [Protocol::Http1, Protocol::Http2, Protocol::Tcp];
-        Self(Arc::new(
-            protocols.map(|protocol| tls.clone().protocol(protocol)),
-        ))
+        let http2 = tls.clone().protocol(Protocol::Http2);
+        let tcp = tls.clone().protocol(Protocol::Tcp);
+        Self(Arc::new([tls.protocol(Protocol::Http1), http2, tcp]))
     }
 
     fn connector(&self, protocol: Protocol) -> &OneWayConnector {

@@ -59,7 +59,6 @@ impl MeshStream {
     }
 
     /// The stream, its peer and where its end is counted, for a user who watches its lifetime.
-    #[expect(clippy::type_complexity, reason = "its three parts")]
     pub(in crate::mesh) fn into_parts(
         self,
     ) -> (Stream<TcpStream>, Option<Peer>, Option<Arc<HandshakeStats>>) {

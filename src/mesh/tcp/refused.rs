@@ -1,0 +1,49 @@
+//! Counts the connections that were refused.
+
+use crate::metrics::{Counter, Registry};
+
+/// Why a connection was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// By policy.
+    Policy,
+    /// A provider would have to be asked.
+    Provider,
+    /// The word of a trusted proxy cannot be believed.
+    Proxy,
+    /// Its first byte has not come in time.
+    Silent,
+}
+
+/// The counters, made before the first connection.
+#[derive(Clone, Debug)]
+pub(super) struct RefusedCounts {
+    policy: Counter,
+    provider: Counter,
+    proxy: Counter,
+    silent: Counter,
+}
+
+impl RefusedCounts {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let help = "Connections without HTTP that were refused, by reason.";
+        let name = "mesh_tcp_connections_refused_total";
+        let counter = |reason| registry.counter(name, help, &[("reason", reason)]);
+        Self {
+            policy: counter("policy"),
+            provider: counter("provider"),
+            proxy: counter("proxy"),
+            silent: counter("silent"),
+        }
+    }
+
+    pub(super) fn count(&self, refused: Refused) {
+        let counter = match refused {
+            Refused::Policy => &self.policy,
+            Refused::Provider => &self.provider,
+            Refused::Proxy => &self.proxy,
+            Refused::Silent => &self.silent,
+        };
+        counter.add(1);
+    }
+}
