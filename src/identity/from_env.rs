@@ -66,7 +66,7 @@ impl Workload {
             needed("POD_NAMESPACE", "metadata.namespace")?,
             needed("SERVICE_ACCOUNT", "spec.serviceAccountName")?,
         );
-        let setters: [(_, fn(Self, String) -> Self); 5] = [
+        let setters: [(&'static str, Setter); 5] = [
             ("POD_NAME", Self::pod),
             ("ISTIO_META_WORKLOAD_NAME", Self::name),
             ("ISTIO_META_OWNER", Self::owned_by),
@@ -129,6 +129,8 @@ impl Workload {
         Ok(self.with_labels(labels))
     }
 }
+
+type Setter = fn(Workload, String) -> Workload;
 
 /// Reads `KEY="VALUE"`. Kubernetes writes values with Go's `%q`; a label's value holds nothing that
 /// JSON would write in another way.

@@ -116,7 +116,7 @@ impl MetricsPusher {
         let pushed = timeout(within, async {
             let mut state = self.state.lock().await;
             let sent = self.send(&mut state).await;
-            self.tell(&mut state, sent)
+            self.tell(&mut state, &sent)
         });
         let is_taken = pushed.await.unwrap_or(false);
         let count = if is_taken {
@@ -190,9 +190,9 @@ impl MetricsPusher {
     }
 
     /// Once until it changes.
-    fn tell(&self, state: &mut State, sent: Result<(), BoxError>) -> bool {
+    fn tell(&self, state: &mut State, sent: &Result<(), BoxError>) -> bool {
         let collector = collector::shown(&self.to.url);
-        match (&sent, state.is_failing) {
+        match (sent, state.is_failing) {
             (Err(reason), false) => tracing::warn!(
                 target: "tower_mesh::export",
                 %collector, %reason, "the collector does not take metrics"
