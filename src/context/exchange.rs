@@ -423,6 +423,10 @@ impl Exchange {
     }
 
     /// How events and logs tell of the request.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the events of a mesh")
+    )]
     pub(crate) fn telling(&self) -> Option<&Telling> {
         self.0.telling.get().map(Arc::as_ref)
     }
@@ -434,13 +438,17 @@ impl Exchange {
 
     /// What the event of the access log says of a refusal.
     #[cfg_attr(
-        not(feature = "access-log"),
-        allow(dead_code, reason = "for the events of the access log")
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the events of a mesh")
     )]
     pub(crate) fn refusal(&self) -> Option<&Refusal> {
         self.0.refusal.get().map(Box::as_ref)
     }
 
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the events of a mesh")
+    )]
     pub(crate) fn set_refusal(&self, refusal: Refusal) {
         let _ = self.0.refusal.set(Box::new(refusal));
     }

@@ -91,8 +91,11 @@ pub use current::{Lent, Scope, current, current_trace};
 pub(crate) use exchange::Hide;
 #[cfg(feature = "propagation")]
 pub(crate) use exchange::OnceList;
+#[cfg(any(feature = "access-log", feature = "gate", feature = "jwt"))]
+pub(crate) use exchange::Refusal;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use exchange::Telling;
 pub use exchange::{Exchange, Placement};
-pub(crate) use exchange::{Refusal, Telling};
 #[cfg(feature = "axum")]
 pub use extract::MissingFact;
 #[cfg(feature = "tls")]

@@ -5,7 +5,7 @@ use crate::context::Exchange;
 use crate::message::{EndKind, ResponseFlags};
 
 /// Why the exchange ended as it did: a guard's word where a guard has answered.
-pub(super) fn of<'a>(facts: Facts<'a>) -> &'a str {
+pub(in crate::access_log) fn of<'a>(facts: Facts<'a>) -> &'a str {
     if let Some(details) = facts.exchange().and_then(Exchange::details) {
         return details;
     }

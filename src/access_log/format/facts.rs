@@ -155,12 +155,6 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Envoy's response code details.
-    #[cfg(feature = "otlp")]
-    pub(in crate::access_log) fn details(self) -> &'a str {
-        super::details::of(self)
-    }
-
     /// What a guard has said of its refusal, for the event of the line.
     pub(in crate::access_log) fn refusal(self) -> Option<&'a Refusal> {
         self.exchange().and_then(Exchange::refusal)

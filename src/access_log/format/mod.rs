@@ -12,6 +12,8 @@ mod time;
 mod value;
 
 pub(super) use compiled::Format;
+#[cfg(feature = "otlp")]
+pub(super) use details::of as details_of;
 pub use error::FormatError;
 pub(crate) use facts::{Call, CallFailure};
 pub(super) use facts::{Facts, Kept};

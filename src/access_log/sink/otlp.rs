@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 
-use crate::access_log::format::Facts;
+use crate::access_log::format::{Facts, details_of};
 use crate::propagation::log_export::{attribute, text};
 
 /// The record of a line: the line is its body, and a few facts by which records are searched are
@@ -40,7 +40,7 @@ fn attributes(facts: Facts<'_>) -> Vec<KeyValue> {
         text("log_name", "access_log"),
         text("reporter_side", side),
         text("response_flags", report.flags.to_string()),
-        text("response_code_details", facts.details()),
+        text("response_code_details", details_of(facts)),
     ];
     if !facts.kept.is_unreadable {
         attributes.push(text("http.request.method", report.method.as_str()));

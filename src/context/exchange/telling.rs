@@ -4,6 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 /// What a mesh has said of its events. All its requests share one.
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "for the events of a mesh")
+)]
 #[derive(Clone, Default)]
 pub(crate) struct Telling {
     /// Takes parameters out of a path.
@@ -15,6 +19,10 @@ pub(crate) struct Telling {
 pub(crate) type Hide = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// What the event of a refused request says of the rule.
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "for the events of a mesh")
+)]
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// The caller, and the proxy that speaks for it.

@@ -268,9 +268,14 @@ fn of_error<B: Body + 'static>(error: &B::Error) -> ResponseFlags {
     let (mut next, mut flags): (Option<&dyn Error>, _) = (Some(&**error), ResponseFlags::none());
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            if error.kind() == io::ErrorKind::TimedOut {
-                return ResponseFlags::STREAM_IDLE_TIMEOUT;
-            }
+            return match error.kind() {
+                io::ErrorKind::TimedOut => ResponseFlags::STREAM_IDLE_TIMEOUT,
+                // How hyper tells of chunks that are none.
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                    ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR
+                }
+                _ => ResponseFlags::DOWNSTREAM_DISCONNECT,
+            };
         } else if let Some(error) = error.downcast_ref::<h2::Error>() {
             return match (error.is_reset(), error.is_remote(), error.is_io()) {
                 (true, true, _) => ResponseFlags::DOWNSTREAM_RESET,

@@ -1,3 +1,8 @@
+#[cfg(all(feature = "otlp", feature = "access-log"))]
+use std::sync::Arc;
+#[cfg(all(feature = "otlp", feature = "access-log"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::sync::oneshot;
 
 #[cfg(feature = "zipkin")]
@@ -22,7 +27,7 @@ pub(super) enum Item {
     Application(Box<opentelemetry_sdk::trace::SpanData>),
     /// A line of an access log.
     #[cfg(all(feature = "otlp", feature = "access-log"))]
-    Log(Box<super::otlp_logs::LogItem>),
+    Log(Box<LogItem>),
 }
 
 impl Item {
@@ -78,5 +83,26 @@ impl Item {
             }
         }
         Self::Mesh(Box::new(span))
+    }
+}
+
+/// A log record that waits.
+#[cfg(all(feature = "otlp", feature = "access-log"))]
+#[derive(Debug)]
+pub(super) struct LogItem {
+    pub(super) record: opentelemetry_proto::tonic::logs::v1::LogRecord,
+    /// Until the record has gone.
+    pub(super) _held: Held,
+}
+
+/// The bytes of a record that waits; the drop makes room.
+#[cfg(all(feature = "otlp", feature = "access-log"))]
+#[derive(Debug)]
+pub(super) struct Held(pub(super) usize, pub(super) Arc<AtomicUsize>);
+
+#[cfg(all(feature = "otlp", feature = "access-log"))]
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.1.fetch_sub(self.0, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,6 @@
 //! Sends log records to an OpenTelemetry collector, on the queue and in the batches of spans.
 
+#[cfg(all(feature = "server", feature = "client"))]
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::batch::{BoxError, Transport};
 use super::endpoint::{self, EndpointError, read};
-use super::item::Item;
+use super::item::{Held, Item, LogItem};
 use super::limits::Limits;
 use super::otlp_target::Target;
 use super::post::post;
@@ -39,23 +40,6 @@ pub(crate) struct LogExport {
     resource: Arc<ArcSwapOption<Resource>>,
     /// Records for which there were too many bytes.
     refused: AtomicUsize,
-}
-
-/// A record that waits.
-#[derive(Debug)]
-pub(in crate::propagation) struct LogItem {
-    record: LogRecord,
-    _held: Held,
-}
-
-/// The bytes of a record that waits.
-#[derive(Debug)]
-struct Held(usize, Arc<AtomicUsize>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.1.fetch_sub(self.0, Ordering::Relaxed);
-    }
 }
 
 impl LogExport {
@@ -94,6 +78,7 @@ impl LogExport {
     }
 
     /// Says whose records they are.
+    #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn set_resource<'a>(&self, attributes: impl Iterator<Item = (&'a str, String)>) {
         let attributes = attributes.map(|(name, value)| text(name, value));
         self.resource.store(Some(Arc::new(Resource {
@@ -139,6 +124,7 @@ impl LogExport {
     }
 
     /// Sends what waits. Returns whether that was done within this time.
+    #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn flush(&self, within: Duration) -> impl Future<Output = bool> + Send + use<> {
         self.queue.flush(within)
     }
