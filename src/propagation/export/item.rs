@@ -38,6 +38,8 @@ impl Item {
             Self::Mesh(span) => of_mesh(span),
             #[cfg(feature = "opentelemetry")]
             Self::Application(span) => of_application(span),
+            #[cfg(all(feature = "otlp", feature = "access-log"))]
+            Self::Log(item) => item.held.0,
         };
         bytes as u64
     }
@@ -92,7 +94,7 @@ impl Item {
 pub(super) struct LogItem {
     pub(super) record: opentelemetry_proto::tonic::logs::v1::LogRecord,
     /// Until the record has gone.
-    pub(super) _held: Held,
+    pub(super) held: Held,
 }
 
 /// The bytes of a record that waits; the drop makes room.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -98,7 +100,7 @@ impl LogExport {
         }
         let item = Item::Log(Box::new(LogItem {
             record,
-            _held: held,
+            held: held,
         }));
         let sender = || Sender {
             to: self.to.clone(),
@@ -182,19 +184,19 @@ impl Transport for Sender {
 
     /// Sends a batch again, up to three times, that the collector cannot take now; the timeout of
     /// the caller bounds it all.
-    async fn send(&mut self, batch: Vec<Item>) -> Result<(), BoxError> {
+    async fn send(&mut self, batch: Vec<Item>) -> Result<u64, BoxError> {
         let request = self.request(batch);
         let mut wait = FIRST_WAIT;
         for _ in 0..3 {
             match self.send_once(&request).await {
-                Ok(()) => return Ok(()),
+                Ok(rejected) => return Ok(rejected),
                 Err(Refused::ForGood(error)) => return Err(error),
                 Err(Refused::Later(_)) => sleep(wait).await,
             }
             wait *= 2;
         }
         match self.send_once(&request).await {
-            Ok(()) => Ok(()),
+            Ok(rejected) => Ok(rejected),
             Err(Refused::Later(error) | Refused::ForGood(error)) => Err(error),
         }
     }
@@ -224,7 +226,8 @@ impl Sender {
         }
     }
 
-    async fn send_once(&mut self, request: &ExportLogsServiceRequest) -> Result<(), Refused> {
+    /// Returns how many of the records the collector has rejected.
+    async fn send_once(&mut self, request: &ExportLogsServiceRequest) -> Result<u64, Refused> {
         match &self.to {
             Target::Http(url) => {
                 let mut headers = self.headers.clone();
@@ -233,7 +236,10 @@ impl Sender {
                 let body = request.encode_to_vec().into();
                 let answer = post(url, headers, body).await.map_err(Refused::Later)?;
                 match answer.status() {
-                    status if status.is_success() => Ok(()),
+                    status if status.is_success() => {
+                        let response = ExportLogsServiceResponse::decode(&answer.body()[..]);
+                        Ok(rejected(response.unwrap_or_default()))
+                    }
                     status => Err(of_status(status)),
                 }
             }
@@ -248,7 +254,7 @@ impl Sender {
                 let mut request = tonic::Request::new(request.clone());
                 *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
                 match client.export(request).await {
-                    Ok(_) => Ok(()),
+                    Ok(response) => Ok(rejected(response.into_inner())),
                     Err(status) => Err(match status.code() {
                         Code::Unavailable | Code::ResourceExhausted | Code::Aborted => {
                             Refused::Later(status.into())
@@ -259,6 +265,11 @@ impl Sender {
             }
         }
     }
+}
+
+fn rejected(response: ExportLogsServiceResponse) -> u64 {
+    let partial = response.partial_success.unwrap_or_default();
+    u64::try_from(partial.rejected_log_records).unwrap_or(0)
 }
 
 fn of_status(status: StatusCode) -> Refused {
