@@ -33,9 +33,18 @@ enum Rule {
     Flags(ResponseFlags),
     AnyFlag,
     NotHealthChecks(Vec<Box<str>>),
+    #[cfg(all(feature = "server", feature = "client"))]
+    Test(Arc<dyn Test>),
     And(Filter, Filter),
     Or(Filter, Filter),
     Not(Filter),
+}
+
+/// A test of what is known at the end of an exchange.
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) trait Test: fmt::Debug + Send + Sync {
+    /// Whether the exchange gets a line.
+    fn passes(&self, facts: Facts<'_>) -> bool;
 }
 
 impl Filter {
@@ -101,6 +110,16 @@ impl Filter {
         Self::new(Rule::Not(self))
     }
 
+    /// Exchanges that pass this test.
+    #[cfg(all(feature = "server", feature = "client"))]
+    #[cfg_attr(
+        not(feature = "cel"),
+        allow(dead_code, reason = "for expressions of Telemetry resources")
+    )]
+    pub(crate) fn test(test: Arc<dyn Test>) -> Self {
+        Self::new(Rule::Test(test))
+    }
+
     pub(super) fn passes(&self, facts: Facts<'_>) -> bool {
         match &*self.0 {
             Rule::Status(from, to) => (*from, *to).contains(&facts.status()),
@@ -108,6 +127,8 @@ impl Filter {
             Rule::Flags(flags) => facts.report.flags.is_any_of(*flags),
             Rule::AnyFlag => !facts.report.flags.is_empty(),
             Rule::NotHealthChecks(paths) => !is_well_health_check(facts, paths),
+            #[cfg(all(feature = "server", feature = "client"))]
+            Rule::Test(test) => test.passes(facts),
             Rule::And(one, other) => one.passes(facts) && other.passes(facts),
             Rule::Or(one, other) => one.passes(facts) || other.passes(facts),
             Rule::Not(filter) => !filter.passes(facts),

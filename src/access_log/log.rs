@@ -161,7 +161,7 @@ impl AccessLog {
         self
     }
 
-    pub(super) fn sink(&self) -> Option<&Sink> {
+    pub(crate) fn sink(&self) -> Option<&Sink> {
         self.sink.as_ref()
     }
 
@@ -171,7 +171,7 @@ impl AccessLog {
 
     /// Leaves these parameters out, too.
     #[cfg(all(feature = "server", feature = "client"))]
-    pub(super) fn redact(&mut self, redaction: &PathRedaction) {
+    pub(crate) fn redact(&mut self, redaction: &PathRedaction) {
         Arc::make_mut(&mut self.redaction).merge(redaction);
     }
 

@@ -10,6 +10,8 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderName, HeaderValue, Request, request, response};
 use http_body::Body;
 
+#[cfg(all(feature = "server", feature = "client"))]
+use super::format::Measured;
 use super::format::{Call, CallFailure, Facts, Kept};
 use super::log::AccessLog;
 use super::sink::Sink;
@@ -49,6 +51,20 @@ struct Set {
     /// All that the formats read.
     request_headers: Vec<HeaderName>,
     response_headers: Vec<HeaderName>,
+    /// Set if something else reads the facts, too: also sizes and labels that metrics know.
+    is_read: bool,
+}
+
+/// What reads the facts of exchanges besides the logs' formats.
+#[cfg(all(feature = "server", feature = "client"))]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Readers {
+    /// Headers of requests.
+    pub(crate) request_headers: Vec<HeaderName>,
+    /// Headers of responses.
+    pub(crate) response_headers: Vec<HeaderName>,
+    /// Whether there is any reader.
+    pub(crate) is_any: bool,
 }
 
 impl AccessLogs {
@@ -63,6 +79,32 @@ impl AccessLogs {
     #[must_use]
     pub fn client(logs: impl IntoIterator<Item = AccessLog>) -> Self {
         Self::new(Direction::Outbound, logs)
+    }
+
+    /// The logs of a direction, and what else reads the facts of its exchanges.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn read_by(
+        direction: Direction,
+        logs: impl IntoIterator<Item = AccessLog>,
+        readers: Readers,
+    ) -> Self {
+        let mut made = Self::new(direction, logs);
+        if readers.is_any {
+            let set = made
+                .0
+                .get_or_insert_with(|| Arc::new(Set::empty(direction)));
+            // INVARIANT: nobody else has it yet.
+            if let Some(set) = Arc::get_mut(set) {
+                let (requests, responses) = (&mut set.request_headers, &mut set.response_headers);
+                requests.extend(readers.request_headers);
+                responses.extend(readers.response_headers);
+                for names in [requests, responses] {
+                    *names = without_twins(std::mem::take(names).into_iter());
+                }
+                set.is_read = true;
+            }
+        }
+        made
     }
 
     fn new(direction: Direction, logs: impl IntoIterator<Item = AccessLog>) -> Self {
@@ -80,6 +122,7 @@ impl AccessLogs {
             request_headers: without_twins(request_headers),
             response_headers: without_twins(response_headers),
             logs,
+            is_read: false,
         })))
     }
 
@@ -129,6 +172,19 @@ impl AccessLogs {
     }
 }
 
+#[cfg(all(feature = "server", feature = "client"))]
+impl Set {
+    const fn empty(direction: Direction) -> Self {
+        Self {
+            direction,
+            logs: Vec::new(),
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
+            is_read: false,
+        }
+    }
+}
+
 fn without_twins(names: impl Iterator<Item = HeaderName>) -> Vec<HeaderName> {
     let mut names: Vec<_> = names.collect();
     names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -160,7 +216,8 @@ impl Line {
         allow(dead_code, reason = "for the mesh")
     )]
     pub(crate) fn tell_time(&mut self, exchange: &Exchange, started: Instant) {
-        if exchange.peer().and_then(Peer::spiffe_id).is_some() {
+        let is_logged = !self.set.logs.is_empty();
+        if is_logged && exchange.peer().and_then(Peer::spiffe_id).is_some() {
             self.tells_time = Some((exchange.clone(), started));
         }
     }
@@ -172,6 +229,32 @@ impl Line {
     )]
     pub(crate) fn head_was_unreadable(&mut self) {
         self.kept.is_unreadable = true;
+    }
+
+    /// Whether something besides the logs reads the facts.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the mesh")
+    )]
+    pub(crate) fn is_read(&self) -> bool {
+        self.set.is_read
+    }
+
+    /// Adds what metrics know.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn measured(&mut self, measured: Measured) {
+        self.kept.measured = Some(Box::new(measured));
+    }
+
+    /// What is known at the end.
+    #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+    pub(crate) fn facts<'a>(&'a self, report: &'a Report<'a>) -> Facts<'a> {
+        static NOTHING: LazyLock<PathRedaction> = LazyLock::new(PathRedaction::default);
+        Facts {
+            report,
+            kept: &self.kept,
+            redaction: &NOTHING,
+        }
     }
 
     /// Where the call goes.

@@ -69,15 +69,19 @@ mod logs;
 mod sink;
 
 pub use filter::Filter;
+#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+pub(crate) use filter::Test;
+#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+pub(crate) use format::Facts;
 pub use format::FormatError;
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use format::{Call, CallFailure};
+pub(crate) use format::{Call, CallFailure, Measured};
 pub use log::{AccessLog, Side};
-#[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use logs::Line;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use logs::connection::{ConnectionEnd, ConnectionLine};
 pub use logs::{AccessLogLayer, AccessLogs, LayerLine};
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use logs::{Line, Readers};
 pub use sink::{LineSink, Sink};
 
 pub use crate::matcher::path_redaction::TemplateError;

@@ -145,4 +145,3 @@ fn literal(expr: &IdedExpr) -> Option<Literal> {
         LiteralValue::Bytes(_) => return None,
     })
 }
-

@@ -119,8 +119,7 @@ impl<V: Vocabulary> Rewrite<V> {
             operators::IN => match (&first.expr, V::named(second?)) {
                 (Expr::Literal(LiteralValue::String(header)), Named::Headers) => {
                     let second = second?;
-                    let Named::Attribute(header) = V::named_member(second, header.inner())
-                    else {
+                    let Named::Attribute(header) = V::named_member(second, header.inner()) else {
                         return None;
                     };
                     Some(self.slot(id, header, true))

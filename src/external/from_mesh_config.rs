@@ -102,7 +102,10 @@ impl Definition {
         match &self.provider.kind {
             ProviderKind::ExtAuthzGrpc { timeout, .. }
             | ProviderKind::ExtAuthzHttp { timeout, .. } => timeout.is_none(),
-            ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Telemetry(_) | ProviderKind::Other => false,
+            ProviderKind::Expression(_)
+            | ProviderKind::Application
+            | ProviderKind::Telemetry(_)
+            | ProviderKind::Other => false,
         }
     }
 
@@ -163,9 +166,10 @@ impl Definition {
                 Arc::new(grpc)
             }
             // INVARIANT: `new` makes no definition of these.
-            ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Telemetry(_) | ProviderKind::Other => {
-                Arc::new(GrpcAuthorizer::new(client, origin))
-            }
+            ProviderKind::Expression(_)
+            | ProviderKind::Application
+            | ProviderKind::Telemetry(_)
+            | ProviderKind::Other => Arc::new(GrpcAuthorizer::new(client, origin)),
         }
     }
 }

@@ -131,6 +131,7 @@ mod serve;
 mod server;
 mod shutdown;
 mod tcp;
+mod telemetry;
 mod tls_metrics;
 mod trust_domain;
 mod watches;

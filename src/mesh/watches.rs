@@ -9,6 +9,8 @@ use http::{HeaderMap, StatusCode, Version, request, response};
 use crate::access_log::Line;
 use crate::concurrency::Permit;
 use crate::context::{Peer, UnderWay};
+#[cfg(feature = "cel")]
+use crate::mesh::telemetry::{Measuring, Tags};
 use crate::message::{Report, Watch, contained};
 
 /// Everything that observes one request or call of the mesh.
@@ -21,6 +23,9 @@ pub(in crate::mesh) struct Watches<S, M> {
     pub(in crate::mesh) metrics: M,
     /// The line in the access logs, if there are any.
     pub(in crate::mesh) log: Option<Box<Line>>,
+    /// The labels of metrics that have an expression, if there are any.
+    #[cfg(feature = "cel")]
+    pub(in crate::mesh) tags: Option<Arc<Tags>>,
     pub(in crate::mesh) observers: Observers,
     /// Set for inbound requests, which are under way on their connection.
     pub(in crate::mesh) under_way: Option<OnConnection>,
@@ -28,7 +33,33 @@ pub(in crate::mesh) struct Watches<S, M> {
     pub(in crate::mesh) permit: Option<Permit>,
 }
 
-impl<S: Watch, M: Watch> Watch for Watches<S, M> {
+/// The metrics of one exchange.
+#[cfg(feature = "cel")]
+pub(in crate::mesh) trait Metrics: Measuring {}
+#[cfg(feature = "cel")]
+impl<M: Measuring> Metrics for M {}
+
+/// The metrics of one exchange.
+#[cfg(not(feature = "cel"))]
+pub(in crate::mesh) trait Metrics: Watch {}
+#[cfg(not(feature = "cel"))]
+impl<M: Watch> Metrics for M {}
+
+#[cfg(feature = "cel")]
+impl<S, M: Metrics> Watches<S, M> {
+    /// Lets expressions read the facts that are known now.
+    fn evaluate(&mut self, report: &Report<'_>) {
+        let Some(line) = self.log.as_mut().filter(|line| line.is_read()) else {
+            return;
+        };
+        line.measured(self.metrics.measured());
+        if let Some(tags) = &self.tags {
+            self.metrics.tag(tags.values(line.facts(report)));
+        }
+    }
+}
+
+impl<S: Watch, M: Metrics> Watch for Watches<S, M> {
     fn within<R>(&mut self, poll: impl FnOnce() -> R) -> R {
         self.span.within(poll)
     }
@@ -61,6 +92,8 @@ impl<S: Watch, M: Watch> Watch for Watches<S, M> {
 
     fn ended(&mut self, report: &Report<'_>) {
         contained(|| self.span.ended(report));
+        #[cfg(feature = "cel")]
+        contained(|| self.evaluate(report));
         contained(|| self.metrics.ended(report));
         if let Some(log) = &mut self.log {
             contained(|| log.ended(report));

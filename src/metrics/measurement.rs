@@ -1,14 +1,16 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode, Version, header, request, response};
 
 use super::peer::metadata::is_metadata;
+use super::plan::MetricsPlan;
 use super::registry::Registry;
 use super::store::exemplars::SpanIds;
 use super::store::histogram::Observed;
 use super::store::labels::{OutcomeLabels, Protocol};
 use super::store::series::{BaseId, Messages};
 use super::store::table::SeriesTable;
+use super::store::tags::TagValues;
 use crate::message::{ByteCount, End, Report, ResponseFlags, is_grpc};
 
 /// What the records of both directions have in common: clock, sizes and outcome.
@@ -26,6 +28,8 @@ pub(super) struct Measurement {
     /// The gRPC messages that have been reported, and when.
     reported: Messages,
     reported_at: Instant,
+    /// Values of labels with an expression.
+    tags: Option<Box<TagValues>>,
 }
 
 impl Measurement {
@@ -51,11 +55,24 @@ impl Measurement {
             is_reported: false,
             reported: Messages::default(),
             reported_at: now,
+            tags: None,
         }
     }
 
     pub(super) fn is_grpc(&self) -> bool {
         self.protocol == Protocol::Grpc
+    }
+
+    /// The values of this exchange for labels with an expression.
+    #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+    pub(super) fn tag(&mut self, tags: TagValues) {
+        self.tags = Some(Box::new(tags));
+    }
+
+    /// The bytes of the heads of request and response.
+    #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+    pub(super) const fn heads(&self) -> (u64, u64) {
+        (self.request_head, self.response_head)
     }
 
     /// When the call began.
@@ -81,15 +98,17 @@ impl Measurement {
         self.is_reported = true;
     }
 
-    /// Reports the gRPC messages since the last report, when that is long enough ago.
+    /// Reports the gRPC messages since the last report, when that is long enough ago: as long as
+    /// `planned`, else as the registry says.
     pub(super) fn progressed(
         &mut self,
         registry: &Registry,
         base: BaseId,
         response: u64,
         now: Instant,
+        planned: impl FnOnce(&MetricsPlan) -> Option<Duration>,
     ) {
-        let interval = registry.options().reporting_interval;
+        let interval = registry.reporting_interval(planned);
         if now.saturating_duration_since(self.reported_at) >= interval {
             self.reported_at = now;
             self.report_messages(registry.table(), base, response);
@@ -134,7 +153,8 @@ impl Measurement {
             request_bytes: self.request_head.saturating_add(self.request_body.bytes()),
             response_bytes: self.response_head.saturating_add(end.bytes),
         };
-        table.add_request(base, overflow, outcome, observed, span);
+        let tags = self.tags.as_deref();
+        table.add_request(base, overflow, outcome, tags, observed, span);
     }
 }
 

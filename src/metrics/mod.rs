@@ -83,6 +83,7 @@ mod options;
 #[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
 pub(crate) mod otlp;
 mod peer;
+mod plan;
 mod registry;
 mod scrape;
 mod scrape_body;
@@ -93,11 +94,17 @@ pub use builder::{OptionsError, RegistryBuilder};
 pub use client::{ClientMetrics, ClientRecord};
 pub use connection::Connection;
 pub use expose::format::Format;
+#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+pub(crate) use expose::projection::value as label_value;
 pub use layer::{Metrics, MetricsLayer};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use peer::service_name::ServiceName;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use plan::{FAMILIES, FamilyPlan, MetricsPlan, SidePlan, TagPlan};
 pub use registry::Registry;
 pub use scrape::{PATH, Scrape};
 pub use scrape_body::{ScrapeBody, ScrapeError};
 pub use server::{ServerMetrics, ServerRecord};
 pub use store::process::{Counter, Gauge};
+#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+pub(crate) use store::tags::TagValues;

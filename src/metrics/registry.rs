@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwapOption;
 
 use super::conventions::durations::Durations;
 use super::expose::families::Exposition;
@@ -9,6 +11,7 @@ use super::expose::output::Output;
 use super::expose::slots::ScrapeSlots;
 use super::expose::text::Text;
 use super::options::Options;
+use super::plan::MetricsPlan;
 use super::store::buckets::Buckets;
 use super::store::process::{Counter, Gauge, Process};
 use super::store::table::SeriesTable;
@@ -40,6 +43,8 @@ struct Families {
         allow(dead_code, reason = "only OTLP says since when a number counts")
     )]
     began: SystemTime,
+    /// `None`: everything is shown as it is counted.
+    plan: ArcSwapOption<MetricsPlan>,
 }
 
 impl Registry {
@@ -68,6 +73,7 @@ impl Registry {
             durations: options.semantic_conventions.then(Durations::new),
             options,
             began: SystemTime::now(),
+            plan: ArcSwapOption::empty(),
         }))
     }
 
@@ -145,12 +151,28 @@ impl Registry {
     /// All metrics as they are now.
     pub(super) fn exposition(&self, now: Instant) -> Exposition {
         self.0.table.settle(now);
-        Exposition::read(&self.0.table, self.durations())
+        Exposition::read(&self.0.table, self.0.plan.load_full(), self.durations())
     }
 
     /// Writes one more piece; `false` if there is none.
     pub(super) fn write_next(&self, exposition: &mut Exposition, output: &mut impl Output) -> bool {
         exposition.write_next(output, &self.0.table, &self.0.process)
+    }
+
+    /// Changes what is shown from now on; `None` shows everything as it is counted.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn set_plan(&self, plan: Option<MetricsPlan>) {
+        self.0.plan.store(plan.map(Arc::new));
+    }
+
+    /// How often long calls report: as the plan says, else as the application has chosen.
+    pub(super) fn reporting_interval(
+        &self,
+        planned: impl FnOnce(&MetricsPlan) -> Option<Duration>,
+    ) -> Duration {
+        let plan = self.0.plan.load();
+        let planned = plan.as_deref().and_then(planned);
+        planned.unwrap_or(self.0.options.reporting_interval)
     }
 
     pub(super) fn scrapes(&self) -> &ScrapeSlots {

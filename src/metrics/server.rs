@@ -13,12 +13,15 @@ use super::peer::memo::Memo;
 use super::peer::metadata::{PresentHeaders, ReceivedMetadata};
 use super::peer::peers::{Lookup, Peers, RemoteLabels};
 use super::peer::service_name::ServiceName;
+use super::plan::MetricsPlan;
 use super::registry::Registry;
 use super::store::append_only_map::AppendOnlyMap;
 use super::store::exemplars::SpanIds;
 use super::store::labels::BaseLabels;
 use super::store::series::BaseId;
 use super::store::table::{Interned, OnMissing};
+#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+use super::store::tags::TagValues;
 use crate::context::{Exchange, Peer};
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{
@@ -148,8 +151,24 @@ impl ServerRecord {
     /// reported at most every five seconds, and the rest at the end.
     pub fn progressed(&mut self, messages: u64, now: Instant) {
         let registry = &self.metrics.0.registry;
+        let side = |plan: &MetricsPlan| plan.server.reporting_interval;
         self.measurement
-            .progressed(registry, self.base, messages, now);
+            .progressed(registry, self.base, messages, now, side);
+    }
+
+    /// The values of the exchange for labels with an expression.
+    #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+    pub(crate) fn tag(&mut self, tags: TagValues) {
+        self.measurement.tag(tags);
+    }
+
+    /// The bytes of the heads of request and response, and what is written of the labels.
+    #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+    pub(crate) fn measured(&self) -> (u64, u64, Option<&str>) {
+        let (request, response) = self.measurement.heads();
+        let table = self.metrics.0.registry.table();
+        let base = table.get(self.base);
+        (request, response, base.map(|base| &*base.labels))
     }
 
     fn count(&mut self, end: End, now: Instant, span: Option<SpanIds>) {

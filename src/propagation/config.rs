@@ -349,6 +349,12 @@ impl Propagation {
         })
     }
 
+    /// Whether spans go anywhere.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn exports(&self) -> bool {
+        self.0.recorder.sink.is_some()
+    }
+
     /// What has become of the spans; `None` where they go nowhere, or to a sink that does not count.
     #[must_use]
     pub fn export_counts(&self) -> Option<ExportCounts> {

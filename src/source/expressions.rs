@@ -35,7 +35,12 @@ fn of_telemetry(telemetry: &Telemetry) -> Vec<(&Text, String, Use)> {
     let mut found = Vec::new();
     for (index, entry) in telemetry.access_logging.iter().enumerate() {
         let field = format!("spec.accessLogging[{index}].filter.expression");
-        found.extend(entry.filter.iter().map(|text| (text, field.clone(), Use::Filter)));
+        found.extend(
+            entry
+                .filter
+                .iter()
+                .map(|text| (text, field.clone(), Use::Filter)),
+        );
     }
     for (index, entry) in telemetry.metrics.iter().enumerate() {
         for (place, one) in entry.overrides.iter().enumerate() {

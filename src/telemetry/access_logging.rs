@@ -23,7 +23,9 @@ pub(super) fn merge(
 ) -> Vec<EffectiveAccessLog> {
     let settings = &mesh.telemetry;
     let defaults = keys(&settings.default_access_logging);
-    let all = selected.iter().flat_map(|resource| &resource.access_logging);
+    let all = selected
+        .iter()
+        .flat_map(|resource| &resource.access_logging);
     let is_silent = !all.into_iter().any(|entry| mode.is_of(entry.mode));
     if is_silent && defaults.is_empty() {
         let file = settings.access_log_file.as_ref();
@@ -44,7 +46,9 @@ pub(super) fn merge(
         };
         // The entries of one resource list its providers together.
         let listed = entries().flat_map(|entry| &entry.providers);
-        let listed: Vec<_> = listed.map(|name| (name.to_ascii_lowercase(), name)).collect();
+        let listed: Vec<_> = listed
+            .map(|name| (name.to_ascii_lowercase(), name))
+            .collect();
         if !listed.is_empty() {
             in_scope = listed;
         }

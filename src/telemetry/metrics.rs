@@ -95,7 +95,8 @@ fn set(
     {
         // A new label that an earlier override has added goes; there is no other to remove.
         if tags.remove(label).is_none() {
-            let message = format!("no metric has a label `{label}` of its own, so this removes nothing");
+            let message =
+                format!("no metric has a label `{label}` of its own, so this removes nothing");
             providers.note(at, "metrics.overrides.tagOverrides", message);
         }
         return;
@@ -125,10 +126,7 @@ fn is_named(metric: Metric, name: &str) -> bool {
 fn is_standard(label: &str, metric: Metric) -> bool {
     let of_requests = matches!(
         metric,
-        Metric::RequestCount
-            | Metric::RequestDuration
-            | Metric::RequestSize
-            | Metric::ResponseSize
+        Metric::RequestCount | Metric::RequestDuration | Metric::RequestSize | Metric::ResponseSize
     );
     let of_messages = matches!(
         metric,
@@ -137,7 +135,12 @@ fn is_standard(label: &str, metric: Metric) -> bool {
     BASE.contains(&label)
         || of_requests && ["response_code", "grpc_response_status"].contains(&label)
         || !of_messages
-            && ["request_protocol", "response_flags", "connection_security_policy"].contains(&label)
+            && [
+                "request_protocol",
+                "response_flags",
+                "connection_security_policy",
+            ]
+            .contains(&label)
 }
 
 const BASE: [&str; 20] = [

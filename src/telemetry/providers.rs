@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::istio::{
-    MeshConfig, Position, Problem, ProviderKind, TelemetryProvider, Text,
-};
+use crate::istio::{MeshConfig, Position, Problem, ProviderKind, TelemetryProvider, Text};
 
 /// The providers of a mesh, and what was noted about their names.
 pub(super) struct Providers<'m> {

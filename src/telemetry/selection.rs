@@ -22,7 +22,9 @@ pub(super) fn select<'r>(
     if own != root_namespace {
         selected.extend(widest(&all, own, notes));
     }
-    let narrow = all.iter().filter(|one| one.meta.namespace == own && !is_wide(one));
+    let narrow = all
+        .iter()
+        .filter(|one| one.meta.namespace == own && !is_wide(one));
     selected.extend(narrow.filter(|one| touches(one, workload, notes)));
     let unreachable = |one: &&&Telemetry| {
         one.meta.namespace == root_namespace && own != root_namespace && !is_wide(one)
@@ -59,7 +61,11 @@ fn widest<'r>(
              keep one",
             other.meta.name
         );
-        notes.push(Problem::new(other.meta.at.clone(), "metadata.name", message));
+        notes.push(Problem::new(
+            other.meta.at.clone(),
+            "metadata.name",
+            message,
+        ));
     }
     Some(first)
 }

@@ -235,7 +235,10 @@ fn metrics_are_merged_per_provider_mode_metric_and_tag() {
     // An empty list of defaults counts nothing; a resource brings metrics back.
     let none = "defaultProviders: {metrics: []}";
     assert_eq!(counted(&merged_in(none, &[]).server), "off");
-    let named = merged_in(none, &[(Mesh, "metrics: [{providers: [{name: prometheus}]}]")]);
+    let named = merged_in(
+        none,
+        &[(Mesh, "metrics: [{providers: [{name: prometheus}]}]")],
+    );
     assert_eq!(counted(&named.server), "");
 }
 
@@ -343,7 +346,10 @@ fn those_with_a_selector_are_applied_oldest_first() {
     };
     let text = one("a", "2025-01-01T00:00:00Z", 1) + &one("b", "2024-01-01T00:00:00Z", 2);
     let found = merged_text("", &text);
-    assert_eq!((spans(&found.server).as_str(), found.resources), ("app on 1%", 2));
+    assert_eq!(
+        (spans(&found.server).as_str(), found.resources),
+        ("app on 1%", 2)
+    );
     assert_eq!(found.notes, []);
 }
 
@@ -365,7 +371,10 @@ fn what_has_no_effect_is_noted_with_its_place() {
             panic!("{spec}: {:?}", found.notes);
         };
         let note = note.to_string();
-        assert!(note.starts_with(at) && note.contains(piece), "{spec}: {note}");
+        assert!(
+            note.starts_with(at) && note.contains(piece),
+            "{spec}: {note}"
+        );
     }
 }
 
@@ -385,5 +394,8 @@ fn target_refs_attach_to_the_gateway_alone() {
         let found = EffectiveTelemetry::compile(&resources, &mesh, &workload);
         spans(&found.server)
     };
-    assert_eq!((of("edge").as_str(), of("other").as_str()), ("app on 5%", "app on"));
+    assert_eq!(
+        (of("edge").as_str(), of("other").as_str()),
+        ("app on 5%", "app on")
+    );
 }

@@ -46,6 +46,7 @@ pub(super) fn merge(
     // `enableTracing` is the older switch, which a provider makes pointless.
     let is_switched_off =
         merged.provider == SpanProvider::Application && settings.enable_tracing == Some(false);
-    merged.is_off = is_disabled.unwrap_or(is_switched_off) || merged.provider == SpanProvider::Missing;
+    merged.is_off =
+        is_disabled.unwrap_or(is_switched_off) || merged.provider == SpanProvider::Missing;
     merged
 }

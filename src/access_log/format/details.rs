@@ -4,6 +4,14 @@ use super::facts::Facts;
 use crate::context::Exchange;
 use crate::message::{EndKind, ResponseFlags};
 
+#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+impl<'a> Facts<'a> {
+    /// Envoy's response code details.
+    pub(crate) fn details(self) -> &'a str {
+        of(self)
+    }
+}
+
 /// Why the exchange ended as it did: a guard's word where a guard has answered.
 pub(in crate::access_log) fn of<'a>(facts: Facts<'a>) -> &'a str {
     if let Some(details) = facts.exchange().and_then(Exchange::details) {

@@ -31,6 +31,21 @@ pub(in crate::access_log) struct Kept {
     pub(in crate::access_log) trace: Option<Box<TraceContext>>,
     /// Nothing of the head could be read.
     pub(in crate::access_log) is_unreadable: bool,
+    /// `None` unless something reads it.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(in crate::access_log) measured: Option<Box<Measured>>,
+}
+
+/// What metrics know of an exchange.
+#[cfg(all(feature = "server", feature = "client"))]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Measured {
+    /// Bytes of the request's head.
+    pub(crate) request_head: u64,
+    /// Bytes of the response's head.
+    pub(crate) response_head: u64,
+    /// The labels as they are written; empty if there are none.
+    pub(crate) labels: Box<str>,
 }
 
 /// What is known of a call only.
@@ -79,6 +94,8 @@ impl Kept {
             connection: None,
             trace: None,
             is_unreadable: false,
+            #[cfg(all(feature = "server", feature = "client"))]
+            measured: None,
         }
     }
 
@@ -130,20 +147,39 @@ fn named(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderVa
 
 /// All facts of one line.
 #[derive(Clone, Copy)]
-pub(in crate::access_log) struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     pub(in crate::access_log) report: &'a Report<'a>,
     pub(in crate::access_log) kept: &'a Kept,
     pub(in crate::access_log) redaction: &'a PathRedaction,
 }
 
+#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
 impl<'a> Facts<'a> {
-    pub(in crate::access_log) fn is_inbound(self) -> bool {
+    pub(crate) fn report(self) -> &'a Report<'a> {
+        self.report
+    }
+
+    pub(crate) fn began(self) -> SystemTime {
+        self.kept.began
+    }
+
+    pub(crate) fn call(self) -> &'a Call {
+        &self.kept.call
+    }
+
+    pub(crate) fn measured(self) -> Option<&'a Measured> {
+        self.kept.measured.as_deref()
+    }
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn is_inbound(self) -> bool {
         self.report.direction == Direction::Inbound
     }
 
     /// The facts of the request that came in. During a call, the report has the exchange of another
     /// request.
-    pub(super) fn exchange(self) -> Option<&'a Exchange> {
+    pub(crate) fn exchange(self) -> Option<&'a Exchange> {
         self.report.exchange.filter(|_| self.is_inbound())
     }
 
@@ -161,12 +197,12 @@ impl<'a> Facts<'a> {
     }
 
     /// The caller.
-    pub(super) fn downstream(self) -> Option<&'a Peer> {
+    pub(crate) fn downstream(self) -> Option<&'a Peer> {
         self.report.peer.filter(|_| self.is_inbound())
     }
 
     /// The server that answered a call.
-    pub(super) fn upstream(self) -> Option<&'a Peer> {
+    pub(crate) fn upstream(self) -> Option<&'a Peer> {
         self.report.peer.filter(|_| !self.is_inbound())
     }
 
@@ -175,7 +211,7 @@ impl<'a> Facts<'a> {
         self.kept.connection.as_ref()?.get().map(|text| &**text)
     }
 
-    pub(super) fn upstream_address(self) -> Option<SocketAddr> {
+    pub(crate) fn upstream_address(self) -> Option<SocketAddr> {
         let failure = self.kept.call.failure.as_ref();
         let tried = failure.and_then(|failure| failure.address);
         self.upstream().map(Peer::remote_addr).or(tried)
@@ -183,7 +219,7 @@ impl<'a> Facts<'a> {
 
     /// The client: for whom a trusted proxy speaks, or whose connection it is. An address that a
     /// proxy has told without a port has port 0, as in Envoy.
-    pub(super) fn client_address(self) -> Option<SocketAddr> {
+    pub(crate) fn client_address(self) -> Option<SocketAddr> {
         let exchange = self.exchange();
         let told = exchange
             .and_then(Exchange::forwarded_peer)
@@ -194,25 +230,25 @@ impl<'a> Facts<'a> {
     }
 
     /// The path without a query.
-    pub(in crate::access_log) fn path(self) -> &'a str {
+    pub(crate) fn path(self) -> &'a str {
         let judged = self.exchange().and_then(Exchange::path);
         judged.unwrap_or_else(|| self.kept.uri.path())
     }
 
     /// The query without tokens that a guard has found in it.
-    pub(super) fn query(self) -> Option<&'a str> {
+    pub(crate) fn query(self) -> Option<&'a str> {
         match self.exchange().and_then(Exchange::target) {
             Some(target) => target.query(),
             None => self.kept.uri.query(),
         }
     }
 
-    pub(super) fn has_query(self) -> bool {
+    pub(crate) fn has_query(self) -> bool {
         self.kept.uri.query().is_some() || self.query().is_some()
     }
 
     /// The host, without a user.
-    pub(in crate::access_log) fn authority(self) -> Option<&'a [u8]> {
+    pub(crate) fn authority(self) -> Option<&'a [u8]> {
         if let Some(authority) = self.kept.uri.authority().map(Authority::as_str) {
             return Some(shown(authority).as_bytes());
         }
@@ -223,26 +259,26 @@ impl<'a> Facts<'a> {
         }
     }
 
-    pub(super) fn scheme(self) -> &'a str {
+    pub(crate) fn scheme(self) -> &'a str {
         let is_tls = self.downstream().is_some_and(Peer::is_tls);
         let of_connection = if is_tls { "https" } else { "http" };
         self.kept.uri.scheme_str().unwrap_or(of_connection)
     }
 
-    pub(in crate::access_log) fn request_id(self) -> Option<&'a HeaderValue> {
+    pub(crate) fn request_id(self) -> Option<&'a HeaderValue> {
         let traced = self.trace().and_then(|trace| trace.request_id());
         traced.or(self.kept.request_id.as_ref())
     }
 
-    pub(super) fn request_header(self, name: &HeaderName) -> Option<&'a HeaderValue> {
+    pub(crate) fn request_header(self, name: &HeaderName) -> Option<&'a HeaderValue> {
         find(&self.kept.request, name)
     }
 
-    pub(super) fn response_header(self, name: &HeaderName) -> Option<&'a HeaderValue> {
+    pub(crate) fn response_header(self, name: &HeaderName) -> Option<&'a HeaderValue> {
         find(&self.kept.response, name)
     }
 
-    pub(super) fn protocol(self) -> &'static str {
+    pub(crate) fn protocol(self) -> &'static str {
         match self.kept.version {
             Version::HTTP_09 => "HTTP/0.9",
             Version::HTTP_10 => "HTTP/1.0",
@@ -253,7 +289,7 @@ impl<'a> Facts<'a> {
     }
 
     /// 0 if there was no response. A call that failed counts as Envoy would have answered it.
-    pub(in crate::access_log) fn status(self) -> u16 {
+    pub(crate) fn status(self) -> u16 {
         let status = match self.is_inbound() {
             true => self.report.status,
             false => self.report.counted_status,
@@ -267,7 +303,7 @@ impl<'a> Facts<'a> {
     }
 
     /// From the head of the request to that of the response.
-    pub(super) fn until_answered(self) -> Option<Duration> {
+    pub(crate) fn until_answered(self) -> Option<Duration> {
         let ago = self
             .report
             .ended
@@ -276,13 +312,13 @@ impl<'a> Facts<'a> {
     }
 
     /// From the head of the response to its end.
-    pub(super) fn since_answered(self) -> Option<Duration> {
+    pub(crate) fn since_answered(self) -> Option<Duration> {
         let answered = self.kept.answered?;
         Some(self.report.ended.saturating_duration_since(answered))
     }
 
     /// Whether a guard has answered in the place of the service.
-    pub(in crate::access_log) fn is_local(self) -> bool {
+    pub(crate) fn is_local(self) -> bool {
         self.exchange().and_then(Exchange::details).is_some()
     }
 }

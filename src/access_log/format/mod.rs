@@ -15,5 +15,8 @@ pub(super) use compiled::Format;
 #[cfg(feature = "otlp")]
 pub(super) use details::of as details_of;
 pub use error::FormatError;
+pub(crate) use facts::Facts;
+pub(super) use facts::Kept;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use facts::Measured;
 pub(crate) use facts::{Call, CallFailure};
-pub(super) use facts::{Facts, Kept};

@@ -158,7 +158,10 @@ fn named_header(name: &str) -> Named<Attribute> {
 fn unknown(segments: &[&str]) -> String {
     let root = segments.first().copied().unwrap_or_default();
     let names = NAMES.iter().map(|(name, _)| *name);
-    vocabulary::unknown(segments, names.filter(|name| name.split('.').next() == Some(root)))
+    vocabulary::unknown(
+        segments,
+        names.filter(|name| name.split('.').next() == Some(root)),
+    )
 }
 
 impl fmt::Display for Attribute {

@@ -13,7 +13,8 @@ pub(in crate::cel) fn duration(of: &IdedExpr) -> Result<i64, &'static str> {
 
 /// The nanoseconds from 1970 to `timestamp('2026-01-31T12:00:00Z')`, whose argument this is.
 pub(in crate::cel) fn timestamp(of: &IdedExpr) -> Result<i64, &'static str> {
-    let message = "timestamp() takes a literal text in UTC, such as timestamp('2026-01-31T12:00:00Z')";
+    let message =
+        "timestamp() takes a literal text in UTC, such as timestamp('2026-01-31T12:00:00Z')";
     let text = literal(of).ok_or(message)?;
     parse_timestamp(text).ok_or(message)
 }
@@ -76,8 +77,13 @@ fn parse_timestamp(text: &str) -> Option<i64> {
         number(parts.next()?, 2)?,
         number(parts.next()?, 2)?,
     );
-    let good = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 60;
-    let is_fraction = (1..=9).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit());
+    let good = (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    let is_fraction =
+        (1..=9).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit());
     if !good || !is_fraction {
         return None;
     }
@@ -114,10 +120,26 @@ mod tests {
     #[test]
     fn points_in_time_are_counted_from_1970() {
         assert_eq!(parse_timestamp("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(parse_timestamp("1970-01-02T00:00:01.5Z"), Some(86_401_500_000_000));
-        assert_eq!(parse_timestamp("2000-03-01T00:00:00Z"), Some(951_868_800_000_000_000));
-        assert_eq!(parse_timestamp("1969-12-31T23:59:59Z"), Some(-1_000_000_000));
-        for wrong in ["", "2026", "2026-01-31", "2026-13-01T00:00:00Z", "2026-01-31T12:00:00", "2026-01-31T12:00:00.Z"] {
+        assert_eq!(
+            parse_timestamp("1970-01-02T00:00:01.5Z"),
+            Some(86_401_500_000_000)
+        );
+        assert_eq!(
+            parse_timestamp("2000-03-01T00:00:00Z"),
+            Some(951_868_800_000_000_000)
+        );
+        assert_eq!(
+            parse_timestamp("1969-12-31T23:59:59Z"),
+            Some(-1_000_000_000)
+        );
+        for wrong in [
+            "",
+            "2026",
+            "2026-01-31",
+            "2026-13-01T00:00:00Z",
+            "2026-01-31T12:00:00",
+            "2026-01-31T12:00:00.Z",
+        ] {
             assert_eq!(parse_timestamp(wrong), None, "{wrong}");
         }
     }

@@ -48,7 +48,10 @@ pub(in crate::cel) trait Vocabulary {
 
     /// The message for a name that starts with no root.
     fn unknown_root(name: &str) -> String {
-        let roots: Vec<_> = Self::ROOTS.iter().map(|root| format!("`{root}.`")).collect();
+        let roots: Vec<_> = Self::ROOTS
+            .iter()
+            .map(|root| format!("`{root}.`"))
+            .collect();
         format!(
             "`{name}` is no attribute; attributes start with {}",
             roots.join(", ")

@@ -87,7 +87,10 @@ const NAMES: &[(&str, Fact)] = &[
     ("destination.address", Fact::DestinationAddress),
     ("destination.port", Fact::DestinationPort),
     ("connection.mtls", Fact::ConnectionMtls),
-    ("connection.requested_server_name", Fact::ConnectionServerName),
+    (
+        "connection.requested_server_name",
+        Fact::ConnectionServerName,
+    ),
     ("connection.tls_version", Fact::ConnectionTlsVersion),
     ("connection.uri_san_peer_certificate", Fact::PeerUriSan),
     ("connection.uri_san_local_certificate", Fact::LocalUriSan),
@@ -117,9 +120,13 @@ const OTHERS: [&str; 8] = [
 
 fn plain(segments: &[&str]) -> Named<Fact> {
     match segments {
-        ["request", "useragent"] => return Named::Attribute(Fact::RequestHeader("user-agent".into())),
+        ["request", "useragent"] => {
+            return Named::Attribute(Fact::RequestHeader("user-agent".into()));
+        }
         ["request", "referer"] => return Named::Attribute(Fact::RequestHeader("referer".into())),
-        ["xds", "node"] => return Named::Wrong("`xds.node` has no value of its own; name xds.node.id".to_owned()),
+        ["xds", "node"] => {
+            return Named::Wrong("`xds.node` has no value of its own; name xds.node.id".to_owned());
+        }
         _ => {}
     }
     let is = |name: &str| name.split('.').eq(segments.iter().copied());
@@ -162,7 +169,12 @@ fn header(name: &str, fact: impl FnOnce(&str) -> Fact) -> Named<Fact> {
 }
 
 /// Headers that hold what proves an identity.
-const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+const SECRET: [&str; 4] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+];
 
 fn peer(rest: &[&str], fact: impl FnOnce(PeerField) -> Fact) -> Named<Fact> {
     let field = match rest {

@@ -109,8 +109,12 @@ fn percentage(at: &Cursor<'_, '_>) -> Option<Percentage> {
 /// A decimal number without sign in hundredths, of which it has at most so many as 32 bits hold.
 pub(super) fn hundredths(at: &Cursor<'_, '_>) -> Option<u32> {
     let text = &at.node().scalar()?.text;
-    let is_plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'-' | b'+');
-    let starts = text.bytes().next().is_some_and(|first| first.is_ascii_digit() || first == b'.');
+    let is_plain =
+        |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'-' | b'+');
+    let starts = text
+        .bytes()
+        .next()
+        .is_some_and(|first| first.is_ascii_digit() || first == b'.');
     if !starts || !text.bytes().all(is_plain) {
         return None;
     }
@@ -157,7 +161,9 @@ fn custom_tag(at: &Cursor<'_, '_>) -> Option<CustomTag> {
     let mut written = KINDS.iter().filter_map(|kind| fields.get(kind));
     let (first, second) = (written.next(), written.next());
     if let Some(second) = second {
-        second.wrong("is a second source of one tag; keep one of literal, environment, header and formatter");
+        second.wrong(
+            "is a second source of one tag; keep one of literal, environment, header and formatter",
+        );
         return None;
     }
     if first.is_none() && fields.other_than(KINDS).is_empty() {
@@ -224,7 +230,9 @@ fn metrics_override(at: &Cursor<'_, '_>) -> Option<MetricsOverride> {
     let mut tag_overrides = BTreeMap::new();
     for (label, tag) in tags.iter().flat_map(Cursor::pairs) {
         if tag_overrides.len() == MAX_LABELS {
-            at.wrong(format!("overrides more than {MAX_LABELS} tags; take some out"));
+            at.wrong(format!(
+                "overrides more than {MAX_LABELS} tags; take some out"
+            ));
             break;
         }
         if let Some(one) = tag_override(label, &tag) {
@@ -249,7 +257,10 @@ fn metric_match(at: &Cursor<'_, '_>) -> Option<(MetricSelector, TelemetryMode)> 
             Some(at) => Some(at.filled()?),
             None => None,
         };
-        return Some((custom.map_or(MetricSelector::All, MetricSelector::Custom), mode));
+        return Some((
+            custom.map_or(MetricSelector::All, MetricSelector::Custom),
+            mode,
+        ));
     };
     if let Some(custom) = custom {
         custom.wrong("cannot be combined with metric; keep one");
@@ -258,7 +269,10 @@ fn metric_match(at: &Cursor<'_, '_>) -> Option<(MetricSelector, TelemetryMode)> 
     let mut words = vec![(ALL_METRICS, None)];
     words.extend(Metric::ALL.map(|metric| (metric.as_str(), Some(metric))));
     let metric = at.word(&words)?;
-    Some((metric.map_or(MetricSelector::All, MetricSelector::Metric), mode))
+    Some((
+        metric.map_or(MetricSelector::All, MetricSelector::Metric),
+        mode,
+    ))
 }
 
 /// More labels help nobody, and each is a part of every series.
@@ -282,7 +296,10 @@ fn tag_override(label: &str, at: &Cursor<'_, '_>) -> Option<TagOverride> {
         return Some(TagOverride::Remove(at.at()));
     }
     let Some(value) = value else {
-        at.missing("value", "is missing; UPSERT needs an expression in CEL, such as request.host");
+        at.missing(
+            "value",
+            "is missing; UPSERT needs an expression in CEL, such as request.host",
+        );
         return None;
     };
     value.filled().map(TagOverride::Upsert)
@@ -301,7 +318,9 @@ fn access_logging(at: &Cursor<'_, '_>) -> Option<TelemetryAccessLogging> {
     let fields = at.fields(ACCESS_LOGGING)?;
     let filter = fields.get("filter").and_then(|at| {
         let message = "is missing; write a condition in CEL, such as response.code >= 400";
-        at.fields(&["expression"])?.demand("expression", message)?.filled()
+        at.fields(&["expression"])?
+            .demand("expression", message)?
+            .filled()
     });
     Some(TelemetryAccessLogging {
         mode: mode(fields),
@@ -322,7 +341,9 @@ fn entries<'t, T>(
         && list.items().len() > MAX_ENTRIES
     {
         let written = list.items().len();
-        list.wrong(format!("has {written} entries, more than {MAX_ENTRIES}; take some out"));
+        list.wrong(format!(
+            "has {written} entries, more than {MAX_ENTRIES}; take some out"
+        ));
         return Vec::new();
     }
     fields.each(name, decode)

@@ -71,7 +71,11 @@ impl Percentage {
     /// So many hundredths of a percent; more than 10,000 count as 10,000.
     #[must_use]
     pub const fn from_hundredths(hundredths: u32) -> Self {
-        Self(if hundredths > 10_000 { 10_000 } else { hundredths })
+        Self(if hundredths > 10_000 {
+            10_000
+        } else {
+            hundredths
+        })
     }
 
     /// Hundredths of a percent.

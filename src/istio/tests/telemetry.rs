@@ -58,7 +58,10 @@ fn what_a_telemetry_says_is_kept_with_its_place() {
     };
     assert_eq!(tracing.mode, TelemetryMode::Client);
     assert_eq!(tracing.providers, [Text::from("zipkin")]);
-    assert_eq!(tracing.random_sampling_percentage.unwrap().hundredths(), 1235);
+    assert_eq!(
+        tracing.random_sampling_percentage.unwrap().hundredths(),
+        1235
+    );
     assert_eq!(tracing.disable_span_reporting, Some(false));
     assert_eq!(tracing.use_request_id_for_trace_sampling, Some(false));
     assert_eq!(tracing.enable_istio_tags, Some(false));
@@ -94,13 +97,22 @@ fn what_a_telemetry_says_is_kept_with_its_place() {
         TagOverride::Upsert("request.host".into())
     );
     assert_eq!(count.tag_overrides["host"].at().to_string(), "f:25:23");
-    assert!(matches!(count.tag_overrides["source_app"], TagOverride::Remove(_)));
+    assert!(matches!(
+        count.tag_overrides["source_app"],
+        TagOverride::Remove(_)
+    ));
     assert_eq!(mine.metric, MetricSelector::Custom("mine".into()));
-    assert_eq!((&all.metric, all.disabled), (&MetricSelector::All, Some(false)));
+    assert_eq!(
+        (&all.metric, all.disabled),
+        (&MetricSelector::All, Some(false))
+    );
     let [log] = telemetry.access_logging.as_slice() else {
         panic!("{telemetry:?}");
     };
-    assert_eq!((log.mode, log.disabled), (TelemetryMode::Server, Some(false)));
+    assert_eq!(
+        (log.mode, log.disabled),
+        (TelemetryMode::Server, Some(false))
+    );
     assert_eq!(log.filter.as_deref(), Some("response.code >= 400"));
     assert_eq!(log.at.line, 31);
 }
@@ -204,8 +216,14 @@ defaultConfig:
     assert_eq!(found.default_metrics, Some(Vec::new()));
     assert_eq!(found.default_access_logging, [Text::from("envoy")]);
     assert_eq!(found.sampling.unwrap().to_string(), "12.5%");
-    assert_eq!(found.custom_tags.unwrap()["a"], CustomTag::Literal("x".into()));
-    assert_eq!(found.zipkin_address.as_deref(), Some("zipkin.istio-system:9411"));
+    assert_eq!(
+        found.custom_tags.unwrap()["a"],
+        CustomTag::Literal("x".into())
+    );
+    assert_eq!(
+        found.zipkin_address.as_deref(),
+        Some("zipkin.istio-system:9411")
+    );
 
     assert_eq!(settings("accessLogFile: ''"), MeshTelemetry::default());
     let json = settings("accessLogEncoding: JSON").access_log_format;
@@ -221,17 +239,28 @@ defaultConfig:
 fn mistakes_in_mesh_config_are_told() {
     for (text, piece) in [
         ("accessLogEncoding: XML", "TEXT, JSON"),
-        ("{accessLogEncoding: JSON, accessLogFormat: '%A%'}", "no JSON object"),
+        (
+            "{accessLogEncoding: JSON, accessLogFormat: '%A%'}",
+            "no JSON object",
+        ),
         ("enableTracing: 'no'", "true or false"),
         ("defaultConfig: {tracing: {sampling: -1}}", "0 to 100"),
-        ("extensionProviders: [{name: z, zipkin: {service: z}}]", "port"),
-        ("extensionProviders: [{name: z, opentelemetry: {port: 4317}}]", "service"),
+        (
+            "extensionProviders: [{name: z, zipkin: {service: z}}]",
+            "port",
+        ),
+        (
+            "extensionProviders: [{name: z, opentelemetry: {port: 4317}}]",
+            "service",
+        ),
         (
             "extensionProviders: [{name: l, envoyFileAccessLog: {logFormat: {text: a, labels: {b: c}}}}]",
             "cannot be combined",
         ),
     ] {
-        let problems = parse_mesh_config("mesh.yaml", text).unwrap_err().to_string();
+        let problems = parse_mesh_config("mesh.yaml", text)
+            .unwrap_err()
+            .to_string();
         assert!(problems.contains(piece), "{text}: {problems}");
     }
 }
@@ -249,7 +278,11 @@ extensionProviders:
 - {name: new, somethingNew: {}}
 ";
     let config = parse_mesh_config("mesh.yaml", text).unwrap();
-    let kinds: Vec<_> = config.extension_providers.iter().map(|one| &one.kind).collect();
+    let kinds: Vec<_> = config
+        .extension_providers
+        .iter()
+        .map(|one| &one.kind)
+        .collect();
     let of = |index: usize| match kinds[index] {
         ProviderKind::Telemetry(found) => (**found).clone(),
         other => panic!("{other:?}"),
@@ -263,8 +296,14 @@ extensionProviders:
     else {
         panic!("{:?}", of(1));
     };
-    assert_eq!((path.as_deref(), omit_empty_values), (Some("/var/log/a"), true));
-    assert_eq!(format, FileLogFormat::Labels(vec![("a".into(), "%PROTOCOL%".into())]));
+    assert_eq!(
+        (path.as_deref(), omit_empty_values),
+        (Some("/var/log/a"), true)
+    );
+    assert_eq!(
+        format,
+        FileLogFormat::Labels(vec![("a".into(), "%PROTOCOL%".into())])
+    );
     let TelemetryProvider::FileAccessLog { format, .. } = of(2) else {
         panic!("{:?}", of(2));
     };

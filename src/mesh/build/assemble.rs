@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::access_log_metrics;
 use super::builder::MeshBuilder;
 use crate::access_log::AccessLogs;
 use crate::concurrency::Limiter;
 use crate::context::{Hide, Telling, Via};
 use crate::gate::{ForwardClientCert, Gate, Refusals};
+use crate::live::Live;
 #[cfg(any(feature = "external", feature = "rate-limit-service"))]
 use crate::mesh::client::LateClient;
 use crate::mesh::client::pool::connection::dial::Dialer;
@@ -34,6 +34,7 @@ use crate::mesh::push::otlp_metrics::MetricsPusher;
 use crate::mesh::server::limit_metrics;
 use crate::mesh::server::{Inbound, ServerLayer, Trusted, TrustedProxies};
 use crate::mesh::shutdown::Shutdown;
+use crate::mesh::telemetry::{OwnTelemetry, Reports, TelemetryCompiler};
 use crate::mesh::tls_metrics;
 use crate::mesh::trust_domain;
 use crate::propagation::Propagation;
@@ -133,6 +134,20 @@ impl MeshBuilder {
             let limits = limits.client(late_client.clone());
             rules.limits(limits)
         };
+        let mut hidden = AccessLogs::hidden(&self.telemetry.access_logs);
+        hidden.merge(&self.telemetry.hidden);
+        let logs = AccessLogs::without(self.telemetry.access_logs, &self.telemetry.hidden);
+        let has_event = AccessLogs::server(logs.clone()).has_every_event();
+        #[cfg(feature = "otlp")]
+        let log_sinks = export::flush::collectors(&logs, &self.workload);
+        let reports = Live::new(Reports::default());
+        let rules = rules.telemetry(TelemetryCompiler::new(OwnTelemetry {
+            propagation: self.telemetry.propagation.clone(),
+            registry: registry.clone(),
+            access_logs: logs,
+            hidden: hidden.clone(),
+            reports: reports.clone(),
+        }));
         let rules = rules.compile(&self.workload, outbound, registry, &mut faults);
         let (Some(identity), Some(rules), true) = (identity, rules, faults.is_empty()) else {
             return Err(faults.into());
@@ -147,10 +162,7 @@ impl MeshBuilder {
             cells.modes.clone(),
         ));
         trusted_proxies.register(registry);
-        let mut hidden = AccessLogs::hidden(&self.telemetry.access_logs);
-        hidden.merge(&self.telemetry.hidden);
         let hide = (!hidden.is_empty()).then(|| {
-            let hidden = hidden.clone();
             let hide: Hide = Arc::new(move |path: &str| hidden.shown(path));
             hide
         });
@@ -162,12 +174,6 @@ impl MeshBuilder {
         export::metrics::register(registry, &propagation);
         let refusals = Arc::new(Refusals::new());
         gate_metrics::register(registry, &refusals);
-        let logs = AccessLogs::without(self.telemetry.access_logs, &self.telemetry.hidden);
-        let server_logs = AccessLogs::server(logs.clone());
-        let client_logs = AccessLogs::client(logs);
-        access_log_metrics::register(registry, [&server_logs, &client_logs]);
-        #[cfg(feature = "otlp")]
-        let log_sinks = export::flush::collectors([&server_logs, &client_logs], &self.workload);
         let server = ServerLayer::new(Inbound {
             config: cells.inbound.clone(),
             gate: self.gate.unwrap_or_else(Gate::istio),
@@ -189,12 +195,11 @@ impl MeshBuilder {
             }),
             quiet: self.listener.quiet.clone(),
             telling: {
-                let has_event = server_logs.has_every_event();
                 let hide = hide.clone();
                 let is_special = hide.is_some() || has_event;
                 is_special.then(|| Arc::new(Telling { hide, has_event }))
             },
-            access_logs: server_logs,
+            reports: reports.clone(),
             observers: self.telemetry.request_observers,
             trusted_proxies: Arc::clone(&trusted_proxies),
         });
@@ -224,7 +229,7 @@ impl MeshBuilder {
             trust_domain: identity.trust_domain().clone(),
             propagation: propagation.clone(),
             metrics: registry.client_as(&self.workload, &identity),
-            access_logs: client_logs,
+            reports,
             observers: self.telemetry.call_observers,
             upstreams: cells.outbound.clone(),
             dialer: Arc::new(Dialer::new(

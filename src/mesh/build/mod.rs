@@ -1,6 +1,5 @@
 //! The builder of a mesh: its options, and what makes a running mesh of them.
 
-mod access_log_metrics;
 mod allow;
 mod assemble;
 #[cfg(feature = "external")]

@@ -24,10 +24,10 @@ use super::pool::connection::dial::Dialer;
 use super::record::Record;
 use super::response_body::ResponseBody;
 use super::tcp_bounds::Bounds;
-use crate::access_log::AccessLogs;
 use crate::context;
 use crate::identity::TrustDomain;
 use crate::live::Live;
+use crate::mesh::telemetry::Reports;
 use crate::mesh::watches::{Observers, Watches};
 use crate::message::{CountingBody, Direction, OnEnd as _};
 use crate::metrics::ClientMetrics;
@@ -39,7 +39,8 @@ pub(in crate::mesh) struct Outbound {
     pub(in crate::mesh) trust_domain: TrustDomain,
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) metrics: ClientMetrics,
-    pub(in crate::mesh) access_logs: AccessLogs,
+    /// Access logs, and labels with an expression.
+    pub(in crate::mesh) reports: Live<Reports>,
     pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) upstreams: Live<CompiledOutbound>,
     pub(in crate::mesh) dialer: Arc<Dialer>,
@@ -97,7 +98,8 @@ impl Outbound {
             None => self.metrics.begin_refused(&mut head, sent.clone(), now),
         };
         measured.traced(span.trace());
-        let mut log = self.access_logs.open(&head, SystemTime::now);
+        let reports = self.reports.load();
+        let mut log = reports.client.access_logs.open(&head, SystemTime::now);
         if let Some(line) = &mut log {
             if let Some(reach) = reach {
                 line.calls(reach.logged(&head.uri));
@@ -109,6 +111,8 @@ impl Outbound {
         let watches = Watches {
             permit: None,
             log,
+            #[cfg(feature = "cel")]
+            tags: reports.client.tags.clone(),
             span,
             metrics: measured,
             observers: self.observers.clone(),

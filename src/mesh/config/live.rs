@@ -31,6 +31,7 @@ use crate::live::Live;
 use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 #[cfg(feature = "external")]
 use crate::mesh::providers::{ProviderCompiler, Providers};
+use crate::mesh::telemetry::{CompiledTelemetry, TelemetryCompiler};
 use crate::mesh::trust_domain;
 use crate::policy::{Engine, PerPort, Program, compile};
 #[cfg(feature = "rate-limit")]
@@ -52,6 +53,8 @@ pub(in crate::mesh) struct CompiledInbound {
     /// How many requests the workload takes.
     #[cfg(feature = "rate-limit")]
     pub(in crate::mesh) limits: Limits,
+    /// `None` where nothing applies it.
+    pub(in crate::mesh) telemetry: Option<CompiledTelemetry>,
     /// The files that it was read from, and which of them hold documents.
     pub(in crate::mesh) holdings: Holdings,
     /// How many policies were read, for any workload.
@@ -114,6 +117,8 @@ pub(in crate::mesh) struct Compiler {
     /// `None` where nothing applies limits.
     #[cfg(feature = "rate-limit")]
     pub(in crate::mesh) limits: Option<LimitCompiler>,
+    /// `None` where nothing applies telemetry.
+    pub(in crate::mesh) telemetry: Option<TelemetryCompiler>,
 }
 
 impl Compiler {
@@ -145,6 +150,7 @@ impl Compiler {
         let limits = self.limits(&program)?;
         #[cfg(not(feature = "rate-limit"))]
         self.limits(&program)?;
+        let telemetry = self.telemetry(configuration)?;
         let engine = Engine::new(program);
         #[cfg(feature = "external")]
         PolicyCheck::warn_of_unasked_providers(&engine, |name| providers.get(name).is_some());
@@ -159,16 +165,13 @@ impl Compiler {
             providers,
             #[cfg(feature = "rate-limit")]
             limits,
+            telemetry,
             holdings: configuration.holdings.clone(),
             policies: resources.authorization_policies.len() + resources.service_roles.len(),
         })
     }
 
     /// Notes that this configuration is in use.
-    #[cfg_attr(
-        not(any(feature = "external", feature = "rate-limit")),
-        allow(clippy::unused_self, reason = "neither providers nor limits")
-    )]
     pub(in crate::mesh) fn serves(&mut self, config: &CompiledInbound) {
         #[cfg(feature = "external")]
         if let Some(providers) = &mut self.providers {
@@ -178,8 +181,9 @@ impl Compiler {
         if let Some(limits) = &mut self.limits {
             limits.serves(&config.limits);
         }
-        #[cfg(not(any(feature = "external", feature = "rate-limit")))]
-        let _ = config;
+        if let (Some(telemetry), Some(compiled)) = (&mut self.telemetry, &config.telemetry) {
+            telemetry.serves(compiled);
+        }
     }
 
     fn program(
@@ -195,6 +199,25 @@ impl Compiler {
         #[cfg(feature = "external")]
         let mesh_config = with_registered.as_ref().unwrap_or(mesh_config);
         compile(resources, mesh_config, &self.workload)
+    }
+
+    fn telemetry(
+        &mut self,
+        configuration: &Configuration,
+    ) -> Result<Option<CompiledTelemetry>, Problems> {
+        let Some(compiler) = &mut self.telemetry else {
+            if let Some(first) = configuration.resources.telemetries.first() {
+                tracing::warn!(
+                    target: "tower_mesh::config",
+                    at = %first.meta.at,
+                    documents = configuration.resources.telemetries.len(),
+                    "Telemetry has no effect on guards: spans, metrics and access logs are those of \
+                     your own layers"
+                );
+            }
+            return Ok(None);
+        };
+        compiler.compile(configuration, &self.workload).map(Some)
     }
 
     #[cfg(feature = "rate-limit")]

@@ -24,6 +24,7 @@ use crate::mesh::error::Faults;
 use crate::mesh::options::TokenOptions;
 #[cfg(feature = "external")]
 use crate::mesh::providers::ProviderCompiler;
+use crate::mesh::telemetry::TelemetryCompiler;
 use crate::metrics::Registry;
 use crate::source::{ConfigSource, Configuration, Source};
 use crate::tls::{Credentials, JwtBundleSource, Rotation, Settings};
@@ -55,6 +56,7 @@ pub(in crate::mesh) struct ReadConfig {
     providers: Option<ProviderCompiler>,
     #[cfg(feature = "rate-limit")]
     limits: Option<LimitCompiler>,
+    telemetry: Option<TelemetryCompiler>,
 }
 
 /// What was compiled without problems. Nothing runs yet.
@@ -103,6 +105,7 @@ impl ConfigLoader<'_> {
             providers: None,
             #[cfg(feature = "rate-limit")]
             limits: None,
+            telemetry: None,
         }
     }
 }
@@ -126,6 +129,14 @@ impl ReadConfig {
     pub(in crate::mesh) fn providers(self, providers: ProviderCompiler) -> Self {
         Self {
             providers: Some(providers),
+            ..self
+        }
+    }
+
+    /// Applies the telemetry of the configuration.
+    pub(in crate::mesh) fn telemetry(self, telemetry: TelemetryCompiler) -> Self {
+        Self {
+            telemetry: Some(telemetry),
             ..self
         }
     }
@@ -165,6 +176,7 @@ impl ReadConfig {
             providers: self.providers,
             #[cfg(feature = "rate-limit")]
             limits: self.limits,
+            telemetry: self.telemetry,
             keyring: match self.loopback_http {
                 true => keyring.loopback_http(),
                 false => keyring,

@@ -2,7 +2,7 @@ use std::future::Future;
 use std::time::Duration;
 
 #[cfg(feature = "otlp")]
-use crate::access_log::{AccessLogs, Sink};
+use crate::access_log::{AccessLog, Sink};
 #[cfg(feature = "otlp")]
 use crate::identity::Workload;
 use crate::mesh::Mesh;
@@ -59,9 +59,9 @@ impl Mesh {
 
 /// The sinks of these logs, of which those that are collectors now know whose lines they get.
 #[cfg(feature = "otlp")]
-pub(in crate::mesh) fn collectors(logs: [&AccessLogs; 2], workload: &Workload) -> Vec<Sink> {
+pub(in crate::mesh) fn collectors(logs: &[AccessLog], workload: &Workload) -> Vec<Sink> {
     let resource = OpenTelemetry::resource(workload);
-    let sinks = logs.into_iter().flat_map(AccessLogs::sinks).cloned();
+    let sinks = logs.iter().filter_map(AccessLog::sink).cloned();
     let sinks: Vec<_> = sinks.collect();
     for sink in &sinks {
         let attributes = resource.iter();

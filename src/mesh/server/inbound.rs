@@ -9,7 +9,7 @@ use http::{Method, Request, StatusCode};
 use super::app_guards::AppGuards;
 use super::connection::quiet_streams::QuietStreams;
 use super::trusted_proxies::TrustedProxies;
-use crate::access_log::{AccessLogs, Line};
+use crate::access_log::Line;
 use crate::concurrency::Limiter;
 use crate::context::{Exchange, Peer, Telling};
 use crate::gate::{Gate, Refusals};
@@ -17,6 +17,7 @@ use crate::identity::SpiffeId;
 use crate::jwt::Terms;
 use crate::live::Live;
 use crate::mesh::config::live::CompiledInbound;
+use crate::mesh::telemetry::Reports;
 use crate::mesh::watches::Observers;
 use crate::message::{
     ByteCount, Direction, LocalReply, Record, Report, ResponseFlags, Watch, contained,
@@ -51,9 +52,10 @@ pub(in crate::mesh) struct Inbound {
     /// `None` if any number of requests may be under way.
     pub(in crate::mesh) concurrency: Option<Arc<Limiter>>,
     pub(in crate::mesh) quiet: QuietStreams,
-    pub(in crate::mesh) access_logs: AccessLogs,
     /// `None` if nothing is special.
     pub(in crate::mesh) telling: Option<Arc<Telling>>,
+    /// Access logs, and labels with an expression.
+    pub(in crate::mesh) reports: Live<Reports>,
     pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) trusted_proxies: Arc<TrustedProxies>,
 }
@@ -65,7 +67,12 @@ impl Inbound {
         let now = Instant::now();
         let (mut head, ()) = Request::new(()).into_parts();
         let exchange = Exchange::from_peer(&mut head.extensions, peer);
-        let mut log = self.access_logs.open(&head, SystemTime::now);
+        let mut log = self
+            .reports
+            .load()
+            .server
+            .access_logs
+            .open(&head, SystemTime::now);
         if let Some(line) = &mut log {
             line.head_was_unreadable();
         }

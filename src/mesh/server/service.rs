@@ -238,13 +238,16 @@ impl Inbound {
         };
         let span = propagation.begin(head, exchange, || now);
         let peer = exchange.peer();
-        let mut log = self.access_logs.open(head, || now);
+        let reports = self.reports.load();
+        let mut log = reports.server.access_logs.open(head, || now);
         if let Some(line) = &mut log {
             line.tell_time(exchange, started);
         }
         let watches = Watches {
             span,
             log,
+            #[cfg(feature = "cel")]
+            tags: reports.server.tags.clone(),
             metrics: self.metrics.begin(head, peer, received.clone(), started),
             observers: self.observers.clone(),
             under_way: peer.map(|peer| OnConnection::begin(peer, head)),

@@ -89,7 +89,8 @@ impl<H> Service<H> {
     ) -> Record {
         let peer = connection.peer();
         let metrics = self.inbound.metrics.connection(peer);
-        let line = self.inbound.access_logs.open_connection(SystemTime::now);
+        let reports = self.inbound.reports.load();
+        let line = reports.server.access_logs.open_connection(SystemTime::now);
         let exchange = Some(exchange.clone());
         Record::new(Direction::Inbound, peer.clone(), exchange, metrics, line).until(stop)
     }

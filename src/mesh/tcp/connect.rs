@@ -44,7 +44,8 @@ impl Mesh {
     pub async fn connect_tcp(&self, host: &str, port: u16) -> Result<TcpConnection, ConnectError> {
         let outbound = self.client().outbound();
         let began = Instant::now();
-        let mut line = outbound.access_logs.open_connection(SystemTime::now);
+        let logs = outbound.reports.load().client.access_logs.clone();
+        let mut line = logs.open_connection(SystemTime::now);
         let connected = match find(outbound, host, port, line.as_mut()) {
             Ok(cluster) => dial(outbound, &cluster).await,
             Err(failure) => Err(failure),

@@ -1,16 +1,22 @@
+mod changed;
+
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use self::changed::Changed;
 use super::output::Output;
 use crate::message::ResponseFlags;
 use crate::metrics::conventions::durations::{DurationRow, Durations, FAMILIES, Named, bounds};
+use crate::metrics::plan::MetricsPlan;
 use crate::metrics::store::buckets::Buckets;
 use crate::metrics::store::exemplars::Kept;
 use crate::metrics::store::histogram::RequestTotals;
 use crate::metrics::store::labels::OutcomeLabels;
 use crate::metrics::store::metric_type::MetricType;
 use crate::metrics::store::process::{Family, Process};
-use crate::metrics::store::series::{BaseId, ConnectionCells, Messages};
+use crate::metrics::store::series::{BaseId, ConnectionCells, Messages, RequestSeries};
 use crate::metrics::store::table::SeriesTable;
+use crate::metrics::store::tags::TagValues;
 use crate::metrics::store::value::Value;
 
 /// A snapshot of all metrics that is written piece by piece.
@@ -25,6 +31,11 @@ pub(in crate::metrics) struct Exposition {
     connections: Vec<ConnectionRow>,
     /// Of each family of OpenTelemetry's conventions.
     durations: Vec<Vec<DurationRow>>,
+    /// `None`: all is written as it is counted.
+    plan: Option<Arc<MetricsPlan>>,
+    has_tags: bool,
+    /// What is left of the family that is being written, if it is not written as it is counted.
+    changed: Option<Changed>,
     /// What is written next.
     part: usize,
     row: usize,
@@ -36,6 +47,7 @@ pub(in crate::metrics) struct Exposition {
 struct RequestRow {
     base: BaseId,
     outcome: OutcomeLabels,
+    tags: Option<TagValues>,
     totals: RequestTotals,
 }
 
@@ -48,11 +60,16 @@ struct ConnectionRow {
 
 impl Exposition {
     /// Reads Istio's families as they are now.
-    pub(in crate::metrics) fn read(table: &SeriesTable, durations: Option<&Durations>) -> Self {
+    pub(in crate::metrics) fn read(
+        table: &SeriesTable,
+        plan: Option<Arc<MetricsPlan>>,
+        durations: Option<&Durations>,
+    ) -> Self {
         let requests = table.bases().flat_map(|(id, base)| {
             base.requests().map(move |series| RequestRow {
                 base: id,
                 outcome: series.outcome,
+                tags: series.tags.as_deref().cloned(),
                 totals: series.totals(),
             })
         });
@@ -68,14 +85,20 @@ impl Exposition {
         });
         // A series that was moved to another base has nothing to show.
         let requests = requests.filter(|row| row.totals.count() > 0);
+        let requests: Vec<_> = requests.collect();
+        // Values of expressions tell series apart that are equal where no label shows them.
+        let has_tags = requests.iter().any(|row| row.tags.is_some());
         Self {
-            requests: requests.collect(),
+            requests,
             messages: messages.collect(),
             connections: connections.collect(),
             durations: durations.map_or_else(Vec::new, |durations| {
                 let families = 0..FAMILIES.len();
                 families.map(|family| durations.rows(family)).collect()
             }),
+            plan: plan.or_else(|| has_tags.then(Arc::default)),
+            has_tags,
+            changed: None,
             part: 0,
             row: 0,
             process: None,
@@ -96,7 +119,15 @@ impl Exposition {
             });
             return self.process.is_some();
         };
-        if self.write_row(part, output, table).is_some() {
+        let plan = self
+            .plan
+            .as_ref()
+            .filter(|plan| part.is_istios() && (self.has_tags || !plan.is_plain(self.part)));
+        let written = match plan.cloned() {
+            Some(plan) => self.write_changed(part, &plan, output, table),
+            None => self.write_row(part, output, table),
+        };
+        if written.is_some() {
             self.row += 1;
         } else {
             self.part += 1;
@@ -186,7 +217,9 @@ impl RequestRow {
             return None;
         }
         let requests = &table.get(self.base)?.requests;
-        let series = requests.get(self.outcome.hash(), |series| series.outcome == self.outcome)?;
+        let tags = self.tags.as_ref();
+        let hash = RequestSeries::hash(self.outcome, tags);
+        let series = requests.get(hash, |series| series.is(self.outcome, tags))?;
         Some(series.exemplars.read())
     }
 }
@@ -224,6 +257,13 @@ enum Part {
     Connections(&'static str, &'static str, usize),
     /// Of OpenTelemetry's family with this number.
     Durations(usize),
+}
+
+impl Part {
+    /// Whether plans are for it.
+    const fn is_istios(&self) -> bool {
+        !matches!(self, Self::Durations(_))
+    }
 }
 
 type Count = fn(&Messages) -> u64;

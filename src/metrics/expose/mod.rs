@@ -9,5 +9,6 @@ pub(in crate::metrics) mod output;
     all(feature = "otlp", feature = "server", feature = "client")
 ))]
 pub(in crate::metrics) mod pairs;
+pub(in crate::metrics) mod projection;
 pub(in crate::metrics) mod slots;
 pub(in crate::metrics) mod text;

@@ -227,6 +227,14 @@ impl HistogramTotals {
         self.sum = self.sum.wrapping_add(sum.load(Ordering::Relaxed));
     }
 
+    /// Adds what another series holds.
+    pub(in crate::metrics) fn merge(&mut self, other: &Self) {
+        for (total, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *total += more;
+        }
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
+
     /// How many values were observed. It is the sum of the buckets, so that the two always agree.
     pub(in crate::metrics) fn count(&self) -> u64 {
         self.buckets.iter().sum()

@@ -207,6 +207,17 @@ pub(in crate::metrics) fn write_label(text: &mut String, name: &str, value: &str
     text.push('"');
 }
 
+/// As [`write_label`], with a value that is escaped already.
+pub(in crate::metrics) fn escaped(text: &mut String, name: &str, written: &str) {
+    if !text.is_empty() {
+        text.push(',');
+    }
+    text.push_str(name);
+    text.push_str("=\"");
+    text.push_str(written);
+    text.push('"');
+}
+
 /// Escapes as the text format requires (`\\`, `\"`, `\n`). Other control characters and those that
 /// turn the reading direction print as `\u{…}`, with the backslash escaped too. A value is cut
 /// after 256 bytes as written, because a peer may have chosen it.
@@ -239,7 +250,7 @@ pub(in crate::metrics) fn is_invisible(c: char) -> bool {
 }
 
 /// The value of a label that is not known.
-pub(super) const UNKNOWN: &str = "unknown";
+pub(in crate::metrics) const UNKNOWN: &str = "unknown";
 
 const NO_GRPC_STATUS: u64 = 0xff;
 const NO_CODE: u64 = 0xffff;

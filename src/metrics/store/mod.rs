@@ -10,5 +10,6 @@ pub(in crate::metrics) mod process;
 mod reserved;
 pub(in crate::metrics) mod series;
 pub(in crate::metrics) mod table;
+pub(in crate::metrics) mod tags;
 pub(in crate::metrics) mod value;
 pub(in crate::metrics) mod visibility;

@@ -6,6 +6,7 @@ use super::buckets::Buckets;
 use super::exemplars::{Exemplars, SpanIds};
 use super::histogram::{ChosenCells, Observed, RequestCells, RequestTotals, take};
 use super::labels::OutcomeLabels;
+use super::tags::TagValues;
 use super::visibility::Visibility;
 use crate::message::ResponseFlags;
 use crate::striped::Striped;
@@ -37,6 +38,8 @@ pub(in crate::metrics) struct Base {
 #[derive(Debug)]
 pub(in crate::metrics) struct RequestSeries {
     pub(in crate::metrics) outcome: OutcomeLabels,
+    /// Values of labels with an expression.
+    pub(in crate::metrics) tags: Option<Box<TagValues>>,
     cells: Cells,
     pub(in crate::metrics) exemplars: Exemplars,
 }
@@ -143,10 +146,25 @@ impl MessageCells {
 }
 
 impl RequestSeries {
+    /// Where the series of these labels is.
+    pub(in crate::metrics) fn hash(outcome: OutcomeLabels, tags: Option<&TagValues>) -> u64 {
+        outcome.hash() ^ tags.map_or(0, TagValues::hash)
+    }
+
+    /// Whether it is that of these labels.
+    pub(in crate::metrics) fn is(&self, outcome: OutcomeLabels, tags: Option<&TagValues>) -> bool {
+        self.outcome == outcome && self.tags.as_deref() == tags
+    }
+
     /// `chosen` are the buckets where they are not Envoy's.
-    pub(super) fn new(outcome: OutcomeLabels, chosen: Option<&Arc<Buckets>>) -> Self {
+    pub(super) fn new(
+        outcome: OutcomeLabels,
+        tags: Option<&TagValues>,
+        chosen: Option<&Arc<Buckets>>,
+    ) -> Self {
         Self {
             outcome,
+            tags: tags.cloned().map(Box::new),
             cells: match chosen {
                 None => Cells::Usual(Striped::new()),
                 Some(buckets) => Cells::Chosen(Striped::new(), Arc::clone(buckets)),
@@ -225,6 +243,9 @@ impl ConnectionSeries {
 
 /// The bound of OpenTelemetry's SDKs, per family.
 pub(in crate::metrics) const MAX_SERIES: usize = 2000;
+/// The series that values of expressions may make, so that there is always room for others. Past
+/// it, such labels are `unknown`.
+pub(in crate::metrics) const MAX_TAGGED: usize = MAX_SERIES / 2;
 /// Series that only the overflow bases may take.
 const KEPT_BACK: usize = 100;
 pub(super) const MAX_BASES: usize = MAX_SERIES;

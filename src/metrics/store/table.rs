@@ -15,8 +15,9 @@ use super::histogram::Observed;
 use super::labels::{BaseLabels, OutcomeLabels};
 use super::reserved::reserve;
 use super::series::{
-    Base, BaseId, ConnectionCells, ConnectionSeries, MAX_BASES, Messages, RequestSeries,
+    Base, BaseId, ConnectionCells, ConnectionSeries, MAX_BASES, MAX_TAGGED, Messages, RequestSeries,
 };
+use super::tags::TagValues;
 use super::visibility::Visibility;
 use crate::message::ResponseFlags;
 use crate::striped::Striped;
@@ -32,6 +33,8 @@ pub(in crate::metrics) struct SeriesTable {
     interned: Mutex<HashMap<String, BaseId>>,
     described: AtomicUsize,
     series: AtomicUsize,
+    /// Those of them that values of expressions made.
+    tagged: AtomicUsize,
     tcp_series: AtomicUsize,
     /// The names of peers that all places remember.
     pub(in crate::metrics) names: AtomicUsize,
@@ -66,6 +69,7 @@ impl SeriesTable {
             interned: Mutex::default(),
             described: AtomicUsize::new(0),
             series: AtomicUsize::new(0),
+            tagged: AtomicUsize::new(0),
             tcp_series: AtomicUsize::new(0),
             names: AtomicUsize::new(0),
             began: Instant::now(),
@@ -215,7 +219,9 @@ impl SeriesTable {
             return;
         };
         for series in base.requests() {
-            if let Some(to) = self.series_for(*name, BaseId::LAST_RESORT, series.outcome) {
+            let tags = series.tags.as_deref();
+            let to = self.series_for(*name, BaseId::LAST_RESORT, series.outcome, tags);
+            if let Some(to) = to {
                 to.take(series);
             }
         }
@@ -232,6 +238,7 @@ impl SeriesTable {
         base: BaseId,
         overflow: BaseId,
         outcome: OutcomeLabels,
+        tags: Option<&TagValues>,
         observed: Observed,
         span: Option<SpanIds>,
     ) {
@@ -243,7 +250,7 @@ impl SeriesTable {
                 visibility.accept();
             }
         }
-        if let Some(series) = self.series_for(at, overflow, outcome) {
+        if let Some(series) = self.series_for(at, overflow, outcome, tags) {
             series.observe(observed, span);
         }
     }
@@ -254,29 +261,45 @@ impl SeriesTable {
         base: BaseId,
         overflow: BaseId,
         outcome: OutcomeLabels,
+        tags: Option<&TagValues>,
     ) -> Option<&RequestSeries> {
-        self.request_series(base, outcome)
+        let tagged = tags.and_then(|tags| self.request_series(base, outcome, Some(tags)));
+        tagged
+            .or_else(|| self.request_series(base, outcome, None))
             .or_else(|| {
                 let (_, name) = self.get(base)?.described.as_ref()?;
-                self.request_series(*name, outcome)
+                self.request_series(*name, outcome, None)
             })
-            .or_else(|| self.request_series(base, OutcomeLabels::UNKNOWN))
-            .or_else(|| self.request_series(overflow, outcome))
-            .or_else(|| self.request_series(BaseId::LAST_RESORT, OutcomeLabels::UNKNOWN))
+            .or_else(|| self.request_series(base, OutcomeLabels::UNKNOWN, None))
+            .or_else(|| self.request_series(overflow, outcome, None))
+            .or_else(|| self.request_series(BaseId::LAST_RESORT, OutcomeLabels::UNKNOWN, None))
     }
 
-    fn request_series(&self, base: BaseId, outcome: OutcomeLabels) -> Option<&RequestSeries> {
+    fn request_series(
+        &self,
+        base: BaseId,
+        outcome: OutcomeLabels,
+        tags: Option<&TagValues>,
+    ) -> Option<&RequestSeries> {
         let is_last = base == BaseId::LAST_RESORT;
         let base = self.get(base)?;
-        let is = |series: &RequestSeries| series.outcome == outcome;
-        if let Some(series) = base.requests.get(outcome.hash(), is) {
+        let is = |series: &RequestSeries| series.is(outcome, tags);
+        let hash = RequestSeries::hash(outcome, tags);
+        if let Some(series) = base.requests.get(hash, is) {
             return Some(series);
         }
+        let tagged = match tags {
+            Some(_) => Some(reserve(&self.tagged, MAX_TAGGED)?),
+            None => None,
+        };
         let room = base.room(is_last);
         let outcomes = reserve(&base.outcomes, base.most_outcomes(outcome))?;
         let reserved = reserve(&self.series, room)?;
-        let series = RequestSeries::new(outcome, self.chosen.as_ref());
-        let (series, is_new) = base.requests.get_or_add(outcome.hash(), is, series)?;
+        let series = RequestSeries::new(outcome, tags, self.chosen.as_ref());
+        let (series, is_new) = base.requests.get_or_add(hash, is, series)?;
+        if let Some(tagged) = tagged {
+            tagged.keep_if(is_new);
+        }
         outcomes.keep_if(is_new);
         reserved.keep_if(is_new);
         Some(series)
@@ -387,11 +410,11 @@ mod tests {
             labels.service.host = Some(&host);
             let base = table.base(&labels, overflow, OnMissing::Add).base;
             for code in [200, 503] {
-                table.add_request(base, overflow, outcome(code), ONE, None);
+                table.add_request(base, overflow, outcome(code), None, ONE, None);
             }
         }
         for code in 100..=999 {
-            table.add_request(overflow, overflow, outcome(code), ONE, None);
+            table.add_request(overflow, overflow, outcome(code), None, ONE, None);
         }
         let (series, requests) = count(&table);
         assert_eq!(series, MAX_SERIES);
@@ -409,7 +432,7 @@ mod tests {
                 scope.spawn(|| {
                     for code in 200..300 {
                         let last = BaseId::LAST_RESORT;
-                        table.add_request(last, last, outcome(code), ONE, None);
+                        table.add_request(last, last, outcome(code), None, ONE, None);
                     }
                 });
             }
@@ -436,7 +459,7 @@ mod tests {
             response: 3,
         };
         let add = |code| {
-            table.add_request(said.base, last, outcome(code), ONE, None);
+            table.add_request(said.base, last, outcome(code), None, ONE, None);
             table.add_messages(said.base, messages);
         };
         add(200);

@@ -20,7 +20,8 @@ impl Found {
             ProviderKind::Expression(_) | ProviderKind::Application => true,
             ProviderKind::ExtAuthzGrpc { .. }
             | ProviderKind::ExtAuthzHttp { .. }
-            | ProviderKind::Telemetry(_) | ProviderKind::Other => false,
+            | ProviderKind::Telemetry(_)
+            | ProviderKind::Other => false,
         }
     }
 }
@@ -80,7 +81,10 @@ fn in_namespace(
         (Some(_), Some(_)) => return Err("the provider is defined twice"),
         (Some(provider), None) => provider,
     };
-    if matches!(provider.kind, ProviderKind::Telemetry(_) | ProviderKind::Other) {
+    if matches!(
+        provider.kind,
+        ProviderKind::Telemetry(_) | ProviderKind::Other
+    ) {
         return Err("the provider cannot authorize");
     }
     let mut caches = visible().filter_map(|authorizer| authorizer.cache.clone());

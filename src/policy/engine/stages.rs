@@ -177,7 +177,8 @@ fn is_in_process(provider: &ExtensionProvider) -> bool {
         ProviderKind::Expression(_) | ProviderKind::Application => true,
         ProviderKind::ExtAuthzGrpc { .. }
         | ProviderKind::ExtAuthzHttp { .. }
-        | ProviderKind::Telemetry(_) | ProviderKind::Other => false,
+        | ProviderKind::Telemetry(_)
+        | ProviderKind::Other => false,
     }
 }
 

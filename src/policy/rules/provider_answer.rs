@@ -66,9 +66,10 @@ impl ProviderAnswer {
                     status_on_error,
                     ..
                 } => (!fail_open).then_some(status_on_error.unwrap_or(DEFAULT_STATUS)),
-                ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Telemetry(_) | ProviderKind::Other => {
-                    Some(DEFAULT_STATUS)
-                }
+                ProviderKind::Expression(_)
+                | ProviderKind::Application
+                | ProviderKind::Telemetry(_)
+                | ProviderKind::Other => Some(DEFAULT_STATUS),
             },
         }
     }

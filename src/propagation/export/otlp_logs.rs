@@ -98,10 +98,7 @@ impl LogExport {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let item = Item::Log(Box::new(LogItem {
-            record,
-            held: held,
-        }));
+        let item = Item::Log(Box::new(LogItem { record, held: held }));
         let sender = || Sender {
             to: self.to.clone(),
             headers: headers(),

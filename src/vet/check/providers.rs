@@ -208,7 +208,10 @@ fn settings(provider: &ExtensionProvider, notes: &mut Notes) {
                 upstream,
             )
         }
-        ProviderKind::Expression(_) | ProviderKind::Application | ProviderKind::Telemetry(_) | ProviderKind::Other => return,
+        ProviderKind::Expression(_)
+        | ProviderKind::Application
+        | ProviderKind::Telemetry(_)
+        | ProviderKind::Other => return,
     };
     let mut tell = |code, message: String, help| add(code, provider, message, help, notes);
     if *fail_open {

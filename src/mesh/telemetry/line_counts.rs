@@ -1,21 +1,15 @@
 //! The metrics of access logs.
 
-use crate::access_log::{AccessLogs, Sink};
+use crate::access_log::Sink;
 use crate::metrics::Registry;
 
 /// Registers the counts of all lines; a mesh without a log has none.
-pub(super) fn register(registry: &Registry, logs: [&AccessLogs; 2]) {
-    let mut sinks: Vec<Sink> = Vec::new();
-    for sink in logs.into_iter().flat_map(AccessLogs::sinks) {
-        if !sinks.iter().any(|known| known.is_same(sink)) {
-            sinks.push(sink.clone());
-        }
-    }
+pub(super) fn register(registry: &Registry, sinks: &[Sink]) {
     if sinks.is_empty() {
         return;
     }
     let sum = |count: Count| {
-        let sinks = sinks.clone();
+        let sinks = sinks.to_vec();
         move || Some(sinks.iter().map(count).sum())
     };
     registry.counter_of(

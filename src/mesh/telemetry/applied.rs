@@ -1,0 +1,153 @@
+//! Compiles the telemetry of one configuration, and puts it to use.
+
+use super::line_counts;
+use super::logs::LogCompiler;
+use super::metrics;
+use super::reports::Reports;
+use super::spans;
+use crate::access_log::{AccessLog, Sink};
+use crate::identity::Workload;
+use crate::istio::{Problem, Problems};
+use crate::live::Live;
+use crate::matcher::path_redaction::PathRedaction;
+use crate::metrics::{MetricsPlan, Registry};
+use crate::propagation::{Propagation, TraceOptions};
+use crate::source::Configuration;
+use crate::telemetry::{EffectiveTelemetry, SpanProvider};
+
+/// What the application itself has set, which counts where no resource says otherwise.
+#[derive(Debug)]
+pub(in crate::mesh) struct OwnTelemetry {
+    pub(in crate::mesh) propagation: Propagation,
+    pub(in crate::mesh) registry: Registry,
+    pub(in crate::mesh) access_logs: Vec<AccessLog>,
+    /// What no log shows of paths.
+    pub(in crate::mesh) hidden: PathRedaction,
+    /// What requests and calls read.
+    pub(in crate::mesh) reports: Live<Reports>,
+}
+
+/// Compiles one configuration after the other.
+#[derive(Debug)]
+pub(in crate::mesh) struct TelemetryCompiler {
+    own: OwnTelemetry,
+    /// The options of the application for requests and for calls.
+    base: [TraceOptions; 2],
+    logs: LogCompiler,
+    /// Every sink that has been in use, so that no count goes back.
+    shown: Vec<Sink>,
+}
+
+/// The telemetry of one configuration. Nothing has changed before it [serves](TelemetryCompiler::serves).
+#[derive(Clone, Debug)]
+pub(in crate::mesh) struct CompiledTelemetry {
+    options: [TraceOptions; 2],
+    plan: Option<MetricsPlan>,
+    reports: Reports,
+    resources: usize,
+}
+
+impl TelemetryCompiler {
+    pub(in crate::mesh) fn new(own: OwnTelemetry) -> Self {
+        Self {
+            base: [
+                own.propagation.server_options(),
+                own.propagation.client_options(),
+            ],
+            logs: LogCompiler::new(own.access_logs.clone(), own.hidden.clone()),
+            own,
+            shown: Vec::new(),
+        }
+    }
+
+    /// Compiles a configuration for a workload. What has no effect is told in the log.
+    ///
+    /// # Errors
+    /// A format or a tag that cannot be used, a file that cannot be opened, and an expression where
+    /// the feature `cel` is not built in.
+    pub(in crate::mesh) fn compile(
+        &mut self,
+        configuration: &Configuration,
+        workload: &Workload,
+    ) -> Result<CompiledTelemetry, Problems> {
+        let (resources, mesh) = (&configuration.resources, &configuration.mesh_config);
+        let found = EffectiveTelemetry::compile(resources, mesh, workload);
+        for note in found.notes.iter().take(MOST_NOTES) {
+            tracing::warn!(target: "tower_mesh::config", %note);
+        }
+        self.warn_of_no_exporter(&found);
+        let mut problems = Vec::new();
+        let [server, client] = &self.base;
+        let options = [
+            spans::options(server, &found.server.tracing, &mut problems),
+            spans::options(client, &found.client.tracing, &mut problems),
+        ];
+        let plan = metrics::plan(&found, &mut problems);
+        let reports = self.logs.compile(&found, &mut problems);
+        match Problems::from_list(without_twins(problems)) {
+            Some(problems) => Err(problems),
+            None => Ok(CompiledTelemetry {
+                options,
+                plan,
+                reports,
+                resources: found.resources,
+            }),
+        }
+    }
+
+    /// Puts it to use. What has begun ends as it began.
+    pub(in crate::mesh) fn serves(&mut self, compiled: &CompiledTelemetry) {
+        let [server, client] = compiled.options.clone();
+        self.own.propagation.replace_options(server, client);
+        self.own.registry.set_plan(compiled.plan.clone());
+        let reports = &compiled.reports;
+        let sides = [&reports.server, &reports.client];
+        let count = self.shown.len();
+        for sink in sides.into_iter().flat_map(|side| side.access_logs.sinks()) {
+            if !self.shown.iter().any(|known| known.is_same(sink)) {
+                self.shown.push(sink.clone());
+            }
+        }
+        if self.shown.len() > count {
+            line_counts::register(&self.own.registry, &self.shown);
+        }
+        self.own.reports.store(reports.clone());
+        tracing::debug!(
+            target: "tower_mesh::config",
+            resources = compiled.resources,
+            "telemetry is in use"
+        );
+    }
+
+    fn warn_of_no_exporter(&self, found: &EffectiveTelemetry) {
+        let is_named = |provider: &SpanProvider| {
+            matches!(
+                provider,
+                SpanProvider::Zipkin(_) | SpanProvider::OpenTelemetry(_)
+            )
+        };
+        let named = [&found.server, &found.client]
+            .into_iter()
+            .any(|side| is_named(&side.tracing.provider));
+        if named && !self.own.propagation.exports() {
+            tracing::warn!(
+                target: "tower_mesh::config",
+                "tracing has a provider, but the application sends spans nowhere: give the mesh an \
+                 exporter, such as `TelemetryOptions::otlp` or `zipkin`"
+            );
+        }
+    }
+}
+
+/// Requests and calls often have the same mistake.
+fn without_twins(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut kept: Vec<Problem> = Vec::new();
+    for problem in problems {
+        if !kept.contains(&problem) {
+            kept.push(problem);
+        }
+    }
+    kept
+}
+
+const MOST_NOTES: usize = 50;

@@ -1,0 +1,196 @@
+//! What expressions read of an exchange that has ended.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use http::HeaderName;
+
+use crate::access_log::{Facts, Test};
+use crate::cel::{Condition, Fact, FactValue, PeerField};
+use crate::context::Peer;
+use crate::message::ResponseFlags;
+use crate::metrics::label_value;
+
+/// The exchanges that a condition holds for. One without an answer is not among them.
+#[derive(Debug)]
+pub(super) struct Chosen(pub(super) Condition);
+
+impl Test for Chosen {
+    fn passes(&self, facts: Facts<'_>) -> bool {
+        self.0.evaluate(&Seen(facts)) == Ok(true)
+    }
+}
+
+/// The headers of the request, and of the response, that a fact is made of.
+pub(super) fn headers(fact: &Fact) -> (Option<HeaderName>, Option<HeaderName>) {
+    let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
+    match fact {
+        Fact::RequestHeader(header) => (name(header), None),
+        Fact::ResponseHeader(header) => (None, name(header)),
+        _ => (None, None),
+    }
+}
+
+/// The facts of an exchange as expressions read them.
+pub(super) struct Seen<'a>(pub(super) Facts<'a>);
+
+impl crate::cel::Facts for Seen<'_> {
+    fn fact(&self, fact: &Fact) -> Option<FactValue<'_>> {
+        let facts = self.0;
+        let report = facts.report();
+        let measured = facts.measured();
+        let peer = facts.downstream();
+        let tls = || peer.and_then(Peer::tls_facts);
+        let number = |number: u64| FactValue::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        Some(match fact {
+            Fact::RequestPath => match facts.query() {
+                Some(query) => format!("{}?{query}", facts.path()).into(),
+                None => facts.path().into(),
+            },
+            Fact::RequestUrlPath => facts.path().into(),
+            Fact::RequestQuery => facts.query().unwrap_or_default().into(),
+            Fact::RequestHost => str::from_utf8(facts.authority()?).ok()?.into(),
+            Fact::RequestScheme => facts.scheme().into(),
+            Fact::RequestMethod => report.method.as_str().into(),
+            Fact::RequestProtocol => facts.protocol().into(),
+            Fact::RequestId => facts.request_id()?.to_str().ok()?.into(),
+            Fact::RequestTime => FactValue::Time(facts.began()),
+            Fact::RequestDuration => FactValue::Duration(report.duration),
+            Fact::RequestSize => number(report.request_bytes),
+            Fact::RequestTotalSize => {
+                number(report.request_bytes.saturating_add(measured?.request_head))
+            }
+            Fact::RequestHeader(name) => {
+                let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+                facts.request_header(&name)?.to_str().ok()?.into()
+            }
+            Fact::ResponseCode => i64::from(facts.status()).into(),
+            Fact::ResponseCodeDetails => facts.details().into(),
+            Fact::ResponseFlags => envoys_bits(report.flags).into(),
+            Fact::ResponseGrpcStatus => i64::from(report.end.grpc_status?.code()).into(),
+            Fact::ResponseSize => number(report.response_bytes()),
+            Fact::ResponseTotalSize => number(
+                report
+                    .response_bytes()
+                    .saturating_add(measured?.response_head),
+            ),
+            Fact::ResponseHeader(name) => {
+                let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+                facts.response_header(&name)?.to_str().ok()?.into()
+            }
+            Fact::ResponseTrailer(name) if **name == *"grpc-status" => {
+                report.end.grpc_status?.code().to_string().into()
+            }
+            Fact::SourceAddress => address(peer?.remote_addr()),
+            Fact::SourcePort => i64::from(peer?.remote_addr().port()).into(),
+            Fact::DestinationAddress => address(destination(facts)?),
+            Fact::DestinationPort => i64::from(destination(facts)?.port()).into(),
+            Fact::ConnectionMtls => peer.is_some_and(|peer| peer.certificate().is_some()).into(),
+            Fact::ConnectionServerName => tls()
+                .and_then(|tls| tls.sni.as_deref())
+                .unwrap_or_default()
+                .into(),
+            Fact::ConnectionTlsVersion => tls()?.version?.into(),
+            Fact::PeerUriSan => peer?.spiffe_id()?.to_string().into(),
+            Fact::LocalUriSan => label(facts, local(facts), "principal")?,
+            Fact::PeerDnsSan => peer?.certificate()?.dns_sans.first()?.as_str().into(),
+            Fact::PeerSubject => {
+                let subject = peer?.certificate()?.subject.as_str();
+                (!subject.is_empty()).then_some(subject)?.into()
+            }
+            Fact::UpstreamAddress => address(facts.upstream_address()?),
+            Fact::UpstreamPort => i64::from(facts.upstream_address()?.port()).into(),
+            Fact::UpstreamFailure => facts.call().failure.as_ref()?.transport.as_deref()?.into(),
+            Fact::ClusterName if facts.is_inbound() => {
+                format!("inbound|{}||", peer?.local_addr().port()).into()
+            }
+            Fact::ClusterName => facts.call().cluster.as_deref()?.into(),
+            Fact::RouteName if facts.is_inbound() => "default".into(),
+            Fact::RouteName => facts.call().route?.into(),
+            Fact::DownstreamPeer(field) if facts.is_inbound() => of_peer(facts, "source", field)?,
+            Fact::UpstreamPeer(field) if !facts.is_inbound() => {
+                of_peer(facts, "destination", field)?
+            }
+            // What the process does not know.
+            _ => return None,
+        })
+    }
+}
+
+fn destination(facts: Facts<'_>) -> Option<SocketAddr> {
+    match facts.is_inbound() {
+        true => facts.downstream().map(Peer::local_addr),
+        false => facts.upstream_address(),
+    }
+}
+
+fn address(address: SocketAddr) -> FactValue<'static> {
+    let ip = address.ip().to_canonical();
+    SocketAddr::new(ip, address.port()).to_string().into()
+}
+
+/// Which end of the exchange this workload is.
+fn local(facts: Facts<'_>) -> &'static str {
+    match facts.is_inbound() {
+        true => "destination",
+        false => "source",
+    }
+}
+
+/// What metrics show of an end of the exchange, if it is known.
+fn label<'a>(facts: Facts<'a>, end: &str, field: &str) -> Option<FactValue<'a>> {
+    let labels = &facts.measured()?.labels;
+    let value = label_value(labels, &format!("{end}_{field}"))?;
+    (value != "unknown").then(|| {
+        FactValue::Text(match value.contains('\\') {
+            true => Cow::Owned(value.replace("\\\"", "\"").replace("\\\\", "\\")),
+            false => Cow::Borrowed(value),
+        })
+    })
+}
+
+fn of_peer<'a>(facts: Facts<'a>, end: &str, field: &PeerField) -> Option<FactValue<'a>> {
+    let field = match field {
+        PeerField::Any => {
+            label(facts, end, "workload")?;
+            return Some(true.into());
+        }
+        PeerField::Namespace => "workload_namespace",
+        PeerField::Cluster => "cluster",
+        PeerField::Service => "canonical_service",
+        PeerField::Revision => "canonical_revision",
+        PeerField::App => "app",
+        PeerField::Version => "version",
+        PeerField::Workload => "workload",
+        // Peers do not tell them.
+        _ => return None,
+    };
+    label(facts, end, field)
+}
+
+/// The flags as Envoy numbers them.
+fn envoys_bits(flags: ResponseFlags) -> i64 {
+    let bit = |short: &str| ENVOYS.iter().position(|known| *known == short);
+    let bits = flags.names().filter_map(|(short, _)| bit(short));
+    bits.fold(0, |bits, bit| bits | 1_i64 << bit)
+}
+
+/// In the order of Envoy's `CoreResponseFlag`.
+const ENVOYS: [&str; 30] = [
+    "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC",
+    "URX", "SI", "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DO", "DR",
+    "UDO",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_numbered_as_envoy_does() {
+        assert_eq!(envoys_bits(ResponseFlags::none()), 0);
+        let both = ResponseFlags::UPSTREAM_CONNECTION_FAILURE
+            .union(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+        assert_eq!(envoys_bits(both), 1 << 5 | 1 << 15);
+    }
+}

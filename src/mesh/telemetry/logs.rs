@@ -1,0 +1,202 @@
+//! Access logs.
+
+use std::collections::BTreeMap;
+#[cfg(feature = "cel")]
+use std::sync::Arc;
+
+#[cfg(feature = "cel")]
+use super::facts::{Chosen, headers};
+use super::reports::{Reports, SideReports};
+#[cfg(feature = "cel")]
+use super::tags::Tags;
+#[cfg(feature = "cel")]
+use crate::access_log::Filter;
+use crate::access_log::{AccessLog, AccessLogs, FormatError, Readers, Side, Sink};
+#[cfg(feature = "cel")]
+use crate::cel::{Condition, Fact};
+use crate::istio::{FileLogFormat, Problem, Text};
+use crate::matcher::path_redaction::PathRedaction;
+use crate::message::Direction;
+use crate::telemetry::{EffectiveAccessLog, EffectiveTelemetry, ModeTelemetry};
+
+/// Makes the logs of one configuration after the other. A file that was opened stays open, so that
+/// a change of a filter cuts no line.
+#[derive(Debug)]
+pub(super) struct LogCompiler {
+    /// Those of the application, which are always written.
+    own: Vec<AccessLog>,
+    /// What no log shows of paths.
+    hidden: PathRedaction,
+    files: BTreeMap<String, Sink>,
+}
+
+impl LogCompiler {
+    pub(super) fn new(own: Vec<AccessLog>, hidden: PathRedaction) -> Self {
+        Self {
+            own,
+            hidden,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// The logs of requests and of calls, and what else reads their facts.
+    pub(super) fn compile(
+        &mut self,
+        found: &EffectiveTelemetry,
+        problems: &mut Vec<Problem>,
+    ) -> Reports {
+        Reports {
+            server: self.side(Direction::Inbound, &found.server, problems),
+            client: self.side(Direction::Outbound, &found.client, problems),
+        }
+    }
+
+    fn side(
+        &mut self,
+        direction: Direction,
+        found: &ModeTelemetry,
+        problems: &mut Vec<Problem>,
+    ) -> SideReports {
+        let side = match direction {
+            Direction::Inbound => Side::Server,
+            Direction::Outbound => Side::Client,
+        };
+        let mut readers = Readers::default();
+        let mut logs = self.own.clone();
+        for one in &found.access_logs {
+            if let Some(log) = self.log(one, &mut readers, problems) {
+                logs.push(log.side(side));
+            }
+        }
+        #[cfg(feature = "cel")]
+        let tags = Tags::new(&found.metrics).inspect(|tags| read(tags.facts(), &mut readers));
+        SideReports {
+            access_logs: AccessLogs::read_by(direction, logs, readers),
+            #[cfg(feature = "cel")]
+            tags: tags.map(Arc::new),
+        }
+    }
+
+    fn log(
+        &mut self,
+        found: &EffectiveAccessLog,
+        readers: &mut Readers,
+        problems: &mut Vec<Problem>,
+    ) -> Option<AccessLog> {
+        let made = match &found.format {
+            FileLogFormat::Text(text) => AccessLog::format(text).map_err(|error| (error, text)),
+            FileLogFormat::Labels(labels) => of_labels(labels),
+            FileLogFormat::DefaultJson => Ok(AccessLog::json()),
+            _ => Ok(AccessLog::text()),
+        };
+        let log = match made {
+            Ok(mut log) => {
+                log.redact(&self.hidden);
+                log
+            }
+            Err((error, text)) => {
+                problems.push(Problem::new(
+                    text.at().clone(),
+                    "logFormat",
+                    error.to_string(),
+                ));
+                return None;
+            }
+        };
+        let log = match found.omits_empty_values {
+            true => log.omit_empty_values(),
+            false => log,
+        };
+        let log = log.to(self.sink(found.path.as_ref(), problems)?);
+        match &found.filter {
+            Some(filter) => filtered(log, filter, readers, problems),
+            None => Some(log),
+        }
+    }
+
+    fn sink(&mut self, path: Option<&Text>, problems: &mut Vec<Problem>) -> Option<Sink> {
+        let Some(path) = path.filter(|path| path.as_str() != STDOUT) else {
+            return Some(Sink::stdout());
+        };
+        if let Some(known) = self.files.get(path.as_str()) {
+            return Some(known.clone());
+        }
+        match Sink::file(path.as_str()) {
+            Ok(sink) => {
+                self.files.insert(path.as_str().to_owned(), sink.clone());
+                Some(sink)
+            }
+            Err(error) => {
+                let message = format!(
+                    "the access log `{path}` cannot be opened: {error}; write another path, or {STDOUT}"
+                );
+                problems.push(Problem::new(path.at().clone(), "path", message));
+                None
+            }
+        }
+    }
+}
+
+const STDOUT: &str = "/dev/stdout";
+
+fn of_labels(labels: &[(Text, Text)]) -> Result<AccessLog, (FormatError, &Text)> {
+    let written = labels
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()));
+    AccessLog::labels(written).map_err(|error| {
+        let is_meant = |(key, _): &&(Text, Text)| error.label() == Some(key.as_str());
+        let found = labels.iter().find(is_meant).or(labels.first());
+        // INVARIANT: without labels there is no mistake.
+        static NOWHERE: std::sync::LazyLock<Text> = std::sync::LazyLock::new(Text::default);
+        (error, found.map_or(&*NOWHERE, |(_, value)| value))
+    })
+}
+
+#[cfg(feature = "cel")]
+fn filtered(
+    log: AccessLog,
+    filter: &Text,
+    readers: &mut Readers,
+    problems: &mut Vec<Problem>,
+) -> Option<AccessLog> {
+    match Condition::compile(filter) {
+        Ok(condition) => {
+            read(condition.facts(), readers);
+            Some(log.only(Filter::test(Arc::new(Chosen(condition)))))
+        }
+        Err(error) => {
+            problems.push(mistake(filter, error.to_string()));
+            None
+        }
+    }
+}
+
+#[cfg(not(feature = "cel"))]
+fn filtered(
+    _: AccessLog,
+    filter: &Text,
+    _: &mut Readers,
+    problems: &mut Vec<Problem>,
+) -> Option<AccessLog> {
+    problems.push(mistake(filter, NO_CEL));
+    None
+}
+
+/// Notes what an expression reads.
+#[cfg(feature = "cel")]
+fn read<'f>(facts: impl Iterator<Item = &'f Fact>, readers: &mut Readers) {
+    readers.is_any = true;
+    for fact in facts {
+        let (request, response) = headers(fact);
+        readers.request_headers.extend(request);
+        readers.response_headers.extend(response);
+    }
+}
+
+#[cfg(not(feature = "cel"))]
+pub(super) const NO_CEL: &str = "expressions need the feature `cel` of tower-mesh; build with it";
+
+/// A mistake in an expression.
+pub(super) fn mistake(text: &Text, message: impl Into<String>) -> Problem {
+    Problem::new(text.at().clone(), "expression", message)
+}
