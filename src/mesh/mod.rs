@@ -16,6 +16,9 @@
 // | Where does such a field get its meaning?  | policy/compile/                                  |
 // | Where is a changed configuration refused? | mesh/config/reload/judge.rs                      |
 // | Where is a metric's label made?           | metrics/store/labels.rs; a peer's: metrics/peer/ |
+// | Where are Telemetry resources merged?     | telemetry/, a file for each list                 |
+// | And where are they applied?               | mesh/telemetry/applied.rs                        |
+// | Where do labels change that are shown?    | metrics/expose/projection.rs                     |
 // | Where is a label of TLS metrics made?     | mesh/tls_metrics.rs                              |
 // | Where is a call's host looked up?         | mesh/client/pool/compiled_outbound.rs            |
 // | Where is a call's address picked?         | mesh/client/pool/picker.rs                       |

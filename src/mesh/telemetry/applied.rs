@@ -44,7 +44,6 @@ pub(in crate::mesh) struct CompiledTelemetry {
     options: [TraceOptions; 2],
     plan: Option<MetricsPlan>,
     reports: Reports,
-    resources: usize,
 }
 
 impl TelemetryCompiler {
@@ -90,7 +89,6 @@ impl TelemetryCompiler {
                 options,
                 plan,
                 reports,
-                resources: found.resources,
             }),
         }
     }
@@ -112,11 +110,6 @@ impl TelemetryCompiler {
             line_counts::register(&self.own.registry, &self.shown);
         }
         self.own.reports.store(reports.clone());
-        tracing::debug!(
-            target: "tower_mesh::config",
-            resources = compiled.resources,
-            "telemetry is in use"
-        );
     }
 
     fn warn_of_no_exporter(&self, found: &EffectiveTelemetry) {

@@ -9,6 +9,7 @@ mod metrics_scrape;
 mod observers;
 mod open_telemetry;
 mod propagation;
+mod resources;
 pub(crate) mod seen;
 mod semantic_conventions;
 pub(crate) mod trace_context;

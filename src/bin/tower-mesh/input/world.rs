@@ -8,6 +8,7 @@ use tower_mesh::Workload;
 use tower_mesh::istio::Problems;
 use tower_mesh::policy::{Engine, Request, compile, near_misses};
 use tower_mesh::source::{Configuration, Directory};
+use tower_mesh::telemetry::EffectiveTelemetry;
 
 use super::options::{Guarded, Options, ServiceName, tell_assumed_trust_domain};
 use crate::printable::printable;
@@ -193,6 +194,15 @@ impl<'o> World<'o> {
         let passed_over = &self.configuration.passed_over;
         let notes = self.engine.program().notes.iter();
         for note in notes.filter(|note| !passed_over.contains(note)) {
+            eprintln!("warning: {note}");
+        }
+        let workload = self.workload();
+        let Configuration {
+            resources,
+            mesh_config,
+            ..
+        } = &self.configuration;
+        for note in EffectiveTelemetry::compile(resources, mesh_config, &workload).notes {
             eprintln!("warning: {note}");
         }
         tell_unread(&self.configuration);
