@@ -3,11 +3,12 @@
 use super::access_logging;
 use super::effective::{EffectiveTelemetry, ModeTelemetry};
 use super::metrics;
+use super::mode::Mode;
 use super::providers::Providers;
 use super::selection::select;
 use super::tracing;
 use crate::identity::Workload;
-use crate::istio::{MeshConfig, Resources, TelemetryMode};
+use crate::istio::{MeshConfig, Resources};
 
 impl EffectiveTelemetry {
     /// What the resources and the mesh's settings mean for a workload.
@@ -28,23 +29,6 @@ impl EffectiveTelemetry {
             client,
             notes,
             resources: selected.len(),
-        }
-    }
-}
-
-/// Requests or calls.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Server,
-    Client,
-}
-
-impl Mode {
-    pub(super) fn is_of(self, written: TelemetryMode) -> bool {
-        match written {
-            TelemetryMode::ClientAndServer => true,
-            TelemetryMode::Client => self == Self::Client,
-            TelemetryMode::Server => self == Self::Server,
         }
     }
 }

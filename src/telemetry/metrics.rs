@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::compile::Mode;
 use super::effective::EffectiveMetrics;
+use super::mode::Mode;
 use super::providers::{Providers, Use, keys};
 use crate::istio::{
     MeshConfig, Metric, MetricSelector, MetricsOverride, TagOverride, Telemetry, Text,

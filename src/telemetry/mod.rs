@@ -65,11 +65,13 @@
 //   access_logging
 //     providers      what names mean
 // effective          the result
+// mode               requests or calls
 
 mod access_logging;
 mod compile;
 mod effective;
 mod metrics;
+mod mode;
 mod providers;
 mod selection;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Merges `tracing`.
 
-use super::compile::Mode;
 use super::effective::{EffectiveTracing, SpanProvider};
+use super::mode::Mode;
 use super::providers::{Providers, Use};
 use crate::istio::{MeshConfig, Telemetry, TelemetryProvider, Text};
 

@@ -64,7 +64,7 @@ impl MeshBuilder {
         }
         // Another mesh may be made with the same propagation.
         self.telemetry.propagation = self.telemetry.propagation.with_own_options();
-        let edge_propagation = self.telemetry.propagation.clone();
+        let mut edge_propagation = self.telemetry.propagation.clone();
         if is_plaintext {
             self.go_plaintext();
         }
@@ -89,6 +89,13 @@ impl MeshBuilder {
             tls: &self.tls,
         };
         let rules = rules.read(self.workload.namespace(), &mut faults).await;
+        if !edge_propagation.exports()
+            && let Some(sink) = rules.exporter(&self.workload, &mut faults)
+        {
+            let propagation = self.telemetry.propagation.clone();
+            self.telemetry.propagation = propagation.export_to(Arc::clone(&sink));
+            edge_propagation = edge_propagation.export_to(sink);
+        }
         let bundles = self.identity.as_ref().and_then(Origin::jwt_bundles);
         let rules = rules.svid_bundles(bundles);
         let own = match self.identity {

@@ -2,6 +2,8 @@
 //! the driver. Each stage is a type: [`ConfigLoader`], [`ReadConfig`], [`ValidConfig`],
 //! [`LoadedConfig`].
 
+use std::sync::Arc;
+
 use tokio::time::timeout;
 
 use super::driver::Driver;
@@ -24,8 +26,9 @@ use crate::mesh::error::Faults;
 use crate::mesh::options::TokenOptions;
 #[cfg(feature = "external")]
 use crate::mesh::providers::ProviderCompiler;
-use crate::mesh::telemetry::TelemetryCompiler;
+use crate::mesh::telemetry::{TelemetryCompiler, exporter};
 use crate::metrics::Registry;
+use crate::propagation::SpanSink;
 use crate::source::{ConfigSource, Configuration, Source};
 use crate::tls::{Credentials, JwtBundleSource, Rotation, Settings};
 
@@ -154,6 +157,16 @@ impl ReadConfig {
     pub(in crate::mesh) fn stated_trust_domain(&self) -> Option<&str> {
         let configuration = self.configuration.as_ref()?;
         configuration.mesh_config.trust_domain.as_deref()
+    }
+
+    /// The exporter of spans that the configuration names, if it does.
+    pub(in crate::mesh) fn exporter(
+        &self,
+        workload: &Workload,
+        faults: &mut Faults,
+    ) -> Option<Arc<dyn SpanSink>> {
+        let configuration = self.configuration.as_ref()?;
+        faults.configuration(exporter(configuration, workload).map_err(Problems::from))?
     }
 
     /// Compiles the configuration for a workload whose trust domain is known. Adds everything that

@@ -145,7 +145,7 @@ fn of_labels(labels: &[(Text, Text)]) -> Result<AccessLog, (FormatError, &Text)>
         .map(|(key, value)| (key.as_str(), value.as_str()));
     AccessLog::labels(written).map_err(|error| {
         let is_meant = |(key, _): &&(Text, Text)| error.label() == Some(key.as_str());
-        let found = labels.iter().find(is_meant).or(labels.first());
+        let found = labels.iter().find(is_meant).or_else(|| labels.first());
         // INVARIANT: without labels there is no mistake.
         static NOWHERE: std::sync::LazyLock<Text> = std::sync::LazyLock::new(Text::default);
         (error, found.map_or(&*NOWHERE, |(_, value)| value))

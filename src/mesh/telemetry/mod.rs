@@ -9,9 +9,11 @@
 //!  │  └ line_counts  the counts of their lines
 //!  └ reports     what a request or a call reads of it, once
 //! facts          what expressions read
+//! exporter       where spans go, if the application does not say it
 //! ```
 
 mod applied;
+mod exporter;
 #[cfg(feature = "cel")]
 mod facts;
 mod line_counts;
@@ -23,6 +25,7 @@ mod spans;
 mod tags;
 
 pub(in crate::mesh) use applied::{CompiledTelemetry, OwnTelemetry, TelemetryCompiler};
+pub(in crate::mesh) use exporter::exporter;
 pub(in crate::mesh) use reports::Reports;
 #[cfg(feature = "cel")]
 pub(in crate::mesh) use tags::{Measuring, Tags};

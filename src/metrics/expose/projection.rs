@@ -28,7 +28,7 @@ pub(super) fn project<'r, T: Clone + 'r>(
         let reporter = value(&labels, "reporter").unwrap_or(UNKNOWN);
         let plan = reporters.iter().position(|known| *known == reporter);
         let plan = plan.and_then(|index| plans.get(index));
-        let Some(plan) = plan.or(plans.last()).filter(|plan| !plan.is_off) else {
+        let Some(plan) = plan.or_else(|| plans.last()).filter(|plan| !plan.is_off) else {
             continue;
         };
         let labels = change(&labels, plan, tags);

@@ -27,6 +27,8 @@ pub(in crate::metrics) struct Base {
     pub(in crate::metrics) messages: Striped<MessageCells>,
     pub(in crate::metrics) connections: AppendOnlyMap<ConnectionSeries, 2>,
     pub(in crate::metrics) outcomes: AtomicUsize,
+    /// Series that values of expressions made, which are no outcomes of their own.
+    pub(in crate::metrics) tagged: AtomicUsize,
     pub(in crate::metrics) labels: Box<str>,
     pub(in crate::metrics) security_policy: &'static str,
     /// Whether this base counts what has no room elsewhere, and so may use the room that is kept

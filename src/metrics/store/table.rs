@@ -142,6 +142,7 @@ impl SeriesTable {
             takes_overflow,
             described,
             outcomes: AtomicUsize::new(0),
+            tagged: AtomicUsize::new(0),
             requests: AppendOnlyMap::new(),
             messages: Striped::new(),
             connections: AppendOnlyMap::new(),
@@ -293,7 +294,11 @@ impl SeriesTable {
             None => None,
         };
         let room = base.room(is_last);
-        let outcomes = reserve(&base.outcomes, base.most_outcomes(outcome))?;
+        let most = base.most_outcomes(outcome);
+        let outcomes = match tags {
+            Some(_) => reserve(&base.tagged, most)?,
+            None => reserve(&base.outcomes, most)?,
+        };
         let reserved = reserve(&self.series, room)?;
         let series = RequestSeries::new(outcome, tags, self.chosen.as_ref());
         let (series, is_new) = base.requests.get_or_add(hash, is, series)?;

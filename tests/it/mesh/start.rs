@@ -252,14 +252,14 @@ async fn kinds_and_fields_that_are_not_supported_are_warned_of() {
         foreign(networking, "VirtualService", "one"),
         foreign(networking, "VirtualService", "two"),
         foreign("networking.istio.io/v1alpha3", "EnvoyFilter", "three"),
-        foreign("telemetry.istio.io/v1", "Telemetry", "four"),
+        foreign("extensions.istio.io/v1alpha1", "WasmPlugin", "four"),
         foreign("apps/v1", "Deployment", "five"),
         policy("all", "ALLOW", "[{}]"),
     ];
     let source = Fixed::yaml("p.yaml", text.concat());
     let source = source.mesh_config(
         "mesh.yaml",
-        "accessLogFile: /dev/stdout\nrootNamespace: r\n",
+        "enablePrometheusMerge: true\nrootNamespace: r\n",
     );
     let _mesh = build(app(&pki()).config(source)).await;
     let warned = log.with(&["WARN tower_mesh::config", "documents of Istio"]);
@@ -267,11 +267,11 @@ async fn kinds_and_fields_that_are_not_supported_are_warned_of() {
     let line = one(&log, &["documents of Istio", "VirtualService"]);
     has(&line, &["at=p.yaml:1:1", "name=\"one\"", "documents=2"]);
     one(&log, &["WARN", "EnvoyFilter", "documents=1"]);
-    one(&log, &["WARN", "Telemetry"]);
+    one(&log, &["WARN", "WasmPlugin"]);
     one(&log, &["INFO", "document skipped", "Deployment"]);
     has(
         &one(&log, &["WARN", "fields of the MeshConfig"]),
-        &["fields=\"accessLogFile\""],
+        &["fields=\"enablePrometheusMerge\""],
     );
 }
 
