@@ -27,6 +27,9 @@ enum For {
 }
 use For::{Mesh, Namespace, OtherNamespace, OtherWorkload, Workload as Own};
 
+/// Resources: for whom each is, and the rest of its spec.
+type Resources = &'static [(For, &'static str)];
+
 fn document(index: usize, place: For, spec: &str) -> String {
     let namespace = match place {
         Mesh => "istio-system",
@@ -96,7 +99,7 @@ fn spans(mode: &ModeTelemetry) -> String {
 #[test]
 fn tracing_is_merged_field_by_field_and_per_mode() {
     #[rustfmt::skip] // one row a line
-    let rows: &[(&[(For, &str)], &str, &str)] = &[
+    let rows: &[(Resources, &str, &str)] = &[
         // Nothing is set.
         (&[], "app on", "app on"),
         (&[(Mesh, "tracing: [{}]")], "app on", "app on"),
@@ -142,7 +145,7 @@ fn tracing_is_merged_field_by_field_and_per_mode() {
 #[test]
 fn the_settings_of_the_mesh_count_where_no_resource_does() {
     #[rustfmt::skip] // one row a line
-    let rows: &[(&str, &[(For, &str)], &str)] = &[
+    let rows: &[(&str, Resources, &str)] = &[
         ("enableTracing: false", &[], "app off"),
         ("enableTracing: true", &[], "app on"),
         ("enableTracing: false", &[(Mesh, "tracing: [{disableSpanReporting: false}]")], "app on"),
@@ -193,7 +196,7 @@ fn counted(mode: &ModeTelemetry) -> String {
 #[test]
 fn metrics_are_merged_per_provider_mode_metric_and_tag() {
     #[rustfmt::skip] // one row a line
-    let rows: &[(&[(For, &str)], &str, &str)] = &[
+    let rows: &[(Resources, &str, &str)] = &[
         (&[], "", ""),
         // One metric, one mode.
         (&[(Mesh, "metrics: [{overrides: [{match: {metric: REQUEST_COUNT}, disabled: true}]}]")], "!REQUEST_COUNT[]", "!REQUEST_COUNT[]"),
@@ -256,7 +259,7 @@ fn logs(mode: &ModeTelemetry) -> String {
 #[test]
 fn access_logs_are_merged_per_provider_and_mode() {
     #[rustfmt::skip] // one row a line
-    let rows: &[(&[(For, &str)], &str, &str)] = &[
+    let rows: &[(Resources, &str, &str)] = &[
         // Nothing set: the mesh's file.
         (&[], "@/dev/stderr", "@/dev/stderr"),
         // Providers replace it; `envoy` has the mesh's path.

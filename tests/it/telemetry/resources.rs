@@ -192,7 +192,7 @@ async fn sampling_is_changed_live() {
         builder.telemetry(|telemetry| telemetry.propagation(Propagation::new().export_to(sink)))
     })
     .await;
-    let mut recorded = async |ward: &mut Ward| {
+    let recorded = async |ward: &mut Ward| {
         ward.ask("/200", &[]).await;
         kept.try_iter().count()
     };
