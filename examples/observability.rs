@@ -14,6 +14,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_types,
     reason = "a program that shows something, and stops when it cannot"
 )]
 
@@ -329,8 +330,8 @@ struct Signals {
     errors: u64,
     bytes_in: u64,
     bytes_out: u64,
-    /// How many took at most so many microseconds.
-    buckets: BTreeMap<u64, u64>,
+    /// How many took at most so long.
+    buckets: BTreeMap<Duration, u64>,
 }
 
 impl Signals {
@@ -343,7 +344,7 @@ impl Signals {
             if !series.contains("reporter=\"destination\"") {
                 continue;
             }
-            let value = value.parse::<f64>().unwrap_or_default() as u64;
+            let value = value.parse::<u64>().unwrap_or_default();
             let label = |name: &str| {
                 let (_, rest) = series.split_once(&format!("{name}=\""))?;
                 rest.split('"').next()
@@ -363,8 +364,9 @@ impl Signals {
                 "istio_response_bytes_sum" => signals.bytes_out += value,
                 "istio_request_duration_milliseconds_bucket" => {
                     let bound = label("le").and_then(|bound| bound.parse::<f64>().ok());
-                    if let Some(bound) = bound.filter(|bound| bound.is_finite()) {
-                        *signals.buckets.entry((bound * 1000.0) as u64).or_default() += value;
+                    let bound = bound.map(|bound| Duration::try_from_secs_f64(bound / 1000.0));
+                    if let Some(Ok(bound)) = bound {
+                        *signals.buckets.entry(bound).or_default() += value;
                     }
                 }
                 _ => {}
@@ -378,7 +380,7 @@ impl Signals {
         let rank = share * self.requests as f64;
         let (mut lower, mut before) = (0.0, 0.0);
         for (bound, count) in &self.buckets {
-            let (upper, count) = (*bound as f64 / 1000.0, *count as f64);
+            let (upper, count) = (bound.as_secs_f64() * 1000.0, *count as f64);
             if count >= rank && count > before {
                 return lower + (upper - lower) * (rank - before) / (count - before);
             }

@@ -16,7 +16,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
-    reason = "a test may panic"
+    clippy::disallowed_types,
+    reason = "a test may panic and lock"
 )]
 
 mod compare;

@@ -49,7 +49,7 @@ impl LogExport {
     pub(crate) fn to(url: &str) -> Result<Self, EndpointError> {
         let to = match Target::guess(url)? {
             Target::Http(_) => Target::Http(read(url, "/v1/logs")?),
-            grpc => grpc,
+            grpc @ Target::Grpc(_) => grpc,
         };
         let limits = Limits::from_env().queue(MOST_RECORDS);
         Ok(Self::new(to, limits, MOST_BYTES))
@@ -98,7 +98,7 @@ impl LogExport {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let item = Item::Log(Box::new(LogItem { record, held: held }));
+        let item = Item::Log(Box::new(LogItem { record, held }));
         let sender = || Sender {
             to: self.to.clone(),
             headers: headers(),

@@ -1,6 +1,4 @@
 //! The server that is asked: it answers as the row says whose number is in the path, and notes what it was asked.
-#![expect(clippy::disallowed_types, reason = "locked by tests")]
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

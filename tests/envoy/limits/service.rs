@@ -1,6 +1,4 @@
 //! A rate limit service that answers as it is told.
-#![expect(clippy::disallowed_types, reason = "locked by tests")]
-
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 

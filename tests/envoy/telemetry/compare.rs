@@ -25,8 +25,9 @@ impl Tally {
                 *self.listed.entry(index).or_default() += 1;
                 continue;
             }
-            let shown =
-                |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
+            let shown = |value: Option<&Value>| {
+                value.map_or_else(|| "nothing".to_owned(), Value::to_string)
+            };
             let tracing = if is_zipkin { "zipkin" } else { "otlp" };
             self.differences.push(format!(
                 "{tracing}, {}: {field}: {}, Envoy {}",

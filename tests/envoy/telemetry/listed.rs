@@ -65,7 +65,9 @@ pub(super) const LISTED: &[Listed] = &[
         field: "app.headers.traceparent",
         why: "all configured formats are written, and the bit of random ids is kept and set",
         is: |case, ours, theirs| {
-            let is_same = theirs.strip_suffix("-01").or(theirs.strip_suffix("-00"));
+            let is_same = theirs
+                .strip_suffix("-01")
+                .or_else(|| theirs.strip_suffix("-00"));
             let (start, flags) = ours.rsplit_once('-').unwrap_or_default();
             let is_known = matches!(flags, "00" | "01" | "02" | "03");
             is_known && (theirs == "nothing" || is_same == Some(start))

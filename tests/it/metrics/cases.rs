@@ -33,6 +33,9 @@ fn only(text: &str, labels: &[&str]) {
     }
 }
 
+/// Headers of a request, and labels that its count has.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// Cases 22 to 24: refusals have no flag.
 #[tokio::test]
 async fn refusals_of_policies_and_tokens_are_counted_without_flags() {
@@ -44,7 +47,7 @@ async fn refusals_of_policies_and_tokens_are_counted_without_flags() {
         "Bearer {}",
         issuer.token().expired_ago(Duration::from_secs(3600)).sign()
     );
-    let cases: [(&[(&str, &str)], &[&str]); 3] = [
+    let cases: [Case<'_>; 3] = [
         (
             &[],
             &[r#"request_protocol="http",response_code="403",grpc_response_status="""#],
