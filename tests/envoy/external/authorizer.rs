@@ -1,4 +1,5 @@
 //! The server that is asked: it answers as the row says whose number is in the path, and notes what it was asked.
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

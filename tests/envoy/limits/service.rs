@@ -1,4 +1,5 @@
 //! A rate limit service that answers as it is told.
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 

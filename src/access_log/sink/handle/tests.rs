@@ -1,9 +1,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime};
+
+use http::Request;
 
 use super::super::queue::Lines;
 use super::*;
+use crate::access_log::format::Kept;
+use crate::matcher::path_redaction::PathRedaction;
+use crate::message::{Direction, End, Report, ResponseFlags};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -17,6 +23,33 @@ fn held(target: Target, lines: usize, bytes: usize) -> (Queue, SyncSender<()>, J
     };
     let thread = thread::spawn(move || run(begun, received));
     (queue, begin, thread)
+}
+
+/// Sends a line, of some exchange.
+fn send(sink: &Sink, line: &[u8]) {
+    let (head, ()) = Request::new(()).into_parts();
+    let report = Report {
+        direction: Direction::Inbound,
+        exchange: None,
+        peer: None,
+        method: &head.method,
+        version: head.version,
+        authority: None,
+        path: None,
+        status: None,
+        counted_status: None,
+        end: End::cancelled(),
+        flags: ResponseFlags::none(),
+        request_bytes: 0,
+        duration: Duration::ZERO,
+        ended: Instant::now(),
+    };
+    let facts = Facts {
+        report: &report,
+        kept: &Kept::new(&head, SystemTime::now(), &[]),
+        redaction: &PathRedaction::default(),
+    };
+    sink.send(line, facts);
 }
 
 fn file(path: &Path) -> Target {
@@ -81,13 +114,13 @@ fn a_file_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let (path, old) = (folder.path().join("access.log"), folder.path().join("old"));
     let sink = Sink::file(&path).unwrap();
-    sink.send(b"before\n");
+    send(&sink, b"before\n");
     assert!(sink.flush(SOON));
     std::fs::rename(&path, &old).unwrap();
-    sink.send(b"moved\n");
+    send(&sink, b"moved\n");
     assert!(sink.flush(SOON));
     sink.reopen().unwrap();
-    sink.send(b"after\n");
+    send(&sink, b"after\n");
     assert!(sink.flush(SOON));
     assert_eq!(std::fs::read_to_string(&old).unwrap(), "before\nmoved\n");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "after\n");
@@ -103,7 +136,7 @@ fn a_file_that_cannot_be_opened_again_is_an_error() {
     let sink = Sink::file(inside.join("access.log")).unwrap();
     std::fs::rename(&inside, folder.path().join("moved")).unwrap();
     assert!(sink.reopen().is_err());
-    sink.send(b"still\n");
+    send(&sink, b"still\n");
     assert!(sink.flush(SOON));
     let moved = folder.path().join("moved/access.log");
     assert_eq!(std::fs::read_to_string(moved).unwrap(), "still\n");
@@ -190,8 +223,8 @@ fn a_sink_of_ones_own_says_what_it_takes() {
         }
     }
     let sink = Sink::custom(First(AtomicBool::default()));
-    sink.send(b"1\n");
-    sink.send(b"2\n");
+    send(&sink, b"1\n");
+    send(&sink, b"2\n");
     assert_eq!((sink.written_lines(), sink.dropped_lines()), (1, 1));
     assert!(sink.flush(Duration::ZERO));
 }
