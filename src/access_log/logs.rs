@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderName, HeaderValue, Request, request, response};
 use http_body::Body;
 
-#[cfg(all(feature = "server", feature = "client"))]
+#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
 use super::format::Measured;
 use super::format::{Call, CallFailure, Facts, Kept};
 use super::log::AccessLog;
@@ -52,6 +52,10 @@ struct Set {
     request_headers: Vec<HeaderName>,
     response_headers: Vec<HeaderName>,
     /// Set if something else reads the facts, too: also sizes and labels that metrics know.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client", feature = "cel")),
+        allow(dead_code, reason = "only expressions read them")
+    )]
     is_read: bool,
 }
 
@@ -232,16 +236,13 @@ impl Line {
     }
 
     /// Whether something besides the logs reads the facts.
-    #[cfg_attr(
-        not(all(feature = "server", feature = "client")),
-        allow(dead_code, reason = "for the mesh")
-    )]
+    #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
     pub(crate) fn is_read(&self) -> bool {
         self.set.is_read
     }
 
     /// Adds what metrics know.
-    #[cfg(all(feature = "server", feature = "client"))]
+    #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
     pub(crate) fn measured(&mut self, measured: Measured) {
         self.kept.measured = Some(Box::new(measured));
     }

@@ -71,11 +71,11 @@ mod sink;
 pub use filter::Filter;
 #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
 pub(crate) use filter::Test;
-#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
-pub(crate) use format::Facts;
 pub use format::FormatError;
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use format::{Call, CallFailure, Measured};
+pub(crate) use format::{Call, CallFailure};
+#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
+pub(crate) use format::{Facts, Measured};
 pub use log::{AccessLog, Side};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use logs::connection::{ConnectionEnd, ConnectionLine};

@@ -34,6 +34,10 @@ pub(crate) struct FamilyPlan {
 
 /// What becomes of a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(feature = "server", feature = "client", feature = "cel")),
+    allow(dead_code, reason = "expressions give values")
+)]
 pub(crate) enum TagPlan {
     /// No series has it.
     Remove,

@@ -32,12 +32,12 @@ pub(in crate::access_log) struct Kept {
     /// Nothing of the head could be read.
     pub(in crate::access_log) is_unreadable: bool,
     /// `None` unless something reads it.
-    #[cfg(all(feature = "server", feature = "client"))]
+    #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
     pub(in crate::access_log) measured: Option<Box<Measured>>,
 }
 
 /// What metrics know of an exchange.
-#[cfg(all(feature = "server", feature = "client"))]
+#[cfg(all(feature = "server", feature = "client", feature = "cel"))]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
     /// Bytes of the request's head.
@@ -94,7 +94,7 @@ impl Kept {
             connection: None,
             trace: None,
             is_unreadable: false,
-            #[cfg(all(feature = "server", feature = "client"))]
+            #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
             measured: None,
         }
     }

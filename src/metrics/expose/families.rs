@@ -1,9 +1,7 @@
-mod changed;
-
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use self::changed::Changed;
+use super::changed::Changed;
 use super::output::Output;
 use crate::message::ResponseFlags;
 use crate::metrics::conventions::durations::{DurationRow, Durations, FAMILIES, Named, bounds};
@@ -134,6 +132,75 @@ impl Exposition {
             self.row = 0;
         }
         true
+    }
+
+    /// Writes the next series of a part whose labels are changed. `None` where there is no more.
+    fn write_changed(
+        &mut self,
+        part: &Part,
+        plan: &MetricsPlan,
+        output: &mut impl Output,
+        table: &SeriesTable,
+    ) -> Option<()> {
+        let is_first = self.row == 0;
+        if is_first {
+            self.changed = self.change(part, plan, output, table);
+        }
+        let (family, bounds) = match *part {
+            Part::Histogram(name, help, family) => ((name, help), table.buckets().get(family)),
+            Part::Requests(name, help)
+            | Part::Messages(name, help, _)
+            | Part::Connections(name, help, _) => ((name, help), None),
+            Part::Durations(_) => return None,
+        };
+        let changed = self.changed.as_mut()?;
+        changed.write_next(family, is_first, bounds, output)
+    }
+
+    fn change(
+        &self,
+        part: &Part,
+        plan: &MetricsPlan,
+        output: &impl Output,
+        table: &SeriesTable,
+    ) -> Option<Changed> {
+        let requests = || {
+            let rows = self.requests.iter();
+            rows.filter_map(|row| {
+                let kept = row.exemplars(output, table).unwrap_or_default();
+                Some((row.labels(table)?, row.tags.as_ref(), row, kept))
+            })
+        };
+        Some(match *part {
+            Part::Requests(..) => {
+                let rows = requests().map(|(labels, tags, row, kept)| {
+                    (labels, tags, (row.totals.count(), kept.newest().copied()))
+                });
+                Changed::counter(plan, self.part, rows)
+            }
+            Part::Histogram(_, _, family) => {
+                let rows = requests().filter_map(|(labels, tags, row, kept)| {
+                    let totals = row.totals.histogram(family)?.clone();
+                    Some((labels, tags, (totals, kept.histogram(family).to_vec())))
+                });
+                Changed::histogram(plan, self.part, rows)
+            }
+            Part::Messages(_, _, count) => {
+                let rows = self.messages.iter().filter_map(|(base, messages)| {
+                    let labels = String::from(&*table.get(*base)?.labels);
+                    Some((labels, None, (count(messages), None)))
+                });
+                Changed::counter(plan, self.part, rows)
+            }
+            Part::Connections(_, _, tally) => {
+                let rows = self.connections.iter().filter_map(|row| {
+                    let total = *row.totals.get(tally)?;
+                    Some((row.labels(table)?, None, (total, None)))
+                });
+                Changed::counter(plan, self.part, rows)
+            }
+            Part::Durations(_) => return None,
+        })
     }
 
     /// `None` where the part has no more rows.

@@ -1,5 +1,6 @@
 //! Writes the series as text for Prometheus, in one of two formats, piece by piece.
 
+mod changed;
 pub(in crate::metrics) mod families;
 pub(in crate::metrics) mod format;
 pub(in crate::metrics) mod output;

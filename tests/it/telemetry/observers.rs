@@ -197,7 +197,7 @@ const ROWS: [Row; 9] = [
     Row {
         path: "/endless",
         version: Version::HTTP_2,
-        inbound: "Inbound HTTP/2.0 GET app.default/endless 200 200 Cancelled DC 0/5 desk -",
+        inbound: "Inbound HTTP/2.0 GET app.default/endless 200 200 Cancelled DR 0/5 desk -",
         outbound: "Outbound HTTP/2.0 GET app.default/endless 200 200 Cancelled DC 0/5 app -",
     },
     Row {
@@ -209,7 +209,7 @@ const ROWS: [Row; 9] = [
     Row {
         path: "/late",
         version: Version::HTTP_2,
-        inbound: "Inbound HTTP/2.0 GET app.default/late 0 0 Cancelled DC 0/0 desk -",
+        inbound: "Inbound HTTP/2.0 GET app.default/late 0 0 Cancelled DR 0/0 desk -",
         outbound: "Outbound HTTP/2.0 GET app.default/late 0 504 Failed UT 0/0 - -",
     },
     Row {
