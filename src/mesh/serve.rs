@@ -375,7 +375,7 @@ async fn drained(
 }
 
 /// How long spans that wait may keep a server that has drained.
-const FLUSH: Duration = Duration::from_secs(5);
+pub(super) const FLUSH: Duration = Duration::from_secs(5);
 
 /// Enough for ten thousand connections to be dropped.
 const ABORTED: Duration = Duration::from_secs(1);

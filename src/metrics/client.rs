@@ -197,10 +197,15 @@ impl ClientMetrics {
     }
 
     /// Counts a connection to this host that could not be made: as opened and closed, with these
-    /// flags.
+    /// flags. One to a host that is not known was refused.
     #[cfg(all(feature = "server", feature = "client"))]
-    pub(crate) fn failed_connection(&self, host: &str, flags: ResponseFlags) {
-        let destination = self.0.destination(host, Reached::Host);
+    pub(crate) fn failed_connection(&self, host: &str, is_known: bool, flags: ResponseFlags) {
+        let reached = if is_known {
+            Reached::Host
+        } else {
+            Reached::Nowhere
+        };
+        let destination = self.0.destination(host, reached);
         let nothing = ReceivedMetadata::default();
         let base = self.0.base_of(&destination, None, &nothing, Instant::now());
         let overflow = self.0.overflow;

@@ -1,7 +1,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+#[cfg(all(feature = "server", feature = "client"))]
+use std::time::Duration;
 
 use super::registry::Registry;
 use super::store::series::{BaseId, ConnectionCells};
+#[cfg(all(feature = "server", feature = "client"))]
+use crate::message::Direction;
 use crate::message::ResponseFlags;
 
 /// One connection that carries no HTTP, in Istio's TCP families: counted as opened when it is made,
@@ -47,6 +51,15 @@ impl Connection {
     /// Counts bytes received from the caller, on either side of the connection.
     pub fn received(&self, bytes: u64) {
         self.count(|cells| cells.received.fetch_add(bytes, Ordering::Relaxed));
+    }
+
+    /// How often a connection of this direction reports what it carries.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn reporting_interval(&self, direction: Direction) -> Duration {
+        self.registry.reporting_interval(|plan| match direction {
+            Direction::Inbound => plan.server.reporting_interval,
+            Direction::Outbound => plan.client.reporting_interval,
+        })
     }
 
     /// Counts the connection as closed, once.

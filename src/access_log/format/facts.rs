@@ -206,8 +206,13 @@ impl<'a> Facts<'a> {
         self.report.peer.filter(|_| !self.is_inbound())
     }
 
+    /// Whether it is an exchange of HTTP, and not a connection that carries none.
+    pub(crate) fn is_http(self) -> bool {
+        self.kept.connection.is_none()
+    }
+
     /// Why a connection that carries no HTTP has ended.
-    pub(super) fn termination(self) -> Option<&'a str> {
+    pub(crate) fn termination(self) -> Option<&'a str> {
         self.kept.connection.as_ref()?.get().map(|text| &**text)
     }
 

@@ -40,9 +40,14 @@ fn attributes(facts: Facts<'_>) -> Vec<KeyValue> {
         text("log_name", "access_log"),
         text("reporter_side", side),
         text("response_flags", report.flags.to_string()),
-        text("response_code_details", details_of(facts)),
     ];
-    if !facts.kept.is_unreadable {
+    if facts.is_http() {
+        attributes.push(text("response_code_details", details_of(facts)));
+    }
+    if let Some(why) = facts.termination() {
+        attributes.push(text("connection_termination_details", why));
+    }
+    if facts.is_http() && !facts.kept.is_unreadable {
         attributes.push(text("http.request.method", report.method.as_str()));
         attributes.push(text("url.path", facts.redaction.shown(facts.path())));
         if let Some(authority) = facts.authority() {

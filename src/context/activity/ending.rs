@@ -63,11 +63,32 @@ impl FirstEnding {
 /// Drops a stream whose client took too long.
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) fn drop_slow_stream(drop: impl FnOnce()) {
+    /// Also where the drop panics, or all that this thread drops later would count as slow.
+    struct Unset;
+    impl Drop for Unset {
+        fn drop(&mut self) {
+            STREAM_IS_SLOW.set(false);
+        }
+    }
     STREAM_IS_SLOW.set(true);
+    let _unset = Unset;
     drop();
-    STREAM_IS_SLOW.set(false);
 }
 
 thread_local! {
     static STREAM_IS_SLOW: Cell<bool> = const { Cell::new(false) };
+}
+
+#[cfg(all(test, feature = "server", feature = "client"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_a_slow_stream_marks_no_other() {
+        let dropped = std::panic::catch_unwind(|| {
+            drop_slow_stream(|| panic!("the body of an application panics in its drop"));
+        });
+        assert!(dropped.is_err());
+        assert!(!STREAM_IS_SLOW.get());
+    }
 }

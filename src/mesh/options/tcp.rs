@@ -34,7 +34,8 @@ pub struct TcpOptions {
     /// Envoy's flag `DT`.
     pub max_duration: Option<Duration>,
     /// Judges open connections again when policies change, within five seconds, and ends those that
-    /// are refused now. By default a decision holds for its connection, as in Envoy.
+    /// are refused now; it does by default. (Istio's sidecar drains all connections of a port whose
+    /// policies change, within 45 s.) Without it a decision holds for its connection.
     pub judge_again: bool,
 }
 
@@ -46,7 +47,7 @@ impl Default for TcpOptions {
             first_byte: Duration::from_secs(60),
             idle,
             max_duration,
-            judge_again: false,
+            judge_again: true,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
@@ -17,7 +17,6 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tonic::metadata::MetadataMap;
 
 use crate::identity::Workload;
-use crate::matcher::query::percent_decode;
 use crate::metrics::otlp::attribute;
 use crate::metrics::{Counter, Registry};
 use crate::propagation::{EndpointError, OpenTelemetry, collector};
@@ -87,7 +86,7 @@ impl MetricsPusher {
                 attributes: attributes.collect(),
                 ..Resource::default()
             },
-            headers: headers(),
+            headers: collector::headers("METRICS"),
             every: milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 60_000),
             within: milliseconds("OTEL_METRIC_EXPORT_TIMEOUT", 30_000),
             exported: count("exported"),
@@ -206,23 +205,6 @@ impl MetricsPusher {
         state.is_failing = sent.is_err();
         sent.is_ok()
     }
-}
-
-/// The headers for the collector: `KEY=VALUE,KEY=VALUE`, percent-encoded, by OpenTelemetry's
-/// "Specifying headers via environment variables". What cannot be a header is left out.
-fn headers() -> HeaderMap {
-    let own = variable("OTEL_EXPORTER_OTLP_METRICS_HEADERS");
-    let text = own.or_else(|| variable("OTEL_EXPORTER_OTLP_HEADERS"));
-    let text = text.unwrap_or_default();
-    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
-    let header = |(name, value): (&str, &str)| {
-        let name = HeaderName::try_from(name.trim()).ok()?;
-        let value = percent_decode(value.trim().as_bytes());
-        let mut value = HeaderValue::from_bytes(&value).ok()?;
-        value.set_sensitive(true);
-        Some((name, value))
-    };
-    pairs.filter_map(header).collect()
 }
 
 fn milliseconds(name: &str, usual: u64) -> Duration {

@@ -145,6 +145,18 @@ impl TrustedProxies {
         }
     }
 
+    /// Whether the caller that a proxy has named for a connection without HTTP can be believed by now:
+    /// the mode of its port may have changed.
+    pub(in crate::mesh) fn believes(&self, exchange: &Exchange) -> Result<(), LocalReply> {
+        let (Some(peer), Some(caller)) = (exchange.peer(), exchange.forwarded_peer()) else {
+            return Ok(());
+        };
+        match self.lacks_identity(peer, caller) {
+            true => Err(self.refuse(Doubt::NoIdentity)),
+            false => Ok(()),
+        }
+    }
+
     /// Whether the port takes mutual TLS alone, and neither the proxy's connection nor its word
     /// shows an identity.
     fn lacks_identity(&self, peer: &Peer, caller: &ForwardedPeer) -> bool {

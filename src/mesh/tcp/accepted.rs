@@ -113,6 +113,12 @@ impl<H> Service<H> {
     ) -> impl FnMut() -> Option<Cut> + use<H> {
         let service = Arc::clone(self);
         move || {
+            if let Err(reply) = service.inbound.trusted_proxies.believes(&exchange) {
+                let details = Arc::clone(reply.details());
+                service.refused.count(Refused::Proxy);
+                refusal_log::connection_refused(&exchange, &details, None, None);
+                return Some(Cut::Refused(details, reply.response_flags()));
+            }
             let before = judged.0.load(Ordering::Relaxed);
             let is_of_before = || before == 0 || before == service.inbound.config.generation();
             if !service.options.judge_again || is_of_before() {
@@ -151,6 +157,8 @@ impl<H> Service<H> {
         if let Err(cut) = self.judge(exchange, judged) {
             return End::Cut(cut);
         }
+        // Where the server speaks first, the client may have nothing to say.
+        connection.may_be_silent();
         let (home, returned) = oneshot::channel();
         let connection = TcpConnection::inbound(connection, first, record, home);
         if let Err(error) = (self.handler)(connection).await {
@@ -188,6 +196,11 @@ impl<H> Service<H> {
                 first.truncate(read);
                 Ok(first)
             }
+            // Others need its place.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                self.refused.count(Refused::Silent);
+                Err(End::Cut(Cut::Silent))
+            }
             Err(_) => {
                 record.broke();
                 Err(End::Done)
@@ -224,6 +237,8 @@ impl Drop for Ending {
     fn drop(&mut self) {
         let end = match self.end.take() {
             Some(end) => end,
+            // In its farewell.
+            None if self.record.is_over() => return,
             None if std::thread::panicking() => End::Panicked,
             None => {
                 self.cut.fetch_add(1, Ordering::Relaxed);

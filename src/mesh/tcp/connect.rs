@@ -55,7 +55,10 @@ impl Mesh {
             Ok(made) => Ok(made.open(outbound, host, line, began)),
             Err(failure) => {
                 let error = ConnectError::new(&authority(host, port), failure);
-                outbound.metrics.failed_connection(host, error.flags());
+                let is_known = !error.is_unknown_host();
+                outbound
+                    .metrics
+                    .failed_connection(host, is_known, error.flags());
                 if let Some(line) = line {
                     failed(line, &error, began);
                 }

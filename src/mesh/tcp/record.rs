@@ -134,6 +134,11 @@ impl Record {
         }
     }
 
+    /// Whether it has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
     /// Reading or writing has failed.
     pub(super) fn broke(&self) {
         self.is_broken.store(true, Ordering::Relaxed);
@@ -146,6 +151,12 @@ impl Record {
     /// When it has last carried something.
     pub(super) fn used(&self) -> Instant {
         self.began + Duration::from_millis(self.used.load(Ordering::Relaxed))
+    }
+
+    /// How often the metrics get what it carries; at most ten times a second.
+    pub(super) fn reporting_interval(&self) -> Duration {
+        let interval = self.metrics.reporting_interval(self.direction);
+        interval.max(Duration::from_millis(100))
     }
 
     /// Adds to the metrics what they do not have yet.

@@ -13,6 +13,7 @@ use super::refused::RefusedCounts;
 use super::stream::TcpConnection;
 use crate::Mesh;
 use crate::mesh::Drained;
+use crate::mesh::serve::FLUSH;
 use crate::mesh::server::connection::bind::bind;
 
 impl Mesh {
@@ -104,7 +105,10 @@ impl Mesh {
             let _running = mesh.running();
             let serve_one =
                 |incoming, stop, cut| accepted::serve(Arc::clone(&service), incoming, stop, cut);
-            Ok(mesh.accept(listener, None, serve_one).await)
+            let drained = mesh.accept(listener, None, serve_one).await;
+            mesh.flush_spans(FLUSH).await;
+            mesh.flush_metrics(FLUSH).await;
+            Ok(drained)
         }
     }
 }

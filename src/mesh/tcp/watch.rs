@@ -14,8 +14,8 @@ use crate::tls::{CloseReason, Deadline, HandshakeStats, Lifetime};
 ///
 /// As for other connections whose protocol we do not know (an upgraded one is such, too), its age
 /// and rotations of our identity leave it open. It is cut when an identity on it is no longer good,
-/// when it is idle or has lasted for too long, and when `look` says so, which is asked at each
-/// report.
+/// when it is idle or has lasted for too long, and when `look` says so, which is asked every five
+/// seconds.
 pub(super) async fn watch(
     record: Arc<Record>,
     lifetime: Lifetime,
@@ -27,9 +27,10 @@ pub(super) async fn watch(
     let mut reason = CloseReason::Age;
     let idle = bounds.idle.min(FOREVER);
     let over = record.began() + bounds.max_duration.unwrap_or(FOREVER).min(FOREVER);
-    let mut next_report = record.began() + REPORTING_INTERVAL;
+    let mut next_report = record.began() + record.reporting_interval().min(FOREVER);
+    let mut next_look = record.began() + LOOK;
     loop {
-        let next = next_report.min(record.used() + idle);
+        let next = next_report.min(next_look).min(record.used() + idle);
         let no_longer_good = poll_fn(|cx| {
             deadline.poll_cut(cx, |notice| {
                 reason = notice.reason;
@@ -49,16 +50,19 @@ pub(super) async fn watch(
         }
         if now >= next_report {
             record.report();
+            next_report = now + record.reporting_interval().min(FOREVER);
+        }
+        if now >= next_look {
             if let Some(cut) = look() {
                 return cut;
             }
-            next_report = now + REPORTING_INTERVAL;
+            next_look = now + LOOK;
         }
     }
 }
 
-/// Istio's interval.
-const REPORTING_INTERVAL: Duration = Duration::from_secs(5);
+/// How often to ask whether it is refused by now.
+const LOOK: Duration = Duration::from_secs(5);
 /// Longer than any process runs, and short enough that no sum with it overflows.
 const FOREVER: Duration = Duration::from_secs(86400 * 365 * 30);
 

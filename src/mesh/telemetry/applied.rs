@@ -1,11 +1,11 @@
 //! Compiles the telemetry of one configuration, and puts it to use.
 
-use super::line_counts;
+use super::line_counts::LineCounts;
 use super::logs::LogCompiler;
 use super::metrics;
 use super::reports::Reports;
 use super::spans;
-use crate::access_log::{AccessLog, Sink};
+use crate::access_log::AccessLog;
 use crate::identity::Workload;
 use crate::istio::{Problem, Problems};
 use crate::live::Live;
@@ -34,8 +34,7 @@ pub(in crate::mesh) struct TelemetryCompiler {
     /// The options of the application for requests and for calls.
     base: [TraceOptions; 2],
     logs: LogCompiler,
-    /// Every sink that has been in use, so that no count goes back.
-    shown: Vec<Sink>,
+    lines: LineCounts,
 }
 
 /// The telemetry of one configuration. Nothing has changed before it [serves](TelemetryCompiler::serves).
@@ -55,7 +54,7 @@ impl TelemetryCompiler {
             ],
             logs: LogCompiler::new(own.access_logs.clone(), own.hidden.clone()),
             own,
-            shown: Vec::new(),
+            lines: LineCounts::default(),
         }
     }
 
@@ -76,6 +75,7 @@ impl TelemetryCompiler {
         }
         self.warn_of_no_exporter(&found);
         let mut problems = Vec::new();
+        self.logs.keep_files_of(&self.own.reports.load());
         let [server, client] = &self.base;
         let options = [
             spans::options(server, &found.server.tracing, &mut problems),
@@ -100,15 +100,9 @@ impl TelemetryCompiler {
         self.own.registry.set_plan(compiled.plan.clone());
         let reports = &compiled.reports;
         let sides = [&reports.server, &reports.client];
-        let count = self.shown.len();
-        for sink in sides.into_iter().flat_map(|side| side.access_logs.sinks()) {
-            if !self.shown.iter().any(|known| known.is_same(sink)) {
-                self.shown.push(sink.clone());
-            }
-        }
-        if self.shown.len() > count {
-            line_counts::register(&self.own.registry, &self.shown);
-        }
+        let sinks = sides.into_iter().flat_map(|side| side.access_logs.sinks());
+        self.lines.show(&self.own.registry, sinks);
+        self.logs.keep_files_of(reports);
         self.own.reports.store(reports.clone());
     }
 

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue, header};
 
 use crate::access_log::{Facts, Test};
 use crate::cel::{Condition, Fact, FactValue, PeerField};
 use crate::context::Peer;
+use crate::matcher::path_redaction::PathRedaction;
+use crate::matcher::query;
 use crate::message::ResponseFlags;
 use crate::metrics::label_value;
 
@@ -17,7 +19,7 @@ pub(super) struct Chosen(pub(super) Condition);
 
 impl Test for Chosen {
     fn passes(&self, facts: Facts<'_>) -> bool {
-        self.0.evaluate(&Seen(facts)) == Ok(true)
+        self.0.evaluate(&Seen::whole(facts)) == Ok(true)
     }
 }
 
@@ -32,23 +34,86 @@ pub(super) fn headers(fact: &Fact) -> (Option<HeaderName>, Option<HeaderName>) {
 }
 
 /// The facts of an exchange as expressions read them.
-pub(super) struct Seen<'a>(pub(super) Facts<'a>);
+pub(super) struct Seen<'a> {
+    facts: Facts<'a>,
+    /// What is not shown; `None` where only a yes or no comes out.
+    hidden: Option<&'a PathRedaction>,
+}
+
+impl<'a> Seen<'a> {
+    /// For a condition.
+    fn whole(facts: Facts<'a>) -> Self {
+        Self {
+            facts,
+            hidden: None,
+        }
+    }
+
+    /// For a value that is shown: as access logs do, without queries, the parameters of paths that
+    /// are left out, and headers that hold secrets.
+    pub(super) fn shown(facts: Facts<'a>, hidden: &'a PathRedaction) -> Self {
+        Self {
+            facts,
+            hidden: Some(hidden),
+        }
+    }
+
+    fn path(&self) -> Cow<'a, str> {
+        match self.hidden {
+            Some(hidden) => Cow::Owned(hidden.shown(self.facts.path())),
+            None => Cow::Borrowed(self.facts.path()),
+        }
+    }
+
+    fn path_and_query(&self) -> String {
+        let path = self.path();
+        match (self.facts.query(), self.hidden) {
+            (None, _) => path.into_owned(),
+            (Some(_), Some(_)) => format!("{path}?…"),
+            (Some(query), None) => format!("{path}?{query}"),
+        }
+    }
+
+    fn query(&self) -> &'a str {
+        match (self.facts.query(), self.hidden) {
+            (Some(_), Some(_)) => "…",
+            (query, _) => query.unwrap_or_default(),
+        }
+    }
+
+    fn header(&self, name: &HeaderName, value: &'a HeaderValue) -> Option<FactValue<'a>> {
+        let text = value.to_str().ok()?;
+        let Some(hidden) = self.hidden else {
+            return Some(text.into());
+        };
+        if value.is_sensitive() || query::is_token(b"", text.as_bytes()) {
+            return None;
+        }
+        if ![header::REFERER, header::LOCATION, header::CONTENT_LOCATION].contains(name) {
+            return Some(text.into());
+        }
+        let mut shown = Vec::new();
+        hidden.write_url(&mut shown, text);
+        Some(String::from_utf8(shown).ok()?.into())
+    }
+}
 
 impl crate::cel::Facts for Seen<'_> {
     fn fact(&self, fact: &Fact) -> Option<FactValue<'_>> {
-        let facts = self.0;
+        let facts = self.facts;
         let report = facts.report();
         let measured = facts.measured();
         let peer = facts.downstream();
         let tls = || peer.and_then(Peer::tls_facts);
         let number = |number: u64| FactValue::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        if !facts.is_http() && is_of_http(fact) {
+            return None;
+        }
         Some(match fact {
-            Fact::RequestPath => match facts.query() {
-                Some(query) => format!("{}?{query}", facts.path()).into(),
-                None => facts.path().into(),
-            },
-            Fact::RequestUrlPath => facts.path().into(),
-            Fact::RequestQuery => facts.query().unwrap_or_default().into(),
+            Fact::TerminationDetails => facts.termination()?.into(),
+            Fact::RequestPath => self.path_and_query().into(),
+            Fact::RequestUrlPath => FactValue::Text(self.path()),
+            Fact::RequestQuery => self.query().into(),
             Fact::RequestHost => str::from_utf8(facts.authority()?).ok()?.into(),
             Fact::RequestScheme => facts.scheme().into(),
             Fact::RequestMethod => report.method.as_str().into(),
@@ -62,7 +127,7 @@ impl crate::cel::Facts for Seen<'_> {
             }
             Fact::RequestHeader(name) => {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-                facts.request_header(&name)?.to_str().ok()?.into()
+                self.header(&name, facts.request_header(&name)?)?
             }
             Fact::ResponseCode => i64::from(facts.status()).into(),
             Fact::ResponseCodeDetails => facts.details().into(),
@@ -76,7 +141,7 @@ impl crate::cel::Facts for Seen<'_> {
             ),
             Fact::ResponseHeader(name) => {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-                facts.response_header(&name)?.to_str().ok()?.into()
+                self.header(&name, facts.response_header(&name)?)?
             }
             Fact::ResponseTrailer(name) if **name == *"grpc-status" => {
                 report.end.grpc_status?.code().to_string().into()
@@ -115,6 +180,27 @@ impl crate::cel::Facts for Seen<'_> {
             _ => return None,
         })
     }
+}
+
+/// Whether a connection that carries no HTTP lacks it.
+fn is_of_http(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::RequestPath
+            | Fact::RequestUrlPath
+            | Fact::RequestQuery
+            | Fact::RequestHost
+            | Fact::RequestScheme
+            | Fact::RequestMethod
+            | Fact::RequestProtocol
+            | Fact::RequestId
+            | Fact::RequestHeader(_)
+            | Fact::ResponseCode
+            | Fact::ResponseCodeDetails
+            | Fact::ResponseGrpcStatus
+            | Fact::ResponseHeader(_)
+            | Fact::ResponseTrailer(_)
+    )
 }
 
 fn destination(facts: Facts<'_>) -> Option<SocketAddr> {

@@ -39,6 +39,17 @@ impl LogCompiler {
         }
     }
 
+    /// Closes the files that no log of these reports has: a configuration that was refused, or has
+    /// been replaced, has named them.
+    pub(super) fn keep_files_of(&mut self, reports: &Reports) {
+        let is_used = |file: &Sink| {
+            let sides = [&reports.server, &reports.client].into_iter();
+            let mut used = sides.flat_map(|side| side.access_logs.sinks());
+            used.any(|sink| sink.is_same(file))
+        };
+        self.files.retain(|_, file| is_used(file));
+    }
+
     /// The logs of requests and of calls, and what else reads their facts.
     pub(super) fn compile(
         &mut self,
@@ -69,7 +80,8 @@ impl LogCompiler {
             }
         }
         #[cfg(feature = "cel")]
-        let tags = Tags::new(&found.metrics).inspect(|tags| read(tags.facts(), &mut readers));
+        let tags = Tags::new(&found.metrics, &self.hidden)
+            .inspect(|tags| read(tags.facts(), &mut readers));
         SideReports {
             access_logs: AccessLogs::read_by(direction, logs, readers),
             #[cfg(feature = "cel")]
@@ -121,6 +133,13 @@ impl LogCompiler {
         if let Some(known) = self.files.get(path.as_str()) {
             return Some(known.clone());
         }
+        // To open a pipe that nobody reads would wait for a reader.
+        let kind = std::fs::metadata(path.as_str()).map(|found| found.file_type());
+        if kind.is_ok_and(|kind| is_pipe(&kind)) {
+            let message = format!("the access log `{path}` is a pipe: write a file, or {STDOUT}");
+            problems.push(Problem::new(path.at().clone(), "path", message));
+            return None;
+        }
         match Sink::file(path.as_str()) {
             Ok(sink) => {
                 self.files.insert(path.as_str().to_owned(), sink.clone());
@@ -135,6 +154,16 @@ impl LogCompiler {
             }
         }
     }
+}
+
+#[cfg(unix)]
+fn is_pipe(kind: &std::fs::FileType) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(kind)
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &std::fs::FileType) -> bool {
+    false
 }
 
 const STDOUT: &str = "/dev/stdout";

@@ -43,7 +43,7 @@ fn tags(written: &BTreeMap<String, Written>, problems: &mut Vec<Problem>) -> Vec
                 name: variable,
                 default_value,
             } => (
-                CustomTag::environment(name.as_str(), variable, default_value.as_str()),
+                environment(name, variable, default_value.as_str()),
                 variable.at(),
             ),
             Written::Header {
@@ -72,6 +72,43 @@ fn tags(written: &BTreeMap<String, Written>, problems: &mut Vec<Problem>) -> Vec
     tags
 }
 
+/// The tag of a variable of the environment. In a sidecar that is the proxy's, without secrets; here
+/// it is the application's, of which a resource gets what Istio's injector sets, and nothing else.
+fn environment(name: &str, variable: &Text, default: &str) -> Result<CustomTag, CustomTagError> {
+    let is_injected = |variable: &str| {
+        INJECTED.contains(&variable)
+            || INJECTED_PREFIXES
+                .iter()
+                .any(|prefix| variable.starts_with(prefix))
+    };
+    if is_injected(variable) {
+        return CustomTag::environment(name, variable, default);
+    }
+    tracing::warn!(
+        target: "tower_mesh::config",
+        at = %variable.at(),
+        tag = name,
+        %variable,
+        "a span's tag may not show this variable of the application's environment, so it has its \
+         default: only those that Istio's injector sets are read; give others with \
+         Propagation::custom_tags"
+    );
+    CustomTag::literal(name, default)
+}
+
+const INJECTED: [&str; 9] = [
+    "CANONICAL_SERVICE",
+    "CANONICAL_REVISION",
+    "HOST_IP",
+    "HOSTNAME",
+    "INSTANCE_IP",
+    "NODE_NAME",
+    "PILOT_CERT_PROVIDER",
+    "SERVICE_ACCOUNT",
+    "TRUST_DOMAIN",
+];
+const INJECTED_PREFIXES: [&str; 3] = ["POD_", "ISTIO_META_", "PROXY_"];
+
 /// The tag of a formatter that is one operator alone, or none.
 fn formatted(name: &str, text: &Text) -> Option<Result<CustomTag, CustomTagError>> {
     if !text.contains('%') {
@@ -85,7 +122,10 @@ fn formatted(name: &str, text: &Text) -> Option<Result<CustomTag, CustomTagError
     }
     match operator {
         "REQ" => Some(CustomTag::header(name, argument, "")),
-        "ENVIRONMENT" => Some(CustomTag::environment(name, argument, "")),
+        "ENVIRONMENT" => {
+            let variable = Text::new(argument, text.at().clone());
+            Some(environment(name, &variable, ""))
+        }
         _ => None,
     }
 }

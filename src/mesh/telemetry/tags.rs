@@ -6,17 +6,22 @@ use super::facts::Seen;
 use crate::access_log::{Facts, Measured};
 use crate::cel::{Fact, TagValue};
 use crate::istio::{Metric, TagOverride};
+use crate::matcher::path_redaction::PathRedaction;
 use crate::message::Watch;
 use crate::metrics::{ClientRecord, ServerRecord, TagValues};
 use crate::telemetry::EffectiveMetrics;
 
 /// The expressions of all labels, each once.
 #[derive(Debug)]
-pub(in crate::mesh) struct Tags(Vec<(Arc<str>, TagValue)>);
+pub(in crate::mesh) struct Tags {
+    tags: Vec<(Arc<str>, TagValue)>,
+    /// What no value shows of paths.
+    hidden: PathRedaction,
+}
 
 impl Tags {
     /// `None` if no label has an expression that reads anything.
-    pub(super) fn new(found: &EffectiveMetrics) -> Option<Self> {
+    pub(super) fn new(found: &EffectiveMetrics, hidden: &PathRedaction) -> Option<Self> {
         let mut tags: Vec<(Arc<str>, TagValue)> = Vec::new();
         let metrics = Metric::ALL
             .into_iter()
@@ -35,18 +40,21 @@ impl Tags {
                 tags.push((text.as_str().into(), value));
             }
         }
-        (!tags.is_empty()).then_some(Self(tags))
+        (!tags.is_empty()).then(|| Self {
+            tags,
+            hidden: hidden.clone(),
+        })
     }
 
     /// What they read.
     pub(super) fn facts(&self) -> impl Iterator<Item = &Fact> {
-        self.0.iter().flat_map(|(_, value)| value.facts())
+        self.tags.iter().flat_map(|(_, value)| value.facts())
     }
 
     /// The values for an exchange that has ended.
     pub(in crate::mesh) fn values(&self, facts: Facts<'_>) -> TagValues {
-        let seen = Seen(facts);
-        let values = self.0.iter();
+        let seen = Seen::shown(facts, &self.hidden);
+        let values = self.tags.iter();
         TagValues::new(values.map(|(text, value)| (Arc::clone(text), value.evaluate(&seen).ok())))
     }
 }

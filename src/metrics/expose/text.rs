@@ -110,11 +110,12 @@ impl Output for Text {
         (totals, bounds): (&HistogramTotals, &Bounds),
         exemplars: &[(usize, Exemplar)],
     ) {
+        let comma = if labels.is_empty() { "" } else { "," };
         for (bucket, (le, count)) in totals.cumulative(bounds).enumerate() {
             let exemplar = exemplars.iter().find(|(of, _)| *of == bucket);
             let exemplar = Shown(exemplar.map(|(_, exemplar)| exemplar));
             self.line(format_args!(
-                "{name}_bucket{{{labels},le=\"{le}\"}} {count}{exemplar}"
+                "{name}_bucket{{{labels}{comma}le=\"{le}\"}} {count}{exemplar}"
             ));
         }
         self.plain(name, "_sum", labels, totals.sum());
@@ -138,5 +139,23 @@ impl fmt::Display for Shown<'_> {
             " # {{trace_id=\"{}\",span_id=\"{}\"}} {value} {seconds}.{milliseconds:03}",
             ids.trace, ids.span
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::store::buckets::Buckets;
+
+    /// Resources may remove every label.
+    #[test]
+    fn a_histogram_without_labels_is_valid_text() {
+        let mut text = Text::new(Format::Text);
+        let totals = HistogramTotals::of_nanoseconds(1);
+        let bounds = Buckets::usual().get(0).unwrap();
+        text.histogram("a", "", (&totals, bounds), &[]);
+        let text = text.take();
+        assert!(text.starts_with("a_bucket{le=\"0.5\"} 0\n"), "{text}");
+        assert!(text.ends_with("a_sum 0\na_count 0\n"), "{text}");
     }
 }

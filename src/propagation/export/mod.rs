@@ -29,6 +29,7 @@ mod zipkin_json;
 #[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
 pub(crate) mod collector {
     pub(crate) use super::endpoint::{read, shown};
+    pub(crate) use super::otlp_target::headers;
     pub(crate) use super::post::post;
 }
 

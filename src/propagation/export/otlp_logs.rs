@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -26,7 +26,7 @@ use super::batch::{BoxError, Transport};
 use super::endpoint::{self, EndpointError, read};
 use super::item::{Held, Item, LogItem};
 use super::limits::Limits;
-use super::otlp_target::Target;
+use super::otlp_target::{Target, headers};
 use super::post::post;
 use super::queue::Queue;
 use crate::propagation::span::export_counts::ExportCounts;
@@ -101,7 +101,7 @@ impl LogExport {
         let item = Item::Log(Box::new(LogItem { record, held }));
         let sender = || Sender {
             to: self.to.clone(),
-            headers: headers(),
+            headers: headers("LOGS"),
             resource: Arc::clone(&self.resource),
             grpc: None,
         };
@@ -109,17 +109,18 @@ impl LogExport {
     }
 
     /// What has become of the records: those that the collector has taken, that found no room, and
-    /// that failed or were lost.
+    /// that failed, were lost or rejected.
     pub(crate) fn counts(&self) -> [u64; 3] {
         let ExportCounts {
             exported,
             dropped,
             failed,
             lost,
+            rejected,
             ..
         } = self.queue.counts();
         let refused = self.refused.load(Ordering::Relaxed) as u64;
-        [exported, dropped + refused, failed + lost]
+        [exported, dropped + refused, failed + lost + rejected]
     }
 
     /// Sends what waits. Returns whether that was done within this time.
@@ -275,22 +276,6 @@ fn of_status(status: StatusCode) -> Refused {
         429 | 502..=504 => Refused::Later(error),
         _ => Refused::ForGood(error),
     }
-}
-
-/// `OTEL_EXPORTER_OTLP_LOGS_HEADERS`, else `OTEL_EXPORTER_OTLP_HEADERS`: `name=value`, with commas
-/// between. What is no header is left out.
-fn headers() -> HeaderMap {
-    let own = std::env::var("OTEL_EXPORTER_OTLP_LOGS_HEADERS");
-    let all = own.or_else(|_| std::env::var("OTEL_EXPORTER_OTLP_HEADERS"));
-    let all = all.unwrap_or_default();
-    let read = |one: &str| {
-        let (name, value) = one.split_once('=')?;
-        let name = HeaderName::try_from(name.trim()).ok()?;
-        let mut value = HeaderValue::try_from(value.trim()).ok()?;
-        value.set_sensitive(true);
-        Some((name, value))
-    };
-    all.split(',').filter_map(read).collect()
 }
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);

@@ -1,6 +1,10 @@
 use http::Uri;
+#[cfg(any(feature = "access-log", all(feature = "server", feature = "client")))]
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::endpoint::{EndpointError, read};
+#[cfg(any(feature = "access-log", all(feature = "server", feature = "client")))]
+use crate::matcher::query::percent_decode;
 
 /// Where and how spans are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +65,43 @@ impl Target {
     }
 }
 
+/// The headers for the collector of a signal, `METRICS` or `LOGS`: `KEY=VALUE,KEY=VALUE`,
+/// percent-encoded, by OpenTelemetry's "Specifying headers via environment variables". What cannot be
+/// a header is left out. (The exporter of spans reads its own.)
+#[cfg(any(feature = "access-log", all(feature = "server", feature = "client")))]
+pub(crate) fn headers(signal: &str) -> HeaderMap {
+    let own = format!("OTEL_EXPORTER_OTLP_{signal}_HEADERS");
+    let names = [&own, "OTEL_EXPORTER_OTLP_HEADERS"];
+    let mut set = names
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok());
+    headers_of(&set.find(|text| !text.trim().is_empty()).unwrap_or_default())
+}
+
+#[cfg(any(feature = "access-log", all(feature = "server", feature = "client")))]
+fn headers_of(text: &str) -> HeaderMap {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    let header = |(name, value): (&str, &str)| {
+        let name = HeaderName::try_from(name.trim()).ok()?;
+        let value = percent_decode(value.trim().as_bytes());
+        let mut value = HeaderValue::from_bytes(&value).ok()?;
+        value.set_sensitive(true);
+        Some((name, value))
+    };
+    pairs.filter_map(header).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_for_collectors_are_percent_encoded() {
+        let headers = headers_of("authorization=Basic%20YWJj, x-tenant = a,bad name=x,empty");
+        assert_eq!(headers["authorization"], "Basic abc".replace("abc", "YWJj"));
+        assert_eq!(headers["x-tenant"], "a");
+        assert_eq!(headers.len(), 2);
+    }
 
     fn target(env: &[(&str, &str)]) -> Result<Option<String>, EndpointError> {
         let found = |name: &str| {

@@ -24,6 +24,11 @@ pub(super) struct Operation {
 impl Operation {
     pub(super) fn new(call: Call<'_>) -> Self {
         let path = call.request.uri.path();
+        let path = match call.is_grpc {
+            // Any request can say that it is gRPC.
+            true => hidden(call.hide, path.into()),
+            false => path.into(),
+        };
         let rpc = path.strip_prefix('/').filter(|_| call.is_grpc);
         Self {
             method: known(&call.request.method).unwrap_or(OTHER),

@@ -111,7 +111,9 @@ impl Recorder {
             Operation::new(call)
         });
         let headers = &request.headers;
-        let custom = custom_tags.iter().filter_map(|tag| tag.of(headers));
+        let custom = custom_tags
+            .iter()
+            .filter_map(|tag| tag.of(headers, call.hide));
         let custom = custom.collect();
         let name = name();
         let start = now();

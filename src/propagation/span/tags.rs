@@ -77,7 +77,8 @@ impl Tags {
             tags.peer(peer);
         }
         if is_grpc {
-            tags.owned("grpc.path", cut(request.uri.path()).to_owned());
+            let path = hidden(call.hide, Cow::Borrowed(request.uri.path()));
+            tags.owned("grpc.path", cut(&path).to_owned());
             if let Some(authority) = authority(request) {
                 tags.owned("grpc.authority", authority.to_owned());
             }

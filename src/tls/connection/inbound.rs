@@ -99,6 +99,12 @@ impl Connection {
         }
     }
 
+    /// Its client has been let in, and need not say anything any more.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn may_be_silent(&mut self) {
+        self.silent = None;
+    }
+
     /// No bytes have come. Ready when the client has used up its time.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(silent) = &mut self.silent

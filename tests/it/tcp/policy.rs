@@ -169,7 +169,7 @@ extensionProviders:
     }
 }
 
-/// As Envoy has it: a decision is for its connection. The option judges open ones again.
+/// A right that is taken away ends what it has opened; without the option a decision holds.
 #[tokio::test]
 async fn a_policy_that_is_replaced_judges_open_connections_only_where_it_should() {
     for judges_again in [false, true] {
@@ -273,4 +273,26 @@ async fn a_port_that_becomes_strict_ends_its_plaintext_connections() {
     go_on(clock);
     assert!(ended(&mut open).await);
     assert_eq!(site.seen.line().await, "- no_longer_good{mode_changed} 1/1");
+}
+
+/// So does a connection whose caller a proxy has named.
+#[tokio::test]
+async fn a_port_that_becomes_strict_ends_what_a_proxy_has_named() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let pki = Pki::new("cluster.local").unwrap();
+    let load = |text: &str| Fixed::yaml("p.yaml", text).load("default").unwrap();
+    let (sender, channel) = source::channel(load(&mode("PERMISSIVE")));
+    let proxy = TrustedProxy::loopback_port(address.port()).proxy_protocol();
+    let builder = app(&pki).config(channel).danger().trusted_proxy(proxy);
+    let mesh = build(builder).await;
+    tokio::spawn(mesh.serve_tcp_on(socket, echo));
+    let mut open = TcpStream::connect(address).await.unwrap();
+    open.write_all(&proxied(7)).await.unwrap();
+    open.read_exact(&mut [0; 4]).await.unwrap();
+    sender.send(load(&mode("STRICT"))).await.unwrap();
+    let clock = still();
+    seconds(8).await;
+    go_on(clock);
+    assert!(ended(&mut open).await);
 }

@@ -455,3 +455,67 @@ async fn a_bad_file_is_refused_and_the_last_good_one_stays() {
     assert!(problems.starts_with("mesh.yaml:1:"), "{problems}");
     assert!(problems.contains("NONSENSE"), "{problems}");
 }
+
+/// A label is on show for as long as the process lives: it has no more than a line of the access log.
+#[tokio::test]
+async fn labels_hide_what_access_logs_hide() {
+    let overrides = mesh_wide(
+        "  metrics:
+  - overrides:
+    - match: {metric: REQUEST_COUNT, mode: SERVER}
+      tagOverrides:
+        path: {value: request.path}
+        url_path: {value: request.url_path}
+        query: {value: request.query}
+        referer: {value: \"request.headers['referer']\"}
+        token: {value: \"request.headers['x-upstream-token']\"}",
+    );
+    let mut ward = Ward::built("", &overrides, |builder| {
+        builder.telemetry(|telemetry| telemetry.redact_path("/patients/{id}"))
+    })
+    .await;
+    let part = "eyJhbGciOiJFUzI1NiJ9";
+    let token = format!("{part}.{part}.{part}");
+    let headers = [
+        ("referer", "https://desk/patients/4711?name=meier"),
+        ("x-upstream-token", token.as_str()),
+    ];
+    ward.ask("/patients/4711?name=meier", &headers).await;
+    let found = ward.samples("istio_requests_total{");
+    let [line] = found.as_slice() else {
+        panic!("{found:#?}");
+    };
+    for shown in [
+        r#",path="/patients/{id}?…""#,
+        r#"url_path="/patients/{id}""#,
+        r#"query="…""#,
+        r#"referer="https://desk/patients/{id}?…""#,
+        r#"token="unknown""#,
+    ] {
+        assert!(line.contains(shown), "{shown}: {line}");
+    }
+    assert!(!line.contains("4711") && !line.contains("meier"), "{line}");
+}
+
+/// A variable of the application's environment may be a secret; those of the injector are none.
+#[tokio::test]
+async fn a_tag_shows_what_the_injector_sets_and_nothing_else_of_the_environment() {
+    let tags = mesh_wide(
+        "  tracing:
+  - randomSamplingPercentage: 100
+    customTags:
+      secret: {environment: {name: CARGO_PKG_NAME, defaultValue: hidden}}
+      pod: {environment: {name: POD_NAME_OF_NOBODY, defaultValue: none}}",
+    );
+    let (spans, kept) = std::sync::mpsc::channel();
+    let sink = Spans(spans);
+    let mut ward = Ward::built("", &tags, |builder| {
+        builder.telemetry(|telemetry| telemetry.propagation(Propagation::new().export_to(sink)))
+    })
+    .await;
+    ward.ask("/200", &[]).await;
+    let span = kept.try_recv().unwrap();
+    let tag = |name| span.tags.iter().find(|(known, _)| known == name);
+    assert_eq!(tag("secret").unwrap().1.as_str(), "hidden");
+    assert_eq!(tag("pod").unwrap().1.as_str(), "none");
+}

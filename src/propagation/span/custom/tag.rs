@@ -1,13 +1,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::error::CustomTagError;
+use crate::context::Hide;
 use crate::matcher::query;
 use crate::propagation::format::headers::text;
 use crate::propagation::span::finished::TagValue;
 use crate::propagation::span::notes::{Tag, shorten_value};
+use crate::propagation::span::target::hidden;
 
 /// A tag that an operator adds to the spans of the mesh: a fixed text, a variable of the
 /// environment, or a header of the request, as `customTags` of Istio's Telemetry API.
@@ -123,11 +125,16 @@ impl CustomTag {
     }
 
     /// The tag of a request with these headers; `None` where it has no value.
-    pub(in crate::propagation) fn of(&self, headers: &HeaderMap) -> Option<Tag> {
+    pub(in crate::propagation) fn of(
+        &self,
+        headers: &HeaderMap,
+        hide: Option<&Hide>,
+    ) -> Option<Tag> {
         let value = match &self.source {
             Source::Fixed(value) => TagValue::Shared(Arc::clone(value)),
             Source::Header { name, default } => match headers.get(name) {
-                Some(value) => shown(value)?,
+                Some(value) if *name == header::REFERER => shown(value, hide)?,
+                Some(value) => shown(value, None)?,
                 None => TagValue::Shared(Arc::clone(default)),
             },
         };
@@ -139,15 +146,21 @@ impl CustomTag {
     }
 }
 
-fn shown(value: &HeaderValue) -> Option<TagValue> {
+/// The value, if it holds no secret; of a referrer without the parameters that paths do not show.
+fn shown(value: &HeaderValue, hide: Option<&Hide>) -> Option<TagValue> {
     let text = text(value).filter(|_| !value.is_sensitive())?;
     if query::is_token(b"", text.as_bytes()) {
         return None;
     }
     // A referrer, say.
-    Some(match query::without(text, query::is_token) {
-        Some(shown) => shown.into(),
-        None => TagValue::Header(value.clone()),
+    let without = query::without(text, query::is_token);
+    Some(match (without, hide) {
+        (None, None) => TagValue::Header(value.clone()),
+        (Some(shown), None) => shown.into(),
+        (without, hide) => {
+            let shown = without.map_or(Cow::Borrowed(text), Cow::from);
+            hidden(hide, shown).into_owned().into()
+        }
     })
 }
 
@@ -166,7 +179,7 @@ mod tests {
     fn shown(tag: &CustomTag, headers: &[(&'static str, HeaderValue)]) -> Option<String> {
         let headers = headers.iter().cloned();
         let headers = headers.map(|(name, value)| (HeaderName::from_static(name), value));
-        let (name, value) = tag.of(&headers.collect())?;
+        let (name, value) = tag.of(&headers.collect(), None)?;
         assert_eq!(name, tag.name());
         Some(value.as_str().to_owned())
     }
