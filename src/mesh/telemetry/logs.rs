@@ -135,7 +135,7 @@ impl LogCompiler {
         }
         // To open a pipe that nobody reads would wait for a reader.
         let kind = std::fs::metadata(path.as_str()).map(|found| found.file_type());
-        if kind.is_ok_and(|kind| is_pipe(&kind)) {
+        if kind.is_ok_and(is_pipe) {
             let message = format!("the access log `{path}` is a pipe: write a file, or {STDOUT}");
             problems.push(Problem::new(path.at().clone(), "path", message));
             return None;
@@ -157,12 +157,12 @@ impl LogCompiler {
 }
 
 #[cfg(unix)]
-fn is_pipe(kind: &std::fs::FileType) -> bool {
-    std::os::unix::fs::FileTypeExt::is_fifo(kind)
+fn is_pipe(kind: std::fs::FileType) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&kind)
 }
 
 #[cfg(not(unix))]
-fn is_pipe(_: &std::fs::FileType) -> bool {
+fn is_pipe(_: std::fs::FileType) -> bool {
     false
 }
 
