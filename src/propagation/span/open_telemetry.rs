@@ -86,7 +86,7 @@ impl OpenTelemetry {
     /// `<app>` is the label `app`, else `app.kubernetes.io/name`, else
     /// `service.istio.io/canonical-name`, else the workload's name. There are also
     /// `service.namespace`; `service.version` by the label `version`, else
-    /// `app.kubernetes.io/version`; in a pod, whose name the workload or `POD_NAME` has,
+    /// `app.kubernetes.io/version`; in a pod, whose name the workload has,
     /// `k8s.namespace.name`, `k8s.pod.name` and `k8s.cluster.name`; and, where they are known,
     /// `cloud.region` and `cloud.availability_zone`. What `OTEL_RESOURCE_ATTRIBUTES` says (`key=value,key=value`,
     /// percent-encoded) counts before all of it; where that cannot be read, none of it counts, and

@@ -29,10 +29,9 @@ pub(in crate::propagation) fn attributes(workload: &Workload) -> Vec<(Cow<'stati
     if let Some(version) = version {
         add("service.version", version.to_owned());
     }
-    let pod = workload.pod_name().map(str::to_owned);
-    if let Some(pod) = pod.or_else(|| env("POD_NAME")) {
+    if let Some(pod) = workload.pod_name() {
         add("k8s.namespace.name", namespace.to_owned());
-        add("k8s.pod.name", pod);
+        add("k8s.pod.name", pod.to_owned());
         add("k8s.cluster.name", workload.cluster_id().to_owned());
     }
     if let Some(region) = workload.region() {

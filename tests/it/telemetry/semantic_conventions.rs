@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty};
-use opentelemetry::Value;
+use opentelemetry::{Key, Value};
 use opentelemetry::trace::Status;
 use opentelemetry_sdk::trace::{InMemorySpanExporterBuilder, SimpleSpanProcessor};
 use tower::{Layer, ServiceExt, service_fn};
@@ -618,13 +618,8 @@ fn the_environment_has_the_last_word_on_the_resource() {
                 ("service.version", "v2"),
             ],
         ),
-        (
-            &[("POD_NAME", "patients-7d4b9")],
-            &[
-                ("k8s.pod.name", "patients-7d4b9"),
-                ("k8s.namespace.name", "default"),
-            ],
-        ),
+        // The workload says which pod it is, and no variable does.
+        (&[("POD_NAME", "patients-7d4b9")], &[]),
         (
             &[(
                 "OTEL_RESOURCE_ATTRIBUTES",
@@ -685,10 +680,20 @@ fn the_environment_has_the_last_word_on_the_resource() {
         for pair in expected {
             assert!(lines.contains(pair), "{variables:?} {pair:?}: {text}");
         }
-        let has_pod = lines.iter().any(|(name, _)| *name == "k8s.pod.name");
-        assert_eq!(
-            has_pod,
-            variables.iter().any(|(name, _)| *name == "POD_NAME")
-        );
+        assert!(lines.iter().all(|(name, _)| !name.starts_with("k8s.")));
+    }
+}
+
+#[test]
+fn a_pod_is_in_the_resource() {
+    let workload = Workload::new("default", "patients").pod("patients-7d4b9");
+    let resource = OpenTelemetry::resource(&workload);
+    for (name, expected) in [
+        ("k8s.pod.name", "patients-7d4b9"),
+        ("k8s.namespace.name", "default"),
+        ("k8s.cluster.name", workload.cluster_id()),
+    ] {
+        let value = resource.get(&Key::from_static_str(name));
+        assert_eq!(value, Some(Value::from(expected.to_owned())), "{name}");
     }
 }
