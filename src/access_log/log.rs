@@ -73,8 +73,9 @@ impl AccessLog {
         Format::text(text).map(Self::new)
     }
 
-    /// Objects of JSON with these keys, in this order; each value is a format. One operator alone is
-    /// a number where the operator is one, and `null` where it has no value.
+    /// Objects of JSON with these keys; each value is a format. As in Envoy, the keys are written in
+    /// the order of their bytes, whatever their order here. One operator alone is a number where the
+    /// operator is one, and `null` where it has no value.
     ///
     /// # Errors
     /// As [`format`](Self::format); also a key that is there twice, and more than 128 labels.

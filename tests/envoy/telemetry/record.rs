@@ -18,6 +18,7 @@ pub(super) fn record(
     seen: Option<Value>,
     spans: &[Value],
 ) -> Record {
+    let written = [json, more].map(|line| keys(line));
     let json: Value = serde_json::from_str(json).unwrap();
     let more: Value = serde_json::from_str(more).unwrap();
     let id = json["request_id"].as_str().unwrap_or("none");
@@ -36,6 +37,9 @@ pub(super) fn record(
     }
     add(&mut record, "json", &json);
     add(&mut record, "more", &more);
+    for (name, keys) in ["json", "more"].into_iter().zip(written) {
+        record.insert(format!("{name} keys"), keys.into());
+    }
     add(
         &mut record,
         "app",
@@ -74,6 +78,17 @@ fn add(record: &mut Record, name: &str, value: &Value) {
         }
         value => drop(record.insert(name.to_owned(), value.clone())),
     }
+}
+
+/// The keys of an object in the order in which they are written.
+fn keys(line: &str) -> Vec<String> {
+    let Value::Object(fields) = serde_json::from_str(line).unwrap() else {
+        panic!("no object: {line}");
+    };
+    let place = |key: &String| line.find(&format!("\"{key}\":")).unwrap();
+    let mut keys: Vec<_> = fields.keys().cloned().collect();
+    keys.sort_by_key(place);
+    keys
 }
 
 /// The columns of a line: text in brackets or quotation marks is one.

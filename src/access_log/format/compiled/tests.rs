@@ -152,6 +152,24 @@ fn a_call_names_what_was_called_and_what_failed() {
     );
 }
 
+/// The keys are in the order of their bytes, as Envoy has written them since 1.33.
+#[test]
+fn the_default_json_is_the_sidecars_byte_for_byte() {
+    let format = Format::default_json();
+    let nothing = |_: &mut Report<'_>, _: &mut Kept| {};
+    let (head, exchange) = (head("/a?b", &HEADERS), exchange());
+    let line = written(&format, &head, Some(&exchange), nothing, false);
+    let expected = r#"{"authority":"reviews:9080","bytes_received":7,"bytes_sent":300,
+"connection_termination_details":null,"downstream_local_address":"10.0.0.6:9080",
+"downstream_remote_address":"10.0.0.5:43210","duration":2,"method":"GET","path":"/a?…",
+"protocol":"HTTP/1.1","request_id":"7f1c","requested_server_name":null,"response_code":200,
+"response_code_details":"via_upstream","response_flags":"-","route_name":"default",
+"start_time":"2026-11-23T18:11:28.767Z","upstream_cluster":"inbound|9080||","upstream_host":null,
+"upstream_local_address":null,"upstream_service_time":"1","upstream_transport_failure_reason":null,
+"user_agent":"curl/8","x_forwarded_for":"192.0.2.1"}"#;
+    assert_eq!(line, expected.replace('\n', "") + "\n");
+}
+
 /// Numbers are bare, and what has no value is `null`, but flags are `-`.
 #[test]
 fn the_default_json_is_the_sidecars() {
@@ -259,13 +277,17 @@ fn labels_are_objects() {
     let line = written(&format, &head, Some(&exchange), nothing, false);
     assert_eq!(
         line,
-        "{\"a\\\"b\":2,\"mixed\":\"\\\"o\\\"ne\\\" took 2 -\",\"unset\":null,\"fixed\":\"a\\\\b\"}\n"
+        "{\"a\\\"b\":2,\"fixed\":\"a\\\\b\",\"mixed\":\"\\\"o\\\"ne\\\" took 2 -\",\"unset\":null}\n"
     );
     let line = written(&format, &head, Some(&exchange), nothing, true);
     assert_eq!(
         line,
-        "{\"a\\\"b\":2,\"mixed\":\"\\\"o\\\"ne\\\" took 2 \",\"fixed\":\"a\\\\b\"}\n"
+        "{\"a\\\"b\":2,\"fixed\":\"a\\\\b\",\"mixed\":\"\\\"o\\\"ne\\\" took 2 \"}\n"
     );
+    let sorted = Format::labels([("b", "1"), ("a!", "2"), ("a", "3"), ("B", "4"), ("a_b", "5")]);
+    let line = written(&sorted.unwrap(), &head, Some(&exchange), nothing, false);
+    let expected = r#"{"B":"4","a":"3","a!":"2","a_b":"5","b":"1"}"#;
+    assert_eq!(line.trim_end(), expected);
     let twice = Format::labels([("a", "x"), ("a", "y")]).unwrap_err();
     assert_eq!(
         twice.to_string(),
