@@ -181,11 +181,10 @@ impl ClientError {
     #[must_use]
     pub fn flags(&self) -> ResponseFlags {
         let flag = match &self.kind {
-            Kind::Connect(error) if error.is_lookup() => ResponseFlags::DNS_RESOLUTION_FAILED,
-            Kind::Connect(error) if error.is_unresolved() => ResponseFlags::NO_HEALTHY_UPSTREAM,
             Kind::Malformed(_) | Kind::Uri(_) | Kind::UnknownHost(_) => ResponseFlags::NO_ROUTE,
             Kind::Timeout { .. } | Kind::OutOfTime { .. } => ResponseFlags::UPSTREAM_TIMEOUT,
-            Kind::Connect(_) | Kind::Abandoned(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
+            Kind::Connect(error) => error.flags(),
+            Kind::Abandoned(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
             Kind::Broken { error, .. } => Break::of(error).flag(),
         };
         match self.is_retried {

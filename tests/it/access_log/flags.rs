@@ -1,23 +1,27 @@
 //! The response flags: what the room that saw it says, in the log, the metrics and the span alike.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
+use bytes::Bytes;
 use http::{Request, Version};
+use http_body::{Body, Frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tower_mesh::access_log::Side;
-use tower_mesh::mesh::{ClientBody, HttpLimits};
+use tower_mesh::mesh::{ClientBody, ExternalHost, HttpLimits};
 use tower_mesh::testing::Pki;
-use tower_mesh::tls::{Acceptor, Credentials, Protocol, Settings};
+use tower_mesh::tls::{Acceptor, Credentials, Lifetimes, Protocol, Settings};
 use tower_mesh::{Mesh, Workload};
 
 use super::Lines;
-use crate::support::mesh::{app, build, dial, lines, serve};
+use crate::support::mesh::{app, build, dial, lines, pass_until, serve, still};
 
 fn pki() -> Pki {
     Pki::new("cluster.local").unwrap()
@@ -149,6 +153,7 @@ enum Does {
     Resets(h2::Reason),
     TalksNonsense,
     Closes,
+    Waits,
 }
 
 async fn server(pki: &Pki, does: Does) -> SocketAddr {
@@ -173,6 +178,13 @@ async fn server(pki: &Pki, does: Does) -> SocketAddr {
                 Does::Closes => {
                     let _ = stream.read(&mut [0; 1024]).await;
                 }
+                Does::Waits => {
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    let mut held = Vec::new();
+                    while let Some(Ok(request)) = connection.accept().await {
+                        held.push(request);
+                    }
+                }
             }
         }
     });
@@ -196,6 +208,137 @@ async fn desk(pki: &Pki, kept: &Lines, servers: &[SocketAddr]) -> Mesh {
         )
         .telemetry(|telemetry| telemetry.access_log(log));
     build(builder).await
+}
+
+/// A body whose source fails.
+struct Failing;
+
+impl Body for Failing {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(Some(Err(std::io::Error::other("the source is gone"))))
+    }
+}
+
+/// The body of a call that its own caller cannot deliver.
+#[tokio::test]
+async fn a_call_that_we_reset_ourselves_says_so() {
+    let (pki, kept) = (pki(), Lines::default());
+    let waits = server(&pki, Does::Waits).await;
+    let desk = desk(&pki, &kept, &[waits]).await;
+    let call = Request::post("http://app.default/x").version(Version::HTTP_2);
+    let error = desk.client().request(call.body(Failing).unwrap()).await;
+    assert_eq!(error.unwrap_err().flags().to_string(), "LR");
+    let line = kept.one().await;
+    let expected = "POST app.default/x 503 LR \
+                    upstream_reset_before_response_started{local_reset} ";
+    assert!(line.contains(expected), "{line}");
+    let counted = lines(&desk, "istio_requests_total", &["response_flags=\"LR\""]);
+    assert_eq!(counted.len(), 1, "{counted:?}");
+}
+
+/// `UH`: DNS knows no address, as was asked in advance. `DF`: it gives none for this call.
+#[tokio::test]
+async fn calls_without_an_address_say_why() {
+    let (pki, kept) = (pki(), Lines::default());
+    let identity = pki.identity("default", "desk").unwrap();
+    let log = kept.log().side(Side::Client);
+    let builder = Mesh::builder(Workload::new("default", "desk"), identity)
+        .upstream(
+            "lost.default",
+            ["lost.invalid:8443"],
+            ["spiffe://cluster.local/ns/default/sa/app"],
+        )
+        .outside("gone.invalid", ExternalHost::plaintext())
+        .telemetry(|telemetry| telemetry.access_log(log));
+    let desk = build(builder).await;
+    for (host, flags) in [("lost.default", "UH"), ("gone.invalid", "DF")] {
+        let call = desk.client().get(format!("http://{host}/x"));
+        assert_eq!(call.await.unwrap_err().flags().to_string(), flags);
+        let line = kept.one().await;
+        let expected = format!("GET {host}/x 503 {flags} no_healthy_upstream 0/0");
+        assert!(line.ends_with(&expected), "{line}\n{expected}");
+        let flags = format!("response_flags=\"{flags}\"");
+        let counted = lines(&desk, "istio_requests_total", &[&flags]);
+        assert_eq!(counted.len(), 1, "{flags}: {counted:?}");
+    }
+}
+
+/// A client that asks and takes nothing of the answer.
+#[tokio::test]
+async fn a_response_that_nobody_reads_says_so() {
+    let (pki, kept) = (pki(), Lines::default());
+    let log = kept.log();
+    let mut limits = HttpLimits::default();
+    limits.stalled = Duration::from_millis(50);
+    let builder = app(&pki).listener(|listener| listener.http(limits));
+    let mesh = build(builder.telemetry(|telemetry| telemetry.access_log(log))).await;
+    // More than any buffer of the two sockets holds.
+    let large = Router::new().fallback(any(async || vec![b'x'; 64 * 1024 * 1024]));
+    let served = serve(&mesh, large).await;
+    let mut unread = dial(&pki, "desk", served.address, Protocol::Http1).await;
+    let head = b"GET / HTTP/1.1\r\nhost: app.default\r\n\r\n";
+    unread.write_all(head).await.unwrap();
+    unread.flush().await.unwrap();
+    let line = kept.one().await;
+    let expected = "HTTP/1.1 GET app.default/ 200 SI stream_idle_timeout 0/";
+    assert!(line.starts_with(expected), "{line}");
+    drop(unread);
+
+    let stream = dial(&pki, "desk", served.address, Protocol::Http2).await;
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(async move { drop(connection.await) });
+    let mut sender = sender.ready().await.unwrap();
+    let request = Request::get("http://app.default/").version(Version::HTTP_2);
+    let (answer, _) = sender
+        .send_request(request.body(()).unwrap(), true)
+        .unwrap();
+    let unread = answer.await.unwrap();
+    let line = kept.one().await;
+    let expected = "HTTP/2 GET app.default/ 200 SI stream_idle_timeout 0/";
+    assert!(line.starts_with(expected), "{line}");
+    drop(unread);
+    connection.abort();
+    let counted = lines(&mesh, "istio_requests_total", &["response_flags=\"SI\""]);
+    assert_eq!(counted.len(), 1, "{counted:?}");
+    assert!(counted[0].ends_with(" 2"), "{counted:?}");
+}
+
+/// A connection may end while a handler is at work: its notice has passed.
+#[tokio::test]
+async fn a_request_that_outlives_its_connection_says_so() {
+    let (pki, kept) = (pki(), Lines::default());
+    let log = kept.log();
+    let mut lifetimes = Lifetimes::default();
+    (lifetimes.max_age, lifetimes.cut) = (Duration::from_secs(60), Duration::from_secs(30));
+    let builder = app(&pki).lifetimes(lifetimes);
+    let mesh = build(builder.telemetry(|telemetry| telemetry.access_log(log))).await;
+    let came = Arc::new(Notify::new());
+    let told = Arc::clone(&came);
+    let late = Router::new().fallback(any(async move || {
+        told.notify_one();
+        std::future::pending::<&str>().await
+    }));
+    let served = serve(&mesh, late).await;
+    let mut stream = dial(&pki, "desk", served.address, Protocol::Http1).await;
+    let head = b"GET /late HTTP/1.1\r\nhost: app.default\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    stream.flush().await.unwrap();
+    came.notified().await;
+    let _still = still();
+    pass_until("the cut", || !kept.0.lock().unwrap().is_empty()).await;
+    assert_eq!(
+        kept.one().await,
+        "HTTP/1.1 GET app.default/late 0 DT duration_timeout 0/0"
+    );
+    let counted = lines(&mesh, "istio_requests_total", &["response_flags=\"DT\""]);
+    assert_eq!(counted.len(), 1, "{counted:?}");
+    drop(stream);
 }
 
 /// Row 26, and the other ways of a call to fail. `URX` stands before the flag of the last try.

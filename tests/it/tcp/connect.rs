@@ -38,6 +38,7 @@ async fn desk(pki: &Pki, site: SocketAddr, seen: &Seen) -> Mesh {
         .upstream("half.default", [down, site], [APP])
         .upstream("lost.default", ["lost.invalid:1"], [APP])
         .outside("old.example", ExternalHost::plaintext().at([site]))
+        .outside("gone.invalid", ExternalHost::plaintext())
         .telemetry(|telemetry| telemetry.access_log(log));
     build(builder).await
 }
@@ -81,6 +82,7 @@ async fn what_cannot_be_reached_is_an_error_with_its_flag() {
             "lost.default",
             "UH - outbound|7||lost.default.svc.cluster.local 0/0".to_owned(),
         ),
+        ("gone.invalid", "DF - PassthroughCluster 0/0".to_owned()),
         ("unknown.default", "NR - - 0/0".to_owned()),
         ("not a host", "NR - - 0/0".to_owned()),
     ] {

@@ -99,28 +99,26 @@ impl ConnectError {
         matches!(self.kind(), Kind::Unresolved(_) | Kind::Lookup(..))
     }
 
-    /// Whether DNS gave no answer.
-    pub(in crate::mesh) fn is_lookup(&self) -> bool {
-        matches!(self.kind(), Kind::Lookup(..))
-    }
-
     /// The last address that was tried.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.0.failure.address
     }
 
-    /// Envoy's response flags for this error: `NR`, `UH` (DNS knows no address) or `UF`.
+    /// Envoy's response flags for this error: `NR`, `UH` (DNS knows no address), `DF` (DNS did not
+    /// answer) or `UF`.
     #[must_use]
     pub fn flags(&self) -> ResponseFlags {
         match self.kind() {
             Kind::UnknownHost(_) => ResponseFlags::NO_ROUTE,
-            Kind::Unresolved(_) | Kind::Lookup(..) => ResponseFlags::NO_HEALTHY_UPSTREAM,
+            Kind::Unresolved(_) => ResponseFlags::NO_HEALTHY_UPSTREAM,
+            Kind::Lookup(..) => ResponseFlags::DNS_RESOLUTION_FAILED,
             Kind::Io(_) | Kind::Handshake(_) => ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
         }
     }
 
-    /// Envoy's reason of a transport that failed; `None` if it took too long.
+    /// Envoy's reason of a transport that failed; `None` if it took too long, or if there is no
+    /// address to connect to.
     pub(in crate::mesh) fn transport_failure(&self) -> Option<String> {
         let refused = |error: &io::Error| match error.kind() {
             io::ErrorKind::TimedOut => None,
@@ -132,8 +130,8 @@ impl ConnectError {
             }
         };
         match self.kind() {
-            Kind::UnknownHost(_) | Kind::Unresolved(_) => None,
-            Kind::Lookup(_, error) | Kind::Io(error) => refused(error),
+            Kind::UnknownHost(_) | Kind::Unresolved(_) | Kind::Lookup(..) => None,
+            Kind::Io(error) => refused(error),
             Kind::Handshake(error) => match (error.reason(), error.source()) {
                 (Reason::Timeout, _) => None,
                 (Reason::Unreachable, Some(source)) => match source.downcast_ref() {
