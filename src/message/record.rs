@@ -152,6 +152,16 @@ impl<W: Watch> Record<W> {
         }
     }
 
+    /// Records that the service was polled and has no response yet. The watch of a gRPC call whose
+    /// request has brought messages learns of [progress](Watch::progress).
+    pub fn waits(&mut self) {
+        if let Some(open) = &mut self.0
+            && open.request_body.messages() > 0
+        {
+            open.watch.progress(0);
+        }
+    }
+
     /// Records that there will be no response. `status` is the status that Envoy would have
     /// answered with.
     pub fn failed(&mut self, status: StatusCode, flags: ResponseFlags) {

@@ -35,8 +35,9 @@ pub trait Watch {
         let _ = head;
     }
 
-    /// Called when a gRPC response body has carried this many messages. A watch that needs the time
-    /// reads the clock itself.
+    /// Called when a gRPC response body has carried this many messages. While there is no response,
+    /// called with 0 when the service was polled and messages of the request have come. A watch
+    /// that needs the time reads the clock itself.
     fn progress(&mut self, messages: u64) {
         let _ = messages;
     }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -112,7 +112,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let inner = &mut this.inner;
-        let answer = ready!(this.record.within(|| {
+        let polled = this.record.within(|| {
             let polled = match inner.as_mut().as_pin_mut() {
                 Some(inner) => inner.poll(cx),
                 None => polled_too_late("WatchedFuture"),
@@ -121,7 +121,11 @@ where
                 inner.set(None);
             }
             polled
-        }));
+        });
+        let Poll::Ready(answer) = polled else {
+            this.record.waits();
+            return Poll::Pending;
+        };
         let mut record = std::mem::take(this.record);
         Poll::Ready(match answer {
             Ok(response) => Ok(record.answer(response)),

@@ -70,6 +70,9 @@ impl RegistryBuilder {
 
     /// Sets how often the gRPC messages of a stream that still runs are added to the metrics; five
     /// seconds by default, as in Istio. `reportingInterval` of a Telemetry resource is the same.
+    ///
+    /// Before the response, they are added where the stream is served, each time its handler is
+    /// polled. The caller adds them from the response on, as it then knows whom it has called.
     pub fn reporting_interval(mut self, interval: Duration) -> Self {
         self.options.reporting_interval = interval;
         self

@@ -147,8 +147,8 @@ impl ServerRecord {
         self.count(end, now, None);
     }
 
-    /// A gRPC response has sent so many messages by now. The messages of both directions are
-    /// reported at most every five seconds, and the rest at the end.
+    /// A gRPC response has sent so many messages by now: 0 while there is none. The messages of
+    /// both directions are reported at most every five seconds, and the rest at the end.
     pub fn progressed(&mut self, messages: u64, now: Instant) {
         let registry = &self.metrics.0.registry;
         let side = |plan: &MetricsPlan| plan.server.reporting_interval;

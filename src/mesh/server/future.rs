@@ -153,7 +153,10 @@ where
             StateProj::Inner(_) => {
                 let state = &mut this.state;
                 match call(this.record, || poll_inner(state, cx)) {
-                    Ok(Poll::Pending) => return Poll::Pending,
+                    Ok(Poll::Pending) => {
+                        this.record.waits();
+                        return Poll::Pending;
+                    }
                     Ok(Poll::Ready(Ok(response))) => response.map(GuardBody::inner),
                     Ok(Poll::Ready(Err(error))) => {
                         this.record.end(End::failed());

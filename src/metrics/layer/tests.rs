@@ -1,5 +1,7 @@
 //! The layers at work: what is counted, and when.
 
+mod messages;
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
@@ -440,36 +442,6 @@ fn a_connection_is_counted_when_it_opens_and_when_it_closes() {
             r#",request_protocol="tcp",response_flags="-",connection_security_policy="mutual_tls""#
         ));
     }
-}
-
-/// Case 29 of the telemetry specification: a gRPC stream of twelve seconds.
-#[test]
-fn messages_are_reported_every_five_seconds_and_at_the_end() {
-    let registry = Registry::new();
-    let metrics = registry.server(&patients());
-    let start = Instant::now();
-    let after = |seconds| start + std::time::Duration::from_secs(seconds);
-    let (mut request, _) = grpc(from(mtls(WEB))).into_parts();
-    let mut record = metrics.begin(&mut request, Some(&mtls(WEB)), Default::default(), start);
-    record.answered(&mut Response::new(()).into_parts().0);
-    let reported = || match samples(&registry, "istio_response_messages_total").as_slice() {
-        [] => 0,
-        [(labels, count)] => {
-            assert_eq!(labels.matches("=\"").count(), 20);
-            count.parse().unwrap()
-        }
-        other => panic!("{other:#?}"),
-    };
-    for (second, messages, shown) in [(1, 1, 0), (4, 4, 0), (5, 5, 5), (9, 9, 5), (10, 10, 10)] {
-        record.progressed(messages, after(second));
-        assert_eq!(reported(), shown, "after {second} s");
-    }
-    assert!(samples(&registry, "istio_requests_total").is_empty());
-    let mut end = End::cancelled();
-    end.messages = 12;
-    record.finish(end, after(12));
-    assert_eq!(reported(), 12);
-    assert!(only_labels(&registry).contains("request_protocol=\"grpc\""));
 }
 
 #[test]
