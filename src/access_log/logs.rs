@@ -4,10 +4,11 @@
 pub(super) mod connection;
 
 use std::fmt;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderName, HeaderValue, Request, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, request, response};
 use http_body::Body;
 
 #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
@@ -19,7 +20,7 @@ use crate::context::{Exchange, Peer, TraceContext};
 #[cfg(all(feature = "server", feature = "client"))]
 use crate::matcher::path_redaction::PathRedaction;
 use crate::message::{
-    Begin, CountingBody, Direction, Record, Report, Watch, WatchLayer, contained,
+    Begin, ByteCount, CountingBody, Direction, Record, Report, Watch, WatchLayer, contained,
 };
 
 /// The access logs of the requests that a service serves, or of the calls that a client makes. Cheap
@@ -51,6 +52,9 @@ struct Set {
     /// All that the formats read.
     request_headers: Vec<HeaderName>,
     response_headers: Vec<HeaderName>,
+    trailers: Vec<HeaderName>,
+    /// The SPIFFE id of the workload's own certificate.
+    own: Option<Arc<str>>,
     /// Set if something else reads the facts, too: also sizes and labels that metrics know.
     #[cfg_attr(
         not(all(feature = "server", feature = "client", feature = "cel")),
@@ -91,8 +95,13 @@ impl AccessLogs {
         direction: Direction,
         logs: impl IntoIterator<Item = AccessLog>,
         readers: Readers,
+        own: Option<Arc<str>>,
     ) -> Self {
         let mut made = Self::new(direction, logs);
+        // INVARIANT: nobody else has it yet.
+        if let Some(set) = made.0.as_mut().and_then(Arc::get_mut) {
+            set.own = own;
+        }
         if readers.is_any {
             let set = made
                 .0
@@ -121,8 +130,11 @@ impl AccessLogs {
         let formats = || logs.iter().map(AccessLog::headers);
         let request_headers = formats().flat_map(|format| format.request_headers.clone());
         let response_headers = formats().flat_map(|format| format.response_headers.clone());
+        let trailers = formats().flat_map(|format| format.trailers.clone());
         Self(Some(Arc::new(Set {
             direction,
+            trailers: without_twins(trailers),
+            own: None,
             request_headers: without_twins(request_headers),
             response_headers: without_twins(response_headers),
             logs,
@@ -184,6 +196,8 @@ impl Set {
             logs: Vec::new(),
             request_headers: Vec::new(),
             response_headers: Vec::new(),
+            trailers: Vec::new(),
+            own: None,
             is_read: false,
         }
     }
@@ -226,6 +240,21 @@ impl Line {
         }
     }
 
+    /// Learns from this count when the body of the request has ended.
+    pub(crate) fn receives(&mut self, body: &ByteCount) {
+        body.time_end();
+        self.kept.received = Some(body.clone());
+    }
+
+    /// The count of a call's tries.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for the client of a mesh")
+    )]
+    pub(crate) fn counts_attempts(&mut self) -> Arc<AtomicU32> {
+        Arc::clone(self.kept.attempts.get_or_insert_default())
+    }
+
     /// Nothing could be read of the request's head.
     #[cfg_attr(
         not(all(feature = "server", feature = "client")),
@@ -255,6 +284,7 @@ impl Line {
             report,
             kept: &self.kept,
             redaction: &NOTHING,
+            own: self.set.own.as_deref(),
         }
     }
 
@@ -299,12 +329,17 @@ impl Watch for Line {
         }
     }
 
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.kept.trailed(trailers, &self.set.trailers);
+    }
+
     fn ended(&mut self, report: &Report<'_>) {
         for log in &self.set.logs {
             let facts = Facts {
                 report,
                 kept: &self.kept,
                 redaction: log.redaction(),
+                own: self.set.own.as_deref(),
             };
             contained(|| log.write(facts));
         }
@@ -325,6 +360,12 @@ impl Watch for LayerLine {
     fn answered(&mut self, head: &mut response::Parts) {
         if let Self(Some(line)) = self {
             line.answered(head);
+        }
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Self(Some(line)) = self {
+            line.trailers(trailers);
         }
     }
 
@@ -349,7 +390,11 @@ impl Begin for AccessLogs {
             Direction::Inbound => Some(Exchange::from_request(&mut head)),
             Direction::Outbound => None,
         };
-        let line = LayerLine(self.open(&head, SystemTime::now));
+        let mut line = self.open(&head, SystemTime::now);
+        if let Some(line) = &mut line {
+            line.receives(&counted);
+        }
+        let line = LayerLine(line);
         let record = Record::new(direction, &head, exchange, counted, now, line);
         (Request::from_parts(head, body), record)
     }

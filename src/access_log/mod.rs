@@ -37,10 +37,13 @@
 //!
 //! | operator | value |
 //! |---|---|
-//! | `%START_TIME%` | when the request came, in UTC; an argument is a part of `strftime` |
+//! | `%START_TIME%`, `%EMIT_TIME%` | when the request came, when its exchange ended, in UTC; an argument is a part of `strftime` |
 //! | `%REQ(A?B)%` | a header of the request, or else the other; also `:METHOD`, `:PATH`, `:AUTHORITY`, `:SCHEME` |
+//! | `%REQ_WITHOUT_QUERY(A?B)%` | the same up to a question mark |
+//! | `%PATH%`, `%PATH(WQ)%`, `%PATH(NQ)%` | the path, with its query or without |
 //! | `%RESP(A?B)%` | a header of the response, or else the other; also `:STATUS` |
 //! | `%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%` | ms from the request to the head of the response, unless a guard answered |
+//! | `%TRAILER(A?B)%` | a trailer of the response, or else the other |
 //! | `%PROTOCOL%` | `HTTP/1.1`, `HTTP/2` |
 //! | `%RESPONSE_CODE%` | the status; 0 without a response |
 //! | `%RESPONSE_CODE_DETAILS%` | Envoy's word for what made the response |
@@ -48,16 +51,21 @@
 //! | `%GRPC_STATUS%`, `%GRPC_STATUS(NUMBER)%`, `%GRPC_STATUS_NUMBER%` | the status of a gRPC response |
 //! | `%BYTES_RECEIVED%`, `%BYTES_SENT%` | bytes of the bodies |
 //! | `%DURATION%`, `%RESPONSE_DURATION%`, `%RESPONSE_TX_DURATION%` | ms to the end; to the head of the response; from there to the end |
+//! | `%REQUEST_DURATION%` | ms from the head of the request to the end of its body, once it was read whole |
 //! | `%UPSTREAM_HOST%`, `%UPSTREAM_REMOTE_ADDRESS%`, `%UPSTREAM_LOCAL_ADDRESS%` | ends of the connection of a call; with `_WITHOUT_PORT` the address alone |
 //! | `%UPSTREAM_REMOTE_PORT%`, `%UPSTREAM_LOCAL_PORT%` | their ports |
 //! | `%UPSTREAM_CLUSTER%`, `%UPSTREAM_CLUSTER_RAW%` | Envoy's name of what is called |
 //! | `%UPSTREAM_TRANSPORT_FAILURE_REASON%` | why a call has no connection |
+//! | `%UPSTREAM_REQUEST_ATTEMPT_COUNT%` | how often a call was tried; of a request 1, or 0 where a guard answered |
+//! | `%UPSTREAM_PROTOCOL%` | the protocol of the response to a call |
+//! | `%UPSTREAM_PEER_URI_SAN%`, `%UPSTREAM_PEER_SUBJECT%`, `%UPSTREAM_LOCAL_URI_SAN%`, `%UPSTREAM_TLS_VERSION%`, `%UPSTREAM_TLS_CIPHER%` | of a call over mutual TLS |
 //! | `%DOWNSTREAM_REMOTE_ADDRESS%` | the client: what a trusted proxy has told, or the other end of the connection |
 //! | `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%`, `%DOWNSTREAM_LOCAL_ADDRESS%` | the ends of the connection; with `_WITHOUT_PORT` the address alone |
 //! | `%DOWNSTREAM_REMOTE_PORT%`, `%DOWNSTREAM_DIRECT_REMOTE_PORT%`, `%DOWNSTREAM_LOCAL_PORT%` | their ports |
-//! | `%DOWNSTREAM_PEER_URI_SAN%`, `%DOWNSTREAM_TLS_VERSION%`, `%DOWNSTREAM_TLS_CIPHER%` | of mutual TLS |
+//! | `%DOWNSTREAM_PEER_URI_SAN%`, `%DOWNSTREAM_PEER_SUBJECT%`, `%DOWNSTREAM_PEER_FINGERPRINT_256%`, `%DOWNSTREAM_LOCAL_URI_SAN%`, `%DOWNSTREAM_TLS_VERSION%`, `%DOWNSTREAM_TLS_CIPHER%` | of mutual TLS; subjects are `-` after handshakes of this crate, which keep the URI alone |
 //! | `%REQUESTED_SERVER_NAME%` | the server name that the caller's TLS asked for |
-//! | `%ROUTE_NAME%`, `%TRACE_ID%` | as Envoy's |
+//! | `%ROUTE_NAME%`, `%TRACE_ID%`, `%SPAN_ID%` | as Envoy's |
+//! | `%HOSTNAME%`, `%ENVIRONMENT(NAME)%` | the host's name, which is the pod's; a variable, or `-`; both are read with the format |
 //! | `%CONNECTION_TERMINATION_DETAILS%` | `-`: of connections without HTTP |
 //!
 //! Sources: Istio's `MeshConfig.accessLogFormat`, and Envoy's documentation of access logs.

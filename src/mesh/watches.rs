@@ -88,6 +88,9 @@ impl<S: Watch, M: Metrics> Watch for Watches<S, M> {
 
     fn trailers(&mut self, trailers: &HeaderMap) {
         self.span.trailers(trailers);
+        if let Some(log) = &mut self.log {
+            log.trailers(trailers);
+        }
     }
 
     fn ended(&mut self, report: &Report<'_>) {

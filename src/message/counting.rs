@@ -4,9 +4,10 @@ use std::fmt;
 #[cfg(all(feature = "server", feature = "client"))]
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 #[cfg(all(feature = "server", feature = "client"))]
@@ -90,6 +91,9 @@ struct Counts {
     messages: AtomicU64,
     /// The flags of the error that has ended the body.
     flags: AtomicU32,
+    /// Whether anybody asks when the body has ended.
+    is_timed: AtomicBool,
+    ended: OnceLock<Instant>,
 }
 
 impl<B: Body> CountingBody<B> {
@@ -173,12 +177,20 @@ impl<B: Body> CountingBody<B> {
             }
             let polled = ready!(self.inner.poll_in_place(cx));
             let is_kept = match self.tally.see(polled) {
-                Some(Ok(frame)) => read.push(Some(frame)),
+                Some(Ok(frame)) => {
+                    if self.inner.is_end_stream() {
+                        self.tally.count.ended();
+                    }
+                    read.push(Some(frame))
+                }
                 Some(Err(error)) => {
                     self.tally.count.failed((self.judge)(&error));
                     false
                 }
-                None => read.push(None),
+                None => {
+                    self.tally.count.ended();
+                    read.push(None)
+                }
             };
             if !is_kept {
                 return Poll::Ready(None);
@@ -254,6 +266,29 @@ impl ByteCount {
         }
     }
 
+    /// Notes from now on when the body has ended.
+    pub(crate) fn time_end(&self) {
+        if let Count::Shared(counts) = &self.0 {
+            counts.is_timed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// From this time to the end of the body; `None` if that was not read, or is not noted.
+    pub(crate) fn took(&self, began: Instant) -> Option<Duration> {
+        match &self.0 {
+            Count::Shared(counts) => Some(counts.ended.get()?.saturating_duration_since(began)),
+            Count::Announced(_) => Some(Duration::ZERO),
+        }
+    }
+
+    fn ended(&self) {
+        if let Count::Shared(counts) = &self.0
+            && counts.is_timed.load(Ordering::Relaxed)
+        {
+            counts.ended.get_or_init(Instant::now);
+        }
+    }
+
     fn failed(&self, flags: ResponseFlags) {
         if let Count::Shared(counts) = &self.0 {
             counts.flags.fetch_or(flags.bits(), Ordering::Relaxed);
@@ -324,9 +359,12 @@ impl<B: Body> Body for CountingBody<B> {
                 return Poll::Ready(None);
             }
         }
-        let polled = ready!(this.inner.poll_frame(cx));
-        if let Some(Err(error)) = &polled {
-            this.tally.count.failed((this.judge)(error));
+        let mut inner = this.inner;
+        let polled = ready!(inner.as_mut().poll_frame(cx));
+        match &polled {
+            Some(Err(error)) => this.tally.count.failed((this.judge)(error)),
+            Some(Ok(_)) if !inner.is_end_stream() => {}
+            Some(Ok(_)) | None => this.tally.count.ended(),
         }
         Poll::Ready(this.tally.see(polled))
     }

@@ -17,6 +17,7 @@ pub(in crate::access_log) struct Format {
     shape: Shape,
     pub(in crate::access_log) request_headers: Vec<HeaderName>,
     pub(in crate::access_log) response_headers: Vec<HeaderName>,
+    pub(in crate::access_log) trailers: Vec<HeaderName>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +77,7 @@ impl Format {
             shape,
             request_headers: Vec::new(),
             response_headers: Vec::new(),
+            trailers: Vec::new(),
         };
         let operators = match &format.shape {
             Shape::Text(pieces) => operators(pieces).collect::<Vec<_>>(),
@@ -92,12 +94,17 @@ impl Format {
             .iter()
             .flat_map(|operator| operator.response_headers().cloned())
             .collect();
-        for names in [&mut request_headers, &mut response_headers] {
+        let mut trailers: Vec<_> = operators
+            .iter()
+            .flat_map(|operator| operator.trailers().cloned())
+            .collect();
+        for names in [&mut request_headers, &mut response_headers, &mut trailers] {
             names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
             names.dedup();
         }
         format.request_headers = request_headers;
         format.response_headers = response_headers;
+        format.trailers = trailers;
         format
     }
 
@@ -211,7 +218,7 @@ fn write_piece(
         Value::Text(text) => text,
         Value::Written => scratch.as_slice(),
     };
-    let is_own = matches!(operator, Operator::StartTime(_));
+    let is_own = matches!(operator, Operator::StartTime(_) | Operator::EmitTime(_));
     let of_text = if is_quoted || is_own {
         Place::Quoted
     } else {

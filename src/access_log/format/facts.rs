@@ -1,7 +1,8 @@
 //! What is known of an exchange when its line is written.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::Authority;
@@ -10,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
 use crate::context::{Exchange, ForwardedPeer, Peer, Refusal, TraceContext};
 use crate::matcher::authority::shown;
 use crate::matcher::path_redaction::PathRedaction;
-use crate::message::{Direction, EndKind, Report};
+use crate::message::{ByteCount, Direction, EndKind, Report};
 
 /// What a line needs of the request, kept from its beginning, and of the response's head.
 #[derive(Debug)]
@@ -23,6 +24,11 @@ pub(in crate::access_log) struct Kept {
     pub(in crate::access_log) user_agent: Option<HeaderValue>,
     request: Vec<(HeaderName, HeaderValue)>,
     response: Vec<(HeaderName, HeaderValue)>,
+    trailers: Vec<(HeaderName, HeaderValue)>,
+    /// What is read of the request's body.
+    pub(in crate::access_log) received: Option<ByteCount>,
+    /// How often a call was tried.
+    pub(in crate::access_log) attempts: Option<Arc<AtomicU32>>,
     answered: Option<Instant>,
     pub(in crate::access_log) call: Call,
     /// Of a connection that carries no HTTP: why it ended, if there is more to say than that.
@@ -89,6 +95,9 @@ impl Kept {
             user_agent: head.headers.get(header::USER_AGENT).cloned(),
             request: named(&head.headers, names),
             response: Vec::new(),
+            trailers: Vec::new(),
+            received: None,
+            attempts: None,
             answered: None,
             call: Call::default(),
             connection: None,
@@ -121,6 +130,13 @@ impl Kept {
             self.response = named(headers, names);
         }
     }
+
+    /// Keeps what the trailers of the response have.
+    pub(in crate::access_log) fn trailed(&mut self, trailers: &HeaderMap, names: &[HeaderName]) {
+        if !names.is_empty() {
+            self.trailers = named(trailers, names);
+        }
+    }
 }
 
 /// The headers with these names. Of several lines with one name the first counts, as in Envoy, but
@@ -151,6 +167,8 @@ pub(crate) struct Facts<'a> {
     pub(in crate::access_log) report: &'a Report<'a>,
     pub(in crate::access_log) kept: &'a Kept,
     pub(in crate::access_log) redaction: &'a PathRedaction,
+    /// The SPIFFE id of this workload's own certificate.
+    pub(in crate::access_log) own: Option<&'a str>,
 }
 
 #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
@@ -283,14 +301,43 @@ impl<'a> Facts<'a> {
         find(&self.kept.response, name)
     }
 
+    pub(in crate::access_log) fn trailer(self, name: &HeaderName) -> Option<&'a HeaderValue> {
+        find(&self.kept.trailers, name)
+    }
+
     pub(crate) fn protocol(self) -> &'static str {
-        match self.kept.version {
-            Version::HTTP_09 => "HTTP/0.9",
-            Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2",
-            Version::HTTP_3 => "HTTP/3",
-            _ => "HTTP/1.1",
+        protocol(self.kept.version)
+    }
+
+    /// That of the response to a call.
+    pub(in crate::access_log) fn upstream_protocol(self) -> Option<&'static str> {
+        self.report.status.filter(|_| !self.is_inbound())?;
+        Some(protocol(self.report.version))
+    }
+
+    /// How often the request was sent to a server; to the application, once, unless a guard has
+    /// answered.
+    pub(in crate::access_log) fn attempts(self) -> u32 {
+        let count = self.kept.attempts.as_ref();
+        let called = count.map_or(0, |count| count.load(Ordering::Relaxed));
+        let is_answered_here = self.is_local() || self.kept.is_unreadable;
+        match self.is_inbound() {
+            true => (!is_answered_here).into(),
+            false => called,
         }
+    }
+
+    /// From the head of the request to the end of its body; `None` if that was not read.
+    pub(in crate::access_log) fn until_received(self) -> Option<Duration> {
+        let received = self.kept.received.as_ref()?;
+        let began = self.report.ended.checked_sub(self.report.duration)?;
+        received.took(began)
+    }
+
+    /// When the exchange has ended.
+    pub(in crate::access_log) fn ended(self) -> SystemTime {
+        let began = self.kept.began;
+        began.checked_add(self.report.duration).unwrap_or(began)
     }
 
     /// 0 if there was no response. A call that failed counts as Envoy would have answered it.
@@ -325,6 +372,16 @@ impl<'a> Facts<'a> {
     /// Whether a guard has answered in the place of the service.
     pub(crate) fn is_local(self) -> bool {
         self.exchange().and_then(Exchange::details).is_some()
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
     }
 }
 

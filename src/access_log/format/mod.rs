@@ -6,6 +6,7 @@ mod error;
 mod escape;
 mod facts;
 mod grpc;
+mod names;
 mod operator;
 mod parse;
 mod time;

@@ -1,7 +1,11 @@
 //! Envoy's command operators that have a meaning in a process.
 
+use std::env;
+use std::fs;
+
 use http::HeaderName;
 
+use super::names::{SIMPLE, unknown};
 use super::time::TimeFormat;
 
 /// What a piece of a line is made from.
@@ -9,11 +13,19 @@ use super::time::TimeFormat;
 pub(super) enum Operator {
     /// With a format of its own, or Envoy's.
     StartTime(Option<Box<TimeFormat>>),
+    /// When the line is written.
+    EmitTime(Option<Box<TimeFormat>>),
     /// A header of the request, or else the other one.
     Request(RequestPart, Option<RequestPart>),
+    /// The same up to its question mark.
+    WithoutQuery(RequestPart, Option<RequestPart>),
     /// A header of the response, or else the other one.
     Response(ResponsePart, Option<ResponsePart>),
+    /// A trailer of the response, or else the other one.
+    Trailer(HeaderName, Option<HeaderName>),
     GrpcStatus(GrpcForm),
+    /// What was read when the format was.
+    Fixed(Box<[u8]>),
     Simple(Simple),
 }
 
@@ -38,7 +50,19 @@ pub(super) enum Simple {
     DownstreamPeerUriSan,
     DownstreamTlsVersion,
     DownstreamTlsCipher,
+    DownstreamPeerSubject,
+    DownstreamPeerFingerprint,
+    DownstreamLocalUriSan,
+    UpstreamPeerUriSan,
+    UpstreamPeerSubject,
+    UpstreamLocalUriSan,
+    UpstreamTlsVersion,
+    UpstreamTlsCipher,
+    UpstreamProtocol,
+    UpstreamRequestAttemptCount,
+    RequestDuration,
     TraceId,
+    SpanId,
     Address(End, Shown),
 }
 
@@ -104,14 +128,8 @@ impl Operator {
             };
         }
         match (name, argument) {
-            ("START_TIME", None) => Ok(Self::StartTime(None)),
-            ("START_TIME", Some(format)) => match TimeFormat::parse(format) {
-                Ok(format) => Ok(Self::StartTime(Some(Box::new(format)))),
-                Err(wrong) => Err(format!(
-                    "%START_TIME(..)% does not know {wrong}: it knows \
-                     %Y %m %d %H %M %S %F %T %s %z %Z %f and %1f to %9f"
-                )),
-            },
+            ("START_TIME", argument) => time(name, argument).map(Self::StartTime),
+            ("EMIT_TIME", argument) => time(name, argument).map(Self::EmitTime),
             ("REQ", Some(argument)) => {
                 let (first, other) = two(argument, request_part)?;
                 Ok(Self::Request(first, other))
@@ -120,7 +138,28 @@ impl Operator {
                 let (first, other) = two(argument, response_part)?;
                 Ok(Self::Response(first, other))
             }
-            ("REQ" | "RESP", None) => Err(format!("%{name}% needs a header: %{name}(NAME)%")),
+            ("REQ_WITHOUT_QUERY", Some(argument)) => {
+                let (first, other) = two(argument, request_part)?;
+                Ok(Self::WithoutQuery(first, other))
+            }
+            ("PATH", argument) => path(argument),
+            ("TRAILER", Some(argument)) => {
+                let (first, other) = two(argument, header)?;
+                Ok(Self::Trailer(first, other))
+            }
+            ("REQ" | "REQ_WITHOUT_QUERY" | "RESP" | "TRAILER", None) => {
+                Err(format!("%{name}% needs a header: %{name}(NAME)%"))
+            }
+            ("HOSTNAME", None) => Ok(Self::Fixed(hostname().into())),
+            ("ENVIRONMENT", Some(variable)) if is_variable(variable) => {
+                // As Envoy, which writes no null here.
+                let value = env::var_os(variable);
+                let value = value.map_or_else(|| "-".into(), |value| value.into_encoded_bytes());
+                Ok(Self::Fixed(value.into()))
+            }
+            ("ENVIRONMENT", _) => Err(format!(
+                "%{name}% needs the name of a variable: %{name}(NAME)%"
+            )),
             ("GRPC_STATUS", None | Some("CAMEL_STRING")) => Ok(Self::GrpcStatus(GrpcForm::Camel)),
             ("GRPC_STATUS", Some("SNAKE_STRING")) => Ok(Self::GrpcStatus(GrpcForm::Snake)),
             ("GRPC_STATUS", Some("NUMBER")) | ("GRPC_STATUS_NUMBER", None) => {
@@ -129,7 +168,9 @@ impl Operator {
             ("GRPC_STATUS", Some(_)) => {
                 Err("%GRPC_STATUS(..)% is CAMEL_STRING, SNAKE_STRING or NUMBER".to_owned())
             }
-            ("GRPC_STATUS_NUMBER", Some(_)) => Err(format!("%{name}% takes no argument")),
+            ("GRPC_STATUS_NUMBER" | "HOSTNAME", Some(_)) => {
+                Err(format!("%{name}% takes no argument"))
+            }
             _ => Err(unknown(name)),
         }
     }
@@ -137,11 +178,20 @@ impl Operator {
     /// Whether it has no value for a connection that carries no HTTP.
     pub(super) fn is_of_http(&self) -> bool {
         match self {
-            Self::Request(..) | Self::Response(..) | Self::GrpcStatus(_) => true,
-            Self::StartTime(_) => false,
+            Self::Request(..)
+            | Self::WithoutQuery(..)
+            | Self::Response(..)
+            | Self::Trailer(..)
+            | Self::GrpcStatus(_) => true,
+            Self::StartTime(_) | Self::EmitTime(_) | Self::Fixed(_) => false,
             Self::Simple(simple) => matches!(
                 simple,
-                Simple::Protocol | Simple::ResponseCodeDetails | Simple::RouteName
+                Simple::Protocol
+                    | Simple::UpstreamProtocol
+                    | Simple::ResponseCodeDetails
+                    | Simple::RouteName
+                    | Simple::RequestDuration
+                    | Simple::UpstreamRequestAttemptCount
             ),
         }
     }
@@ -149,7 +199,9 @@ impl Operator {
     /// The headers of the request that it reads.
     pub(super) fn request_headers(&self) -> impl Iterator<Item = &HeaderName> {
         let parts = match self {
-            Self::Request(first, other) => [Some(first), other.as_ref()],
+            Self::Request(first, other) | Self::WithoutQuery(first, other) => {
+                [Some(first), other.as_ref()]
+            }
             _ => [None, None],
         };
         parts.into_iter().flatten().filter_map(|part| match part {
@@ -169,6 +221,59 @@ impl Operator {
             _ => None,
         })
     }
+
+    /// The trailers of the response that it reads.
+    pub(super) fn trailers(&self) -> impl Iterator<Item = &HeaderName> {
+        let names = match self {
+            Self::Trailer(first, other) => [Some(first), other.as_ref()],
+            _ => [None, None],
+        };
+        names.into_iter().flatten()
+    }
+}
+
+/// The form of a time; `None` is Envoy's.
+fn time(name: &str, argument: Option<&str>) -> Result<Option<Box<TimeFormat>>, String> {
+    let read = argument.map(TimeFormat::parse).transpose();
+    read.map(|format| format.map(Box::new)).map_err(|wrong| {
+        format!(
+            "%{name}(..)% does not know {wrong}: it knows \
+             %Y %m %d %H %M %S %F %T %s %z %Z %f and %1f to %9f"
+        )
+    })
+}
+
+/// Envoy's `PATH(WQ:ORIG_OR_PATH)`: with a query or without, and which one.
+fn path(argument: Option<&str>) -> Result<Operator, String> {
+    let argument = argument.unwrap_or("WQ");
+    let (query, which) = argument
+        .split_once(':')
+        .unwrap_or((argument, "ORIG_OR_PATH"));
+    let part = match which {
+        "ORIG_OR_PATH" | "PATH" => RequestPart::Path,
+        "ORIG" => RequestPart::OfProxy,
+        _ => return Err(PATH.to_owned()),
+    };
+    match query {
+        "WQ" => Ok(Operator::Request(part, None)),
+        "NQ" => Ok(Operator::WithoutQuery(part, None)),
+        _ => Err(PATH.to_owned()),
+    }
+}
+
+/// The name of the host, which is that of the pod; `-` if there is none.
+fn hostname() -> Vec<u8> {
+    let of_kernel = fs::read("/proc/sys/kernel/hostname").ok();
+    let of_environment = || Some(env::var_os("HOSTNAME")?.into_encoded_bytes());
+    let name = of_kernel.or_else(of_environment).unwrap_or_default();
+    match name.trim_ascii() {
+        b"" => b"-".to_vec(),
+        name => name.to_vec(),
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains('=')
 }
 
 /// The parts of `A?B`.
@@ -209,145 +314,13 @@ fn header(name: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(lower.as_bytes()).map_err(|_| format!("{name:?} is no name of a header"))
 }
 
-/// The sentence about an operator that there is not.
-fn unknown(name: &str) -> String {
-    let with_argument = [
-        "START_TIME",
-        "REQ",
-        "RESP",
-        "GRPC_STATUS",
-        "GRPC_STATUS_NUMBER",
-    ];
-    let known = SIMPLE.iter().map(|(known, _)| *known).chain(with_argument);
-    let nearest = known
-        .map(|known| (distance(name, known), known))
-        .min()
-        .filter(|(distance, known)| *distance <= known.len() / 3);
-    match nearest {
-        Some((_, nearest)) => {
-            format!("%{name}% is no operator here: did you mean %{nearest}%?")
-        }
-        None => format!("%{name}% is no operator here"),
-    }
-}
-
-/// How many letters differ (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (index, letter) in a.bytes().enumerate() {
-        let mut diagonal = index;
-        let mut left = index + 1;
-        for (cell, other) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let swapped = diagonal + usize::from(letter != other);
-            diagonal = *cell;
-            left = swapped.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = index + 1;
-        }
-    }
-    row.last().copied().unwrap_or(a.len())
-}
+const PATH: &str = "%PATH(..)% is WQ or NQ, and ORIG, PATH or ORIG_OR_PATH behind a colon";
 
 const SECRET: [&str; 4] = [
     "authorization",
     "proxy-authorization",
     "cookie",
     "set-cookie",
-];
-
-const SIMPLE: [(&str, Simple); 36] = [
-    ("PROTOCOL", Simple::Protocol),
-    ("RESPONSE_CODE", Simple::ResponseCode),
-    ("RESPONSE_CODE_DETAILS", Simple::ResponseCodeDetails),
-    (
-        "CONNECTION_TERMINATION_DETAILS",
-        Simple::ConnectionTerminationDetails,
-    ),
-    ("RESPONSE_FLAGS", Simple::ResponseFlags),
-    ("RESPONSE_FLAGS_LONG", Simple::ResponseFlagsLong),
-    (
-        "UPSTREAM_TRANSPORT_FAILURE_REASON",
-        Simple::UpstreamTransportFailureReason,
-    ),
-    ("BYTES_RECEIVED", Simple::BytesReceived),
-    ("BYTES_SENT", Simple::BytesSent),
-    ("DURATION", Simple::Duration),
-    ("RESPONSE_DURATION", Simple::ResponseDuration),
-    ("RESPONSE_TX_DURATION", Simple::ResponseTxDuration),
-    ("UPSTREAM_CLUSTER", Simple::UpstreamCluster),
-    ("UPSTREAM_CLUSTER_RAW", Simple::UpstreamCluster),
-    ("REQUESTED_SERVER_NAME", Simple::RequestedServerName),
-    ("ROUTE_NAME", Simple::RouteName),
-    ("DOWNSTREAM_PEER_URI_SAN", Simple::DownstreamPeerUriSan),
-    ("DOWNSTREAM_TLS_VERSION", Simple::DownstreamTlsVersion),
-    ("DOWNSTREAM_TLS_CIPHER", Simple::DownstreamTlsCipher),
-    ("TRACE_ID", Simple::TraceId),
-    (
-        "UPSTREAM_HOST",
-        Simple::Address(End::Upstream, Shown::Whole),
-    ),
-    (
-        "UPSTREAM_REMOTE_ADDRESS",
-        Simple::Address(End::Upstream, Shown::Whole),
-    ),
-    (
-        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-        Simple::Address(End::Upstream, Shown::Ip),
-    ),
-    (
-        "UPSTREAM_REMOTE_PORT",
-        Simple::Address(End::Upstream, Shown::Port),
-    ),
-    (
-        "UPSTREAM_LOCAL_ADDRESS",
-        Simple::Address(End::UpstreamLocal, Shown::Whole),
-    ),
-    (
-        "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
-        Simple::Address(End::UpstreamLocal, Shown::Ip),
-    ),
-    (
-        "UPSTREAM_LOCAL_PORT",
-        Simple::Address(End::UpstreamLocal, Shown::Port),
-    ),
-    (
-        "DOWNSTREAM_LOCAL_ADDRESS",
-        Simple::Address(End::DownstreamLocal, Shown::Whole),
-    ),
-    (
-        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
-        Simple::Address(End::DownstreamLocal, Shown::Ip),
-    ),
-    (
-        "DOWNSTREAM_LOCAL_PORT",
-        Simple::Address(End::DownstreamLocal, Shown::Port),
-    ),
-    (
-        "DOWNSTREAM_REMOTE_ADDRESS",
-        Simple::Address(End::DownstreamRemote, Shown::Whole),
-    ),
-    (
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-        Simple::Address(End::DownstreamRemote, Shown::Ip),
-    ),
-    (
-        "DOWNSTREAM_REMOTE_PORT",
-        Simple::Address(End::DownstreamRemote, Shown::Port),
-    ),
-    (
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
-        Simple::Address(End::DownstreamDirect, Shown::Whole),
-    ),
-    (
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
-        Simple::Address(End::DownstreamDirect, Shown::Ip),
-    ),
-    (
-        "DOWNSTREAM_DIRECT_REMOTE_PORT",
-        Simple::Address(End::DownstreamDirect, Shown::Port),
-    ),
 ];
 
 #[cfg(test)]
@@ -385,6 +358,27 @@ mod tests {
                 "the header Cookie holds a secret, and is not logged",
             ),
             ("PROTOCOL", Some("x"), "%PROTOCOL% takes no argument"),
+            ("HOSTNAME", Some("x"), "%HOSTNAME% takes no argument"),
+            (
+                "TRAILER",
+                Some("x?Set-Cookie"),
+                "the header Set-Cookie holds a secret, and is not logged",
+            ),
+            (
+                "REQ_WITHOUT_QUERY",
+                Some("authorization"),
+                "the header authorization holds a secret, and is not logged",
+            ),
+            (
+                "ENVIRONMENT",
+                None,
+                "%ENVIRONMENT% needs the name of a variable: %ENVIRONMENT(NAME)%",
+            ),
+            (
+                "PATH",
+                Some("WQ:x"),
+                "%PATH(..)% is WQ or NQ, and ORIG, PATH or ORIG_OR_PATH behind a colon",
+            ),
             (
                 "GRPC_STATUS",
                 Some("x"),

@@ -12,6 +12,7 @@ use super::grpc;
 use super::operator::{End, Operator, RequestPart, ResponsePart, Shown, Simple};
 use super::time;
 use crate::context::Peer;
+use crate::identity::SpiffeId;
 
 /// What an operator stands for in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl<'a> Value<'a> {
 }
 
 /// The value of this operator. `scratch` is empty, and gets the texts that must be made.
-pub(super) fn of<'a>(operator: &Operator, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
+pub(super) fn of<'a>(operator: &'a Operator, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
     if facts.kept.connection.is_some() && operator.is_of_http() {
         return Value::Unset;
     }
@@ -55,10 +56,28 @@ pub(super) fn of<'a>(operator: &Operator, facts: Facts<'a>, scratch: &mut Vec<u8
             format.write(scratch, facts.kept.began);
             Value::Written
         }
+        Operator::EmitTime(format) => {
+            match format {
+                Some(format) => format.write(scratch, facts.ended()),
+                None => time::write(scratch, facts.ended()),
+            }
+            Value::Written
+        }
         Operator::Request(first, other) => match (request(first, facts, scratch), other) {
             (Value::Unset, Some(other)) => request(other, facts, scratch),
             (value, _) => value,
         },
+        Operator::WithoutQuery(first, other) => {
+            match (without_query(first, facts, scratch), other) {
+                (Value::Unset, Some(other)) => without_query(other, facts, scratch),
+                (value, _) => value,
+            }
+        }
+        Operator::Trailer(first, other) => {
+            let or_other = || facts.trailer(other.as_ref()?);
+            Value::header(facts.trailer(first).or_else(or_other))
+        }
+        Operator::Fixed(text) => Value::Text(text),
         Operator::Response(first, other) => match (response(first, facts, scratch), other) {
             (Value::Unset, Some(other)) => response(other, facts, scratch),
             (value, _) => value,
@@ -78,25 +97,7 @@ fn request<'a>(part: &RequestPart, facts: Facts<'a>, scratch: &mut Vec<u8>) -> V
     match part {
         _ if facts.kept.is_unreadable => Value::Unset,
         RequestPart::Method => Value::text(Some(facts.report.method.as_str())),
-        RequestPart::Path => {
-            let path = facts.path();
-            match facts.has_query() {
-                false if facts.redaction.is_empty() && !path.is_empty() => {
-                    Value::Text(path.as_bytes())
-                }
-                has_query => {
-                    facts.redaction.write_path(scratch, path);
-                    if has_query {
-                        let query = facts.query().unwrap_or_default();
-                        facts.redaction.write_query(scratch, query);
-                    }
-                    match scratch.is_empty() {
-                        true => Value::Unset,
-                        false => Value::Written,
-                    }
-                }
-            }
-        }
+        RequestPart::Path => path(facts, facts.has_query(), scratch),
         RequestPart::Authority => match facts.authority() {
             Some(authority) => Value::Text(authority),
             None => Value::Unset,
@@ -106,11 +107,43 @@ fn request<'a>(part: &RequestPart, facts: Facts<'a>, scratch: &mut Vec<u8>) -> V
         RequestPart::Header(name) => {
             let value = facts.request_header(name);
             match name.as_str() {
-                "referer" => url(value, facts, scratch),
+                "referer" => url(value.map(HeaderValue::as_bytes), facts, scratch),
                 _ => Value::header(value),
             }
         }
         RequestPart::OfProxy => Value::Unset,
+    }
+}
+
+/// The same up to its question mark.
+fn without_query<'a>(part: &RequestPart, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
+    match part {
+        RequestPart::Path if !facts.kept.is_unreadable => path(facts, false, scratch),
+        RequestPart::Header(name) => {
+            let value = facts.request_header(name);
+            let value = value.and_then(|value| value.as_bytes().split(|byte| *byte == b'?').next());
+            match name.as_str() {
+                "referer" => url(value, facts, scratch),
+                _ => value.map_or(Value::Unset, Value::Text),
+            }
+        }
+        part => request(part, facts, scratch),
+    }
+}
+
+fn path<'a>(facts: Facts<'a>, has_query: bool, scratch: &mut Vec<u8>) -> Value<'a> {
+    let path = facts.path();
+    if !has_query && facts.redaction.is_empty() && !path.is_empty() {
+        return Value::Text(path.as_bytes());
+    }
+    facts.redaction.write_path(scratch, path);
+    if has_query {
+        let query = facts.query().unwrap_or_default();
+        facts.redaction.write_query(scratch, query);
+    }
+    match scratch.is_empty() {
+        true => Value::Unset,
+        false => Value::Written,
     }
 }
 
@@ -134,7 +167,9 @@ fn response<'a>(part: &ResponsePart, facts: Facts<'a>, scratch: &mut Vec<u8>) ->
         ResponsePart::Header(name) => {
             let value = facts.response_header(name);
             match name.as_str() {
-                "location" | "content-location" => url(value, facts, scratch),
+                "location" | "content-location" => {
+                    url(value.map(HeaderValue::as_bytes), facts, scratch)
+                }
                 _ => Value::header(value),
             }
         }
@@ -142,11 +177,11 @@ fn response<'a>(part: &ResponsePart, facts: Facts<'a>, scratch: &mut Vec<u8>) ->
 }
 
 /// A header with a URL, which may have a query and parameters as a path has.
-fn url<'a>(value: Option<&'a HeaderValue>, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
+fn url<'a>(value: Option<&'a [u8]>, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
     let Some(value) = value else {
         return Value::Unset;
     };
-    match str::from_utf8(value.as_bytes()) {
+    match str::from_utf8(value) {
         Ok(url) => facts.redaction.write_url(scratch, url),
         Err(_) => scratch.extend_from_slice("…".as_bytes()),
     }
@@ -156,6 +191,7 @@ fn url<'a>(value: Option<&'a HeaderValue>, facts: Facts<'a>, scratch: &mut Vec<u
 fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
     let report = facts.report;
     let tls = || facts.downstream().and_then(Peer::tls_facts);
+    let called = || facts.upstream().and_then(Peer::tls_facts);
     match simple {
         Simple::Protocol => Value::text(Some(facts.protocol())),
         Simple::ResponseCode => Value::Number(facts.status().into()),
@@ -207,21 +243,38 @@ fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<
             true => Value::text(Some("default")),
             false => Value::text(facts.kept.call.route),
         },
-        Simple::DownstreamPeerUriSan => {
-            let id = facts.downstream().and_then(Peer::spiffe_id);
-            match id {
-                Some(id) => {
-                    scratch.extend(id.to_string().bytes());
+        Simple::DownstreamPeerUriSan => uri_san(facts.downstream()),
+        Simple::UpstreamPeerUriSan => uri_san(facts.upstream()),
+        Simple::DownstreamPeerSubject => subject(facts.downstream()),
+        Simple::UpstreamPeerSubject => subject(facts.upstream()),
+        Simple::DownstreamPeerFingerprint => {
+            match tls().and_then(|tls| tls.certificate_sha256.as_ref()) {
+                Some(hash) => {
+                    scratch.extend(hash.iter().flat_map(|byte| hex(*byte)));
                     Value::Written
                 }
                 None => Value::Unset,
             }
         }
+        Simple::DownstreamLocalUriSan => Value::text(facts.own.filter(|_| tls().is_some())),
+        Simple::UpstreamLocalUriSan => Value::text(facts.own.filter(|_| called().is_some())),
+        Simple::UpstreamTlsVersion => Value::text(called().and_then(|tls| tls.version)),
+        Simple::UpstreamTlsCipher => Value::text(called().and_then(|tls| tls.cipher_suite)),
+        Simple::UpstreamProtocol => Value::text(facts.upstream_protocol()),
+        Simple::UpstreamRequestAttemptCount => Value::Number(facts.attempts().into()),
+        Simple::RequestDuration => Value::millis(facts.until_received()),
         Simple::DownstreamTlsVersion => Value::text(tls().and_then(|tls| tls.version)),
         Simple::DownstreamTlsCipher => Value::text(tls().and_then(|tls| tls.cipher_suite)),
         Simple::TraceId => match facts.trace() {
             Some(trace) => {
                 scratch.extend(trace.trace_id.to_string().bytes());
+                Value::Written
+            }
+            None => Value::Unset,
+        },
+        Simple::SpanId => match facts.trace() {
+            Some(trace) => {
+                scratch.extend(trace.span_id.to_string().bytes());
                 Value::Written
             }
             None => Value::Unset,
@@ -237,6 +290,25 @@ fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<
             found.map_or(Value::Unset, |found| address(found, shown, scratch))
         }
     }
+}
+
+fn uri_san(peer: Option<&Peer>) -> Value<'_> {
+    Value::text(peer.and_then(Peer::spiffe_id).map(SpiffeId::as_str))
+}
+
+fn subject(peer: Option<&Peer>) -> Value<'_> {
+    let subject = peer.and_then(Peer::certificate);
+    let subject = subject.map(|certificate| certificate.subject.as_str());
+    Value::text(subject.filter(|subject| !subject.is_empty()))
+}
+
+/// The two digits of a byte.
+fn hex(byte: u8) -> [u8; 2] {
+    let digit = |nibble: u8| match nibble {
+        0..=9 => b'0' + nibble,
+        _ => b'a' + nibble - 10,
+    };
+    [digit(byte >> 4), digit(byte & 15)]
 }
 
 fn push(scratch: &mut Vec<u8>, index: usize, name: &str) {

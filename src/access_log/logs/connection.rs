@@ -91,6 +91,7 @@ impl ConnectionLine {
                 report: &report,
                 kept: &self.kept,
                 redaction: log.redaction(),
+                own: self.set.own.as_deref(),
             };
             contained(|| log.write(facts));
         }

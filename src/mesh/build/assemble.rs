@@ -153,6 +153,9 @@ impl MeshBuilder {
             registry: registry.clone(),
             access_logs: logs,
             hidden: hidden.clone(),
+            own_id: credentials
+                .as_ref()
+                .map(|own| own.spiffe_id().as_str().into()),
             reports: reports.clone(),
         }));
         let rules = rules.compile(&self.workload, outbound, registry, &mut faults);

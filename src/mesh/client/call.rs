@@ -100,7 +100,10 @@ impl Outbound {
         measured.traced(span.trace());
         let reports = self.reports.load();
         let mut log = reports.client.access_logs.open(&head, SystemTime::now);
+        let mut attempts = None;
         if let Some(line) = &mut log {
+            line.receives(&sent);
+            attempts = Some(line.counts_attempts());
             if let Some(reach) = reach {
                 line.calls(reach.logged(&head.uri));
             }
@@ -141,6 +144,7 @@ impl Outbound {
             dialer: Arc::clone(&self.dialer),
             cluster,
             tries,
+            attempts,
             is_http2: head.version == Version::HTTP_2
                 || (body.is_grpc() && bound.reads_content_type()),
         };

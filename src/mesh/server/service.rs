@@ -242,6 +242,7 @@ impl Inbound {
         let mut log = reports.server.access_logs.open(head, || now);
         if let Some(line) = &mut log {
             line.tell_time(exchange, started);
+            line.receives(&received);
         }
         let watches = Watches {
             span,

@@ -1,5 +1,7 @@
 //! Compiles the telemetry of one configuration, and puts it to use.
 
+use std::sync::Arc;
+
 use super::line_counts::LineCounts;
 use super::logs::LogCompiler;
 use super::metrics;
@@ -23,6 +25,8 @@ pub(in crate::mesh) struct OwnTelemetry {
     pub(in crate::mesh) access_logs: Vec<AccessLog>,
     /// What no log shows of paths.
     pub(in crate::mesh) hidden: PathRedaction,
+    /// The SPIFFE id of the workload's own certificate.
+    pub(in crate::mesh) own_id: Option<Arc<str>>,
     /// What requests and calls read.
     pub(in crate::mesh) reports: Live<Reports>,
 }
@@ -52,7 +56,11 @@ impl TelemetryCompiler {
                 own.propagation.server_options(),
                 own.propagation.client_options(),
             ],
-            logs: LogCompiler::new(own.access_logs.clone(), own.hidden.clone()),
+            logs: LogCompiler::new(
+                own.access_logs.clone(),
+                own.hidden.clone(),
+                own.own_id.clone(),
+            ),
             own,
             lines: LineCounts::default(),
         }

@@ -1,7 +1,6 @@
 //! Access logs.
 
 use std::collections::BTreeMap;
-#[cfg(feature = "cel")]
 use std::sync::Arc;
 
 #[cfg(feature = "cel")]
@@ -27,14 +26,17 @@ pub(super) struct LogCompiler {
     own: Vec<AccessLog>,
     /// What no log shows of paths.
     hidden: PathRedaction,
+    /// The SPIFFE id of the workload's own certificate.
+    id: Option<Arc<str>>,
     files: BTreeMap<String, Sink>,
 }
 
 impl LogCompiler {
-    pub(super) fn new(own: Vec<AccessLog>, hidden: PathRedaction) -> Self {
+    pub(super) fn new(own: Vec<AccessLog>, hidden: PathRedaction, id: Option<Arc<str>>) -> Self {
         Self {
             own,
             hidden,
+            id,
             files: BTreeMap::new(),
         }
     }
@@ -83,7 +85,7 @@ impl LogCompiler {
         let tags = Tags::new(&found.metrics, &self.hidden)
             .inspect(|tags| read(tags.facts(), &mut readers));
         SideReports {
-            access_logs: AccessLogs::read_by(direction, logs, readers),
+            access_logs: AccessLogs::read_by(direction, logs, readers, self.id.clone()),
             #[cfg(feature = "cel")]
             tags: tags.map(Arc::new),
         }

@@ -1,4 +1,6 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Request, StatusCode, request};
@@ -6,9 +8,10 @@ use proptest::prelude::*;
 
 use super::super::facts::{Call, CallFailure, Kept};
 use super::*;
-use crate::context::{Exchange, Peer, TlsFacts};
+use crate::context::{Exchange, Peer, SpanId, TlsFacts, TraceContext, TraceId};
+use crate::identity::PeerCertificate;
 use crate::matcher::path_redaction::PathRedaction;
-use crate::message::{Direction, End, EndKind, GrpcStatus, Report, ResponseFlags};
+use crate::message::{ByteCount, Direction, End, EndKind, GrpcStatus, Report, ResponseFlags};
 
 /// 2026-11-23T18:11:28.767Z.
 fn began() -> SystemTime {
@@ -42,6 +45,8 @@ fn written(
     let headers = HeaderMap::from_iter([("server".parse().unwrap(), "a \"b\"".parse().unwrap())]);
     let answered = ended - Duration::from_millis(1);
     kept.answered(&headers, &format.response_headers, answered);
+    let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), "9 9".parse().unwrap())]);
+    kept.trailed(&trailers, &format.trailers);
     let mut end = End::failed();
     end.kind = EndKind::Complete;
     end.bytes = 300;
@@ -70,6 +75,7 @@ fn written(
         report: &report,
         kept: &kept,
         redaction: &redaction,
+        own: Some("spiffe://cluster.local/ns/default/sa/app"),
     };
     let (mut out, mut scratch) = (Vec::new(), Vec::new());
     format.write(&mut out, &mut scratch, facts, omits);
@@ -203,11 +209,23 @@ fn operators_have_their_values() {
     let facts = TlsFacts {
         sni: Some("a.example".into()),
         version: Some("TLSv1.3"),
+        certificate: Some(PeerCertificate::from_names(
+            vec!["spiffe://cluster.local/ns/default/sa/desk".to_owned()],
+            Vec::new(),
+            "O=Desk".to_owned(),
+        )),
+        certificate_sha256: Some([0xa5; 32]),
         ..TlsFacts::default()
     };
     let exchange = Exchange::default();
     let [remote, local] = ends();
     exchange.set_peer(Peer::tls(remote, local, facts));
+    let trace = TraceContext::root(
+        TraceId::from_bytes([1; 16]).unwrap(),
+        SpanId::from_bytes([2; 8]).unwrap(),
+        true,
+    );
+    exchange.set_trace(trace);
     let headers = [
         ("host", "u:p@a"),
         ("x-a", "one"),
@@ -218,8 +236,9 @@ fn operators_have_their_values() {
         ("x-envoy-original-path", "/forged"),
         ("x-empty", ""),
     ];
-    let head = head("/a", &headers);
-    let grpc = |report: &mut Report<'_>, _: &mut Kept| {
+    let head = head("/a?b", &headers);
+    let grpc = |report: &mut Report<'_>, kept: &mut Kept| {
+        kept.received = Some(ByteCount::default());
         report.end.grpc_status = Some(GrpcStatus::new(7));
         report.flags = ResponseFlags::NO_ROUTE;
     };
@@ -228,7 +247,7 @@ fn operators_have_their_values() {
         ("%REQ(X-FORWARDED-FOR)%", "1,2"),
         ("%REQ(:AUTHORITY)% %REQ(:SCHEME)% %REQ(host)%", "a https a"),
         ("%REQ(REFERER)%", "https://a/b?…#…"),
-        ("%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%", "/a"),
+        ("%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%", "/a?…"),
         ("%REQ(X-EMPTY)% \"%REQ(X-EMPTY)%\"", "- \"\""),
         (
             "%RESP(SERVER)% '%RESP(:STATUS)%' %RESP(x?y)%",
@@ -249,18 +268,89 @@ fn operators_have_their_values() {
         ),
         (
             "%REQUESTED_SERVER_NAME% %DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_PEER_URI_SAN%",
-            "a.example TLSv1.3 -",
+            "a.example TLSv1.3 spiffe://cluster.local/ns/default/sa/desk",
+        ),
+        (
+            "%DOWNSTREAM_LOCAL_URI_SAN% %DOWNSTREAM_PEER_SUBJECT% %UPSTREAM_LOCAL_URI_SAN%",
+            "spiffe://cluster.local/ns/default/sa/app O=Desk -",
+        ),
+        ("%DOWNSTREAM_PEER_FINGERPRINT_256:6%", "a5a5a5"),
+        (
+            "%REQ_WITHOUT_QUERY(X-ENVOY-ORIGINAL-PATH?:PATH)% %REQ(:PATH)% %PATH(NQ)% %PATH%",
+            "/a /a?… /a /a?…",
+        ),
+        (
+            "%REQ_WITHOUT_QUERY(none?REFERER)% %REQ_WITHOUT_QUERY(x-a)% %PATH(WQ:ORIG)%",
+            "https://a/b one -",
+        ),
+        (
+            "%TRAILER(X-SUM)% %TRAILER(none?x-sum):1% %TRAILER(none)%",
+            "9_9 9 -",
+        ),
+        (
+            "%ENVIRONMENT(CARGO_PKG_NAME)% %ENVIRONMENT(TOWER_MESH_NO_SUCH)%",
+            "tower-mesh -",
+        ),
+        ("%UPSTREAM_REQUEST_ATTEMPT_COUNT% %REQUEST_DURATION%", "1 0"),
+        ("%SPAN_ID%", "0202020202020202"),
+        (
+            "%EMIT_TIME% %EMIT_TIME(%T.%3f)%",
+            "2026-11-23T18:11:28.769Z 18:11:28.769",
+        ),
+        (
+            "%UPSTREAM_PROTOCOL% %UPSTREAM_PEER_URI_SAN% %UPSTREAM_TLS_VERSION% %UPSTREAM_TLS_CIPHER%",
+            "- - - -",
         ),
         ("100%% %START_TIME(%F %T)%", "100% 2026-11-23 18:11:28"),
-        ("%UPSTREAM_HOST%|%TRACE_ID%\n", "-|-"),
+        ("%UPSTREAM_HOST%|%UPSTREAM_CLUSTER:7%\n", "-|inbound"),
     ] {
         let read = Format::text(format).unwrap();
         let line = written(&read, &head, Some(&exchange), grpc, false);
         assert_eq!(line, format!("{expected}\n"), "{format}");
     }
-    let read = Format::text("%UPSTREAM_HOST%|\"%TRACE_ID%\"|%DURATION%").unwrap();
+    let read = Format::text("%UPSTREAM_HOST%|\"%UPSTREAM_PROTOCOL%\"|%DURATION%").unwrap();
     let line = written(&read, &head, Some(&exchange), grpc, true);
     assert_eq!(line, "|\"\"|2\n");
+}
+
+/// What a guard has answered was sent to no application, and a call has the facts of its server.
+#[test]
+fn attempts_and_servers_are_those_of_the_exchange() {
+    let format = Format::text(
+        "%UPSTREAM_REQUEST_ATTEMPT_COUNT% %UPSTREAM_PROTOCOL% %UPSTREAM_PEER_URI_SAN% \
+         %UPSTREAM_PEER_SUBJECT% %UPSTREAM_TLS_VERSION% %UPSTREAM_LOCAL_URI_SAN% \
+         %DOWNSTREAM_LOCAL_URI_SAN% %REQUEST_DURATION%",
+    );
+    let (format, head) = (format.unwrap(), head("/", &[]));
+    let nothing = |_: &mut Report<'_>, _: &mut Kept| {};
+    let denied = exchange();
+    denied.set_details("rbac access denied".into());
+    let line = written(&format, &head, Some(&denied), nothing, false);
+    assert_eq!(line, "0 - - - - - - -\n");
+    let [remote, local] = ends();
+    let facts = TlsFacts {
+        version: Some("TLSv1.3"),
+        certificate: Some(PeerCertificate::from_names(
+            vec!["spiffe://cluster.local/ns/default/sa/app".to_owned()],
+            Vec::new(),
+            "O=App".to_owned(),
+        )),
+        ..TlsFacts::default()
+    };
+    let peer: &'static Peer = Box::leak(Box::new(Peer::tls(remote, local, facts)));
+    let called = |report: &mut Report<'_>, kept: &mut Kept| {
+        report.peer = Some(peer);
+        report.version = http::Version::HTTP_2;
+        kept.attempts = Some(Arc::new(AtomicU32::new(3)));
+    };
+    let line = written(&format, &head, None, called, false);
+    let id = "spiffe://cluster.local/ns/default/sa/app";
+    assert_eq!(line, format!("3 HTTP/2 {id} O=App TLSv1.3 {id} - -\n"));
+    let host = Format::labels([("host", "%HOSTNAME%")]).unwrap();
+    let line = written(&host, &head, None, called, false);
+    if let Ok(name) = std::fs::read_to_string("/proc/sys/kernel/hostname") {
+        assert_eq!(line, format!("{{\"host\":\"{}\"}}\n", name.trim()));
+    }
 }
 
 #[test]
@@ -284,7 +374,13 @@ fn labels_are_objects() {
         line,
         "{\"a\\\"b\":2,\"fixed\":\"a\\\\b\",\"mixed\":\"\\\"o\\\"ne\\\" took 2 \"}\n"
     );
-    let sorted = Format::labels([("b", "1"), ("a!", "2"), ("a", "3"), ("B", "4"), ("a_b", "5")]);
+    let sorted = Format::labels([
+        ("b", "1"),
+        ("a!", "2"),
+        ("a", "3"),
+        ("B", "4"),
+        ("a_b", "5"),
+    ]);
     let line = written(&sorted.unwrap(), &head, Some(&exchange), nothing, false);
     let expected = r#"{"B":"4","a":"3","a!":"2","a_b":"5","b":"1"}"#;
     assert_eq!(line.trim_end(), expected);

@@ -48,6 +48,7 @@ fn send(sink: &Sink, line: &[u8]) {
         report: &report,
         kept: &Kept::new(&head, SystemTime::now(), &[]),
         redaction: &PathRedaction::default(),
+        own: None,
     };
     sink.send(line, facts);
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::header::HOST;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
@@ -29,6 +30,8 @@ pub(in crate::mesh::client) struct Route {
     pub(in crate::mesh::client) is_http2: bool,
     /// What makes spans of attempts.
     pub(in crate::mesh::client) tries: Option<Arc<Tries>>,
+    /// Counts the tries, if anybody asks.
+    pub(in crate::mesh::client) attempts: Option<Arc<AtomicU32>>,
 }
 
 /// An attempt in progress. It is boxed because hyper's own future has no name.
@@ -57,6 +60,9 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
         let mut is_retried = false;
         // A per-try deadline would wrap the rest of this loop.
         while let Some(candidate) = order.next(Some((&route.dialer, route.is_http2))) {
+            if let Some(attempts) = &route.attempts {
+                attempts.fetch_add(1, Ordering::Relaxed);
+            }
             let tried = route.tries.as_ref().map(|tries| {
                 let address = candidate.endpoint.address.to_string();
                 tries.begin(request.headers_mut(), address)
