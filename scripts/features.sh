@@ -11,5 +11,20 @@ done
 # The command as it is installed: without the commands that need more, each of which names its feature.
 cargo clippy --quiet --no-default-features --features cli --bins -- -D warnings
 cargo test --quiet --no-default-features --features cli --test cli a_command_that_is_not_built
+# Without `cel` an expression of a Telemetry resource is an error with its place that names the feature. The tests of this package are always built
+# with it.
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+cat >"$directory/logs.yaml" <<'YAML'
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: logs, namespace: default}
+spec: {accessLogging: [{filter: {expression: response.code >= 400}}]}
+YAML
+said=$(cargo run --quiet --no-default-features --features cli -- check --config "$directory" --workload default/app GET / 2>&1) && status=0 || status=$?
+if [ "$status" = 0 ] || ! grep -q 'logs.yaml:4:.*spec.accessLogging\[0\].filter.expression: .*need the feature `cel`' <<<"$said"; then
+    echo "features.sh: an expression without the feature cel: status $status, said: $said" >&2
+    exit 1
+fi
 # And with them.
 cargo clippy --quiet --no-default-features --features pki --lib --bins -- -D warnings
