@@ -88,9 +88,17 @@ fn log(
         } => Some(EffectiveAccessLog {
             provider,
             path,
+            collector: None,
             format,
             omits_empty_values: omit_empty_values,
             filter: filter.cloned(),
+        }),
+        TelemetryProvider::OtelAccessLog { collector, format } => Some(EffectiveAccessLog {
+            provider,
+            collector: Some(collector),
+            format,
+            filter: filter.cloned(),
+            ..EffectiveAccessLog::default()
         }),
         _ => None,
     }

@@ -121,6 +121,8 @@ pub struct EffectiveAccessLog {
     pub provider: String,
     /// The file; `None` is standard output.
     pub path: Option<Text>,
+    /// The OpenTelemetry collector that gets the lines, in place of a file.
+    pub collector: Option<TracingService>,
     /// The format of its lines.
     pub format: FileLogFormat,
     /// Whether values that are not there are left out.

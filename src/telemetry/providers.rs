@@ -11,6 +11,9 @@ pub(super) struct Providers<'m> {
     noted: BTreeSet<(Position, String)>,
 }
 
+/// Whether there is a sink for collectors.
+const SERVES_OTLP: bool = cfg!(feature = "otlp");
+
 /// What a list of providers is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
@@ -32,6 +35,7 @@ impl Use {
         match self {
             Self::Tracing => "zipkin or opentelemetry",
             Self::Metrics => "prometheus",
+            Self::AccessLogging if SERVES_OTLP => "envoyFileAccessLog or envoyOtelAls",
             Self::AccessLogging => "envoyFileAccessLog",
         }
     }
@@ -43,6 +47,7 @@ impl Use {
             }
             TelemetryProvider::Prometheus => self == Self::Metrics,
             TelemetryProvider::FileAccessLog { .. } => self == Self::AccessLogging,
+            TelemetryProvider::OtelAccessLog { .. } => SERVES_OTLP && self == Self::AccessLogging,
             TelemetryProvider::Unserved(_) => false,
         }
     }
@@ -84,6 +89,13 @@ impl<'m> Providers<'m> {
                 "the provider `{name}` is of the kind {kind}, which is not served here and counts \
                  as not found; name one of the kind {kinds}"
             ),
+            (_, Some(TelemetryProvider::OtelAccessLog { .. })) if of == Use::AccessLogging => {
+                format!(
+                    "the provider `{name}` is of the kind envoyOtelAls, which needs the feature `otlp` \
+                 of tower-mesh, and counts as not found; build with it, or name one of the kind \
+                 {kinds}"
+                )
+            }
             _ => format!(
                 "the provider `{name}` is not for {}, so it counts as not found; name one of the \
                  kind {kinds}",

@@ -13,6 +13,7 @@ extensionProviders:
 - {name: file, envoyFileAccessLog: {path: /tmp/a.log}}
 - {name: json, envoyFileAccessLog: {path: /tmp/b.log, logFormat: {labels: {}}}}
 - {name: als, envoyOtelAls: {service: als, port: 1}}
+- {name: hals, envoyHttpAls: {service: als, port: 1}}
 - {name: authz, envoyExtAuthzGrpc: {service: authz, port: 1}}
 ";
 
@@ -356,13 +357,32 @@ fn those_with_a_selector_are_applied_oldest_first() {
     assert_eq!(found.notes, []);
 }
 
+/// A collector of lines needs the feature that has its sink.
+#[test]
+fn lines_go_to_a_collector_where_it_is_served() {
+    let found = merged(&[(Mesh, "accessLogging: [{providers: [{name: als}]}]")]);
+    let notes: Vec<_> = found.notes.iter().map(ToString::to_string).collect();
+    match found.server.access_logs.as_slice() {
+        [log] if cfg!(feature = "otlp") => {
+            let collector = log.collector.as_ref().unwrap();
+            assert_eq!((collector.service.as_str(), collector.port), ("als", 1));
+            assert_eq!(notes, [""; 0]);
+        }
+        [] if !cfg!(feature = "otlp") => {
+            assert!(notes[0].contains("needs the feature `otlp`"), "{notes:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn what_has_no_effect_is_noted_with_its_place() {
     #[rustfmt::skip] // one row a line
     let rows = [
         (Mesh, "tracing: [{providers: [{name: nobody}]}]", "t.yaml:5:33: ", "no `nobody`"),
         (Mesh, "metrics: [{providers: [{name: zip}]}]", "t.yaml:5:33: ", "is not for metrics"),
-        (Mesh, "accessLogging: [{providers: [{name: als}]}]", "t.yaml:5:39: ", "of the kind envoyOtelAls"),
+        (Mesh, "accessLogging: [{providers: [{name: hals}]}]", "t.yaml:5:39: ", "of the kind envoyHttpAls"),
+        (Mesh, "tracing: [{providers: [{name: als}]}]", "t.yaml:5:33: ", "is not for tracing"),
         (Mesh, "accessLogging: [{providers: [{name: authz}]}]", "t.yaml:5:39: ", "is not for accessLogging"),
         (Mesh, "metrics: [{overrides: [{match: {customMetric: unheard}}]}]", "t.yaml:5:49: ", "no metric `unheard`"),
         (Mesh, "metrics: [{overrides: [{match: {metric: REQUEST_COUNT}, tagOverrides: {z: {operation: REMOVE}}}]}]", "t.yaml:5:77: ", "no metric has a label `z`"),

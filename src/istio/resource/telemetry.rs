@@ -275,6 +275,13 @@ pub enum TelemetryProvider {
         /// `omitEmptyValues`.
         omit_empty_values: bool,
     },
+    /// `envoyOtelAls`: log records for an OpenTelemetry collector.
+    OtelAccessLog {
+        /// The collector: over gRPC, but over HTTP at port 4318.
+        collector: TracingService,
+        /// `logFormat`, which makes the body of a record; Istio's text by default.
+        format: FileLogFormat,
+    },
     /// `zipkin`.
     Zipkin(TracingService),
     /// `opentelemetry`.

@@ -19,7 +19,7 @@ impl Mesh {
     pub fn flush_spans(&self, within: Duration) -> impl Future<Output = bool> + Send + use<> {
         let propagation = self.parts().propagation.clone();
         #[cfg(feature = "otlp")]
-        let sinks = self.parts().log_sinks.clone();
+        let sinks = self.collectors();
         async move {
             #[cfg(feature = "otlp")]
             {
@@ -57,15 +57,41 @@ impl Mesh {
     }
 }
 
+#[cfg(feature = "otlp")]
+impl Mesh {
+    /// Where lines wait for a collector: of the application's logs, and of those in use.
+    fn collectors(&self) -> Vec<Sink> {
+        let mut sinks = self.parts().log_sinks.clone();
+        let reports = self.client().outbound().reports.load();
+        for side in [&reports.server, &reports.client] {
+            for sink in side.access_logs.sinks() {
+                if !sinks.iter().any(|known| known.is_same(sink)) {
+                    sinks.push(sink.clone());
+                }
+            }
+        }
+        sinks
+    }
+}
+
 /// The sinks of these logs, of which those that are collectors now know whose lines they get.
 #[cfg(feature = "otlp")]
 pub(in crate::mesh) fn collectors(logs: &[AccessLog], workload: &Workload) -> Vec<Sink> {
-    let resource = OpenTelemetry::resource(workload);
     let sinks = logs.iter().filter_map(AccessLog::sink).cloned();
     let sinks: Vec<_> = sinks.collect();
-    for sink in &sinks {
+    tell_workload(sinks.iter(), workload);
+    sinks
+}
+
+/// Lets these sinks know whose lines they get.
+#[cfg(feature = "otlp")]
+pub(in crate::mesh) fn tell_workload<'s>(
+    sinks: impl Iterator<Item = &'s Sink>,
+    workload: &Workload,
+) {
+    let resource = OpenTelemetry::resource(workload);
+    for sink in sinks {
         let attributes = resource.iter();
         sink.set_resource(attributes.map(|(name, value)| (name.as_str(), value.to_string())));
     }
-    sinks
 }

@@ -37,7 +37,7 @@ pub(in crate::mesh) fn exporter(
 }
 
 /// The address of a service, `[namespace/]host`.
-fn url(service: &TracingService) -> String {
+pub(super) fn url(service: &TracingService) -> String {
     let named = service.service.as_str();
     let host = named.rsplit('/').next().unwrap_or(named);
     let path = service.path.as_deref().unwrap_or_default();

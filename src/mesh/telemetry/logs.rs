@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(feature = "otlp")]
+use super::exporter::url;
 #[cfg(feature = "cel")]
 use super::facts::{Chosen, headers};
 use super::reports::{Reports, SideReports};
@@ -13,8 +15,11 @@ use crate::access_log::Filter;
 use crate::access_log::{AccessLog, AccessLogs, FormatError, Readers, Side, Sink};
 #[cfg(feature = "cel")]
 use crate::cel::{Condition, Fact};
-use crate::istio::{FileLogFormat, Problem, Text};
+use crate::identity::Workload;
+use crate::istio::{FileLogFormat, Problem, Text, TracingService};
 use crate::matcher::path_redaction::PathRedaction;
+#[cfg(feature = "otlp")]
+use crate::mesh::export::flush::tell_workload;
 use crate::message::Direction;
 use crate::telemetry::{EffectiveAccessLog, EffectiveTelemetry, ModeTelemetry};
 
@@ -29,6 +34,8 @@ pub(super) struct LogCompiler {
     /// The SPIFFE id of the workload's own certificate.
     id: Option<Arc<str>>,
     files: BTreeMap<String, Sink>,
+    #[cfg(feature = "otlp")]
+    collectors: BTreeMap<String, Sink>,
 }
 
 impl LogCompiler {
@@ -38,6 +45,8 @@ impl LogCompiler {
             hidden,
             id,
             files: BTreeMap::new(),
+            #[cfg(feature = "otlp")]
+            collectors: BTreeMap::new(),
         }
     }
 
@@ -56,12 +65,18 @@ impl LogCompiler {
     pub(super) fn compile(
         &mut self,
         found: &EffectiveTelemetry,
+        workload: &Workload,
         problems: &mut Vec<Problem>,
     ) -> Reports {
-        Reports {
+        let reports = Reports {
             server: self.side(Direction::Inbound, &found.server, problems),
             client: self.side(Direction::Outbound, &found.client, problems),
-        }
+        };
+        #[cfg(feature = "otlp")]
+        tell_workload(self.collectors.values(), workload);
+        #[cfg(not(feature = "otlp"))]
+        let _ = workload;
+        reports
     }
 
     fn side(
@@ -121,11 +136,45 @@ impl LogCompiler {
             true => log.omit_empty_values(),
             false => log,
         };
-        let log = log.to(self.sink(found.path.as_ref(), problems)?);
+        let sink = match &found.collector {
+            Some(service) => self.collector(service, problems)?,
+            None => self.sink(found.path.as_ref(), problems)?,
+        };
+        let log = log.to(sink);
         match &found.filter {
             Some(filter) => filtered(log, filter, readers, problems),
             None => Some(log),
         }
+    }
+
+    /// Of a collector that stays, also what waits for it stays.
+    #[cfg(feature = "otlp")]
+    fn collector(&mut self, service: &TracingService, problems: &mut Vec<Problem>) -> Option<Sink> {
+        let url = url(service);
+        if let Some(known) = self.collectors.get(&url) {
+            return Some(known.clone());
+        }
+        match Sink::otlp(&url) {
+            Ok(sink) => {
+                self.collectors.insert(url, sink.clone());
+                Some(sink)
+            }
+            Err(error) => {
+                let at = service.service.at().clone();
+                problems.push(Problem::new(at, "service", error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// No provider is a collector without the feature.
+    #[cfg(not(feature = "otlp"))]
+    #[expect(clippy::unused_self, reason = "as the one with the feature")]
+    fn collector(&self, service: &TracingService, problems: &mut Vec<Problem>) -> Option<Sink> {
+        let message = "a collector needs the feature `otlp` of tower-mesh; build with it";
+        let at = service.service.at().clone();
+        problems.push(Problem::new(at, "service", message));
+        None
     }
 
     fn sink(&mut self, path: Option<&Text>, problems: &mut Vec<Problem>) -> Option<Sink> {

@@ -106,6 +106,55 @@ fn body(record: &LogRecord) -> String {
     }
 }
 
+/// MeshConfig's `envoyOtelAls`, with its own format and the workload's resource.
+#[tokio::test]
+async fn a_provider_of_mesh_config_is_a_collector() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (url, mut exports) = over_grpc().await;
+    let port = url.rsplit(':').next().unwrap();
+    let settings = format!(
+        "extensionProviders: [{{name: als, envoyOtelAls: {{service: 127.0.0.1, port: {port}, \
+         logFormat: {{text: '%REQ(:PATH)% %RESPONSE_CODE%'}}}}}}]\n\
+         defaultProviders: {{accessLogging: [als]}}\n"
+    );
+    let files = Fixed::yaml(
+        "p.yaml",
+        policy("p", "DENY", "[{to: [{operation: {paths: [/refused]}}]}]"),
+    );
+    let mesh = build(app(&pki).config(files.mesh_config("mesh.yaml", settings))).await;
+    let served = serve(&mesh, Router::new().fallback(any(|| async { "hello" }))).await;
+    let identity = pki.identity("default", "desk").unwrap();
+    let id = "spiffe://cluster.local/ns/default/sa/app";
+    let desk = Mesh::builder(Workload::new("default", "desk"), identity);
+    let desk = build(desk.upstream("app.default", [served.address], [id])).await;
+    for path in ["/a", "/refused"] {
+        let uri = format!("http://app.default{path}");
+        drop(read(desk.client().get(uri).await.unwrap()).await);
+    }
+    let mut bodies = Vec::new();
+    while bodies.len() < 2 {
+        assert!(mesh.flush_spans(Duration::from_secs(20)).await);
+        let Ok(export) = exports.try_recv() else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        for of_resource in export.resource_logs {
+            let resource = of_resource.resource.unwrap().attributes;
+            assert_eq!(
+                shown(&resource, "service.name").as_deref(),
+                Some("app.default")
+            );
+            let records = of_resource.scope_logs.into_iter();
+            bodies.extend(
+                records
+                    .flat_map(|scope| scope.log_records)
+                    .map(|one| body(&one)),
+            );
+        }
+    }
+    assert_eq!(bodies, ["/a 200", "/refused 403"]);
+}
+
 #[tokio::test]
 async fn lines_go_to_a_collector_with_their_trace() {
     let pki = Pki::new("cluster.local").unwrap();

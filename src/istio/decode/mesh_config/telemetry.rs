@@ -17,8 +17,7 @@ pub(super) const FIELDS: [&str; 5] = [
 ];
 
 /// The kinds of providers that only telemetry uses, and that this crate does not serve.
-const UNSERVED: [&str; 9] = [
-    "envoyOtelAls",
+const UNSERVED: [&str; 8] = [
     "envoyHttpAls",
     "envoyTcpAls",
     "stackdriver",
@@ -118,6 +117,9 @@ pub(super) fn provider(fields: Fields<'_, '_>) -> Option<Option<TelemetryProvide
     if let Some(at) = fields.get("envoyFileAccessLog") {
         return Some(file_access_log(&at));
     }
+    if let Some(at) = fields.get("envoyOtelAls") {
+        return Some(otel_access_log(&at));
+    }
     if let Some(at) = fields.get("zipkin") {
         let service = service(&at, |fields| fields.filled("path").map(String::from));
         return Some(service.map(TelemetryProvider::Zipkin));
@@ -149,11 +151,40 @@ fn file_access_log(at: &Cursor<'_, '_>) -> Option<TelemetryProvider> {
     })
 }
 
+fn otel_access_log(at: &Cursor<'_, '_>) -> Option<TelemetryProvider> {
+    let collector = service(at, |_| None)?;
+    let format = at.any_fields()?.get("logFormat");
+    let format = match &format {
+        Some(at) => body_format(at)?,
+        None => FileLogFormat::Default,
+    };
+    Some(TelemetryProvider::OtelAccessLog { collector, format })
+}
+
+/// The format of a record's body. Beside a text, Istio makes the labels attributes.
+fn body_format(at: &Cursor<'_, '_>) -> Option<FileLogFormat> {
+    let fields = at.fields(&["text", "labels"])?;
+    match (fields.get("text"), fields.get("labels")) {
+        (Some(_), Some(labels)) => {
+            labels.note(
+                "are no attributes of log records here, and are left out beside a text; write \
+                 them into the text",
+            );
+            Some(text_format(fields))
+        }
+        _ => log_format(at),
+    }
+}
+
+fn text_format(fields: Fields<'_, '_>) -> FileLogFormat {
+    let text = fields.text("text").filter(|text| !text.is_empty());
+    text.map_or(FileLogFormat::Default, FileLogFormat::Text)
+}
+
 fn log_format(at: &Cursor<'_, '_>) -> Option<FileLogFormat> {
     let fields = at.fields(&["text", "labels"])?;
     let Some(labels) = fields.get("labels") else {
-        let text = fields.text("text").filter(|text| !text.is_empty());
-        return Some(text.map_or(FileLogFormat::Default, FileLogFormat::Text));
+        return Some(text_format(fields));
     };
     if let Some(text) = fields.get("text") {
         text.wrong("cannot be combined with labels; keep one");
