@@ -20,7 +20,7 @@ use crate::mesh::client::pool::cluster::Cluster;
 use crate::mesh::client::pool::connect_error::Failure;
 use crate::mesh::client::pool::connection::stream::MeshStream;
 use crate::mesh::client::pool::unknown_host::UnknownHost;
-use crate::message::Direction;
+use crate::message::{Direction, ResponseFlags};
 use crate::tls::{HandshakeStats, Protocol, Stream};
 
 impl Mesh {
@@ -30,8 +30,9 @@ impl Mesh {
     ///
     /// The upstream's addresses take turns; of one that cannot be reached the next is tried, and it
     /// is passed over for a while. The connection is counted in Istio's TCP metrics
-    /// (`reporter="source"`), and is one line of the access log, also if it could not be made. It is
-    /// cut when an identity on it is no longer good, and when it is idle
+    /// (`reporter="source"`), and is one line of the access log, also if it could not be made, and
+    /// with the flag `DC` if this future is dropped before it is made. It is cut when an identity on
+    /// it is no longer good, and when it is idle
     /// ([`ClientOptions::tcp_idle`](crate::mesh::ClientOptions::tcp_idle)).
     ///
     /// # Errors
@@ -40,30 +41,102 @@ impl Mesh {
     ///
     /// # Differences from Envoy/Istio
     /// TLS offers `istio` and not `istio-peer-exchange`: no metadata of peers is exchanged, so that
-    /// the labels of the other end come from its identity.
+    /// the labels of the other end come from its identity. For a client that leaves before its
+    /// connection is made, Envoy sets no flag.
     pub async fn connect_tcp(&self, host: &str, port: u16) -> Result<TcpConnection, ConnectError> {
         let outbound = self.client().outbound();
-        let began = Instant::now();
-        let logs = outbound.reports.load().client.access_logs.clone();
-        let mut line = logs.open_connection(SystemTime::now);
-        let connected = match find(outbound, host, port, line.as_mut()) {
-            Ok(cluster) => dial(outbound, &cluster).await,
+        let mut opening = Opening::begin(outbound, host);
+        let connected = match find(outbound, host, port, opening.line.as_mut()) {
+            Ok(cluster) => opening.dial(&cluster).await,
             Err(failure) => Err(failure),
         };
-        let made = connected.and_then(Made::new);
-        match made {
-            Ok(made) => Ok(made.open(outbound, host, line, began)),
+        match connected.and_then(Made::new) {
+            Ok(made) => Ok(opening.opened(made)),
             Err(failure) => {
                 let error = ConnectError::new(&authority(host, port), failure);
-                let is_known = !error.is_unknown_host();
-                outbound
-                    .metrics
-                    .failed_connection(host, is_known, error.flags());
-                if let Some(line) = line {
-                    failed(line, &error, began);
-                }
+                opening.failed(&error);
                 Err(error)
             }
+        }
+    }
+}
+
+/// A connection that is being made. If this is dropped before its end is known, its caller has left.
+struct Opening<'a> {
+    outbound: &'a Outbound,
+    host: &'a str,
+    line: Option<ConnectionLine>,
+    began: Instant,
+    is_told: bool,
+}
+
+impl<'a> Opening<'a> {
+    fn begin(outbound: &'a Outbound, host: &'a str) -> Self {
+        let logs = &outbound.reports.load().client.access_logs;
+        Self {
+            outbound,
+            host,
+            line: logs.open_connection(SystemTime::now),
+            began: Instant::now(),
+            is_told: false,
+        }
+    }
+
+    async fn dial(&self, cluster: &Cluster) -> Result<MeshStream, Failure> {
+        let dialer = &self.outbound.dialer;
+        let mut order = cluster.endpoint_order();
+        let mut failure = None;
+        while let Some(candidate) = order.next_for_tcp(dialer) {
+            match candidate.endpoint.dial(dialer, Protocol::Tcp).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = Some(error),
+            }
+            order.pass_over(&candidate);
+        }
+        Err(failure.unwrap_or_else(|| Failure::unresolved(cluster.names())))
+    }
+
+    fn opened(mut self, made: Made) -> TcpConnection {
+        self.is_told = true;
+        made.open(self.outbound, self.host, self.line.take(), self.began)
+    }
+
+    fn failed(mut self, error: &ConnectError) {
+        let failure = CallFailure {
+            details: Box::default(),
+            transport: error.transport_failure().map(Into::into),
+            address: error.address(),
+        };
+        self.tell(!error.is_unknown_host(), error.flags(), Some(failure));
+    }
+
+    /// Counts the connection that could not be made, and writes its line.
+    fn tell(&mut self, is_known: bool, flags: ResponseFlags, failure: Option<CallFailure>) {
+        self.is_told = true;
+        let metrics = &self.outbound.metrics;
+        metrics.failed_connection(self.host, is_known, flags);
+        let Some(mut line) = self.line.take() else {
+            return;
+        };
+        if let Some(failure) = failure {
+            line.fails(failure);
+        }
+        line.ended(&ConnectionEnd {
+            exchange: None,
+            peer: None,
+            flags,
+            received: 0,
+            sent: 0,
+            duration: self.began.elapsed(),
+            termination: None,
+        });
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.tell(true, ResponseFlags::DOWNSTREAM_DISCONNECT, None);
         }
     }
 }
@@ -89,20 +162,6 @@ fn find(
         line.calls(reach.logged(&uri));
     }
     Ok(reach.cluster(&uri))
-}
-
-async fn dial(outbound: &Outbound, cluster: &Cluster) -> Result<MeshStream, Failure> {
-    let dialer = &outbound.dialer;
-    let mut order = cluster.endpoint_order();
-    let mut failure = None;
-    while let Some(candidate) = order.next_for_tcp(dialer) {
-        match candidate.endpoint.dial(dialer, Protocol::Tcp).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = Some(error),
-        }
-        order.pass_over(&candidate);
-    }
-    Err(failure.unwrap_or_else(|| Failure::unresolved(cluster.names())))
 }
 
 /// A connection that was made.
@@ -164,24 +223,6 @@ fn outside(stream: &Stream<TcpStream>, remote: SocketAddr, local: SocketAddr) ->
         true => Peer::other_tls(remote, local),
         false => Peer::plaintext(remote, local),
     }
-}
-
-/// Writes the line of a connection that could not be made.
-fn failed(mut line: ConnectionLine, error: &ConnectError, began: Instant) {
-    line.fails(CallFailure {
-        details: Box::default(),
-        transport: error.transport_failure().map(Into::into),
-        address: error.address(),
-    });
-    line.ended(&ConnectionEnd {
-        exchange: None,
-        peer: None,
-        flags: error.flags(),
-        received: 0,
-        sent: 0,
-        duration: began.elapsed(),
-        termination: None,
-    });
 }
 
 /// Host and port as a URI has them.

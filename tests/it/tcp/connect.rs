@@ -92,6 +92,31 @@ async fn what_cannot_be_reached_is_an_error_with_its_flag() {
     }
 }
 
+/// A server that never answers the handshake, and a caller that waits no longer.
+#[tokio::test]
+async fn a_caller_who_leaves_before_the_connection_is_made_is_told() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (pki, seen) = (Pki::new("cluster.local").unwrap(), Seen::default());
+    let desk = desk(&pki, silent.local_addr().unwrap(), &seen).await;
+    // One that nobody has waited for was never begun.
+    drop(desk.connect_tcp("app.default", 7));
+    let _held = tokio::select! {
+        made = desk.connect_tcp("app.default", 7) => panic!("it is made: {}", made.is_ok()),
+        accepted = silent.accept() => accepted.unwrap(),
+    };
+    let cluster = "outbound|7||app.default.svc.cluster.local";
+    assert_eq!(seen.line().await, format!("DC - {cluster} 0/0"));
+    let labels = ["response_flags=\"DC\"", "app.default.svc.cluster.local"];
+    for family in ["opened", "closed"] {
+        let family = format!("istio_tcp_connections_{family}_total");
+        let counted = lines(&desk, &family, &labels);
+        assert!(
+            counted.len() == 1 && counted[0].ends_with(" 1"),
+            "{counted:?}"
+        );
+    }
+}
+
 /// The addresses take turns; one that is down costs no connection, and is asked again later.
 #[tokio::test]
 async fn an_address_that_is_down_is_passed_over() {
