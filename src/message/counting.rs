@@ -267,6 +267,10 @@ impl ByteCount {
     }
 
     /// Notes from now on when the body has ended.
+    #[cfg_attr(
+        not(feature = "access-log"),
+        allow(dead_code, reason = "only lines of an access log tell it")
+    )]
     pub(crate) fn time_end(&self) {
         if let Count::Shared(counts) = &self.0 {
             counts.is_timed.store(true, Ordering::Relaxed);
@@ -274,6 +278,10 @@ impl ByteCount {
     }
 
     /// From this time to the end of the body; `None` if that was not read, or is not noted.
+    #[cfg_attr(
+        not(feature = "access-log"),
+        allow(dead_code, reason = "only lines of an access log tell it")
+    )]
     pub(crate) fn took(&self, began: Instant) -> Option<Duration> {
         match &self.0 {
             Count::Shared(counts) => Some(counts.ended.get()?.saturating_duration_since(began)),

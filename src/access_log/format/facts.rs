@@ -317,7 +317,7 @@ impl<'a> Facts<'a> {
 
     /// How often the request was sent to a server; to the application, once, unless a guard has
     /// answered.
-    pub(in crate::access_log) fn attempts(self) -> u32 {
+    pub(crate) fn attempts(self) -> u32 {
         let count = self.kept.attempts.as_ref();
         let called = count.map_or(0, |count| count.load(Ordering::Relaxed));
         let is_answered_here = self.is_local() || self.kept.is_unreadable;

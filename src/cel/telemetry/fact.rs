@@ -52,8 +52,8 @@ pub enum Fact {
     ResponseTotalSize,
     /// `response.headers`, by the name in lower case; text.
     ResponseHeader(Box<str>),
-    /// `response.trailers`, by the name in lower case; text.
-    ResponseTrailer(Box<str>),
+    /// `response.trailers['grpc-status']`; text.
+    ResponseTrailerGrpcStatus,
     /// `source.address`, with the port; text.
     SourceAddress,
     /// `source.port`; a number.
@@ -84,13 +84,13 @@ pub enum Fact {
     UpstreamPort,
     /// `upstream.transport_failure_reason`; text.
     UpstreamFailure,
-    /// `upstream.request_attempt_count`; a number.
+    /// `upstream.request_attempt_count`, 0 where nothing was sent; a number.
     UpstreamAttempts,
     /// `xds.cluster_name`; text.
     ClusterName,
     /// `xds.route_name`; text.
     RouteName,
-    /// `xds.node.id`; text.
+    /// `xds.node.id`, the name of this process; text.
     NodeId,
     /// `filter_state.downstream_peer`: who called.
     DownstreamPeer(PeerField),
@@ -118,12 +118,6 @@ pub enum PeerField {
     Version,
     /// `workload`.
     Workload,
-    /// `type`: the workload's kind.
-    Type,
-    /// `name`: of the instance.
-    Name,
-    /// `labels`, by name.
-    Label(Box<str>),
 }
 
 /// The value of a fact.

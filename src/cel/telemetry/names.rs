@@ -30,9 +30,7 @@ impl Vocabulary for Exchange {
             ["request", "headers"] | ["response", "headers" | "trailers"] => Named::Headers,
             ["request", "headers", name] => header(name, of_request),
             ["response", "headers", name] => header(name, |name| Fact::ResponseHeader(name.into())),
-            ["response", "trailers", name] => {
-                header(name, |name| Fact::ResponseTrailer(name.into()))
-            }
+            ["response", "trailers", name] => trailer(name),
             ["filter_state", "downstream_peer", rest @ ..] => peer(rest, Fact::DownstreamPeer),
             ["filter_state", "upstream_peer", rest @ ..] => peer(rest, Fact::UpstreamPeer),
             _ => plain(segments),
@@ -159,12 +157,22 @@ fn header(name: &str, fact: impl FnOnce(&str) -> Fact) -> Named<Fact> {
     }
     let fact = fact(&name);
     match fact {
-        Fact::RequestHeader(_) | Fact::ResponseHeader(_) | Fact::ResponseTrailer(_)
-            if !vocabulary::is_token(&name) =>
-        {
+        Fact::RequestHeader(_) | Fact::ResponseHeader(_) if !vocabulary::is_token(&name) => {
             Named::Wrong("no header can have this name".to_owned())
         }
         fact => Named::Attribute(fact),
+    }
+}
+
+/// Of trailers no more is kept than what metrics count.
+fn trailer(name: &str) -> Named<Fact> {
+    match name.to_ascii_lowercase().as_str() {
+        "grpc-status" => Named::Attribute(Fact::ResponseTrailerGrpcStatus),
+        _ => Named::Wrong(
+            "of response.trailers only response.trailers['grpc-status'] has a value here: name it, \
+             or response.grpc_status"
+                .to_owned(),
+        ),
     }
 }
 
@@ -186,26 +194,25 @@ fn peer(rest: &[&str], fact: impl FnOnce(PeerField) -> Fact) -> Named<Fact> {
         ["app"] => PeerField::App,
         ["version"] => PeerField::Version,
         ["workload"] => PeerField::Workload,
-        ["type"] => PeerField::Type,
-        ["name"] => PeerField::Name,
-        ["labels", label] => PeerField::Label((*label).into()),
-        _ => {
-            return Named::Wrong(
-                "no such field of a peer; there are namespace, cluster, service, revision, app, \
-                 version, workload, type, name and labels['app']"
-                    .to_owned(),
-            );
+        ["type" | "name"] | ["labels", ..] => {
+            return Named::Wrong(format!(
+                "peers do not tell this, so it would never have a value; {FIELDS}"
+            ));
         }
+        _ => return Named::Wrong(format!("no such field of a peer; {FIELDS}")),
     };
     Named::Attribute(fact(field))
 }
+
+/// What there is of a peer.
+const FIELDS: &str = "there are namespace, cluster, service, revision, app, version and workload";
 
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RequestHeader(name) => write!(f, "request.headers['{name}']"),
             Self::ResponseHeader(name) => write!(f, "response.headers['{name}']"),
-            Self::ResponseTrailer(name) => write!(f, "response.trailers['{name}']"),
+            Self::ResponseTrailerGrpcStatus => f.write_str("response.trailers['grpc-status']"),
             Self::DownstreamPeer(field) => write!(f, "filter_state.downstream_peer.{field:?}"),
             Self::UpstreamPeer(field) => write!(f, "filter_state.upstream_peer.{field:?}"),
             plain => {

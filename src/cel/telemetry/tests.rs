@@ -16,6 +16,9 @@ impl Facts for Failed {
             Fact::RequestHeader(name) if **name == *"x-a" => "1".into(),
             Fact::DownstreamPeer(PeerField::Workload) => "desk".into(),
             Fact::DownstreamPeer(PeerField::Any) | Fact::ConnectionMtls => true.into(),
+            Fact::UpstreamAttempts => 2.into(),
+            Fact::NodeId => "sidecar~127.0.0.1~app.default~default.svc.cluster.local".into(),
+            Fact::ResponseTrailerGrpcStatus => "14".into(),
             _ => return None,
         })
     }
@@ -38,6 +41,8 @@ fn conditions_are_true_false_or_an_error() {
         ("request.time == timestamp('1970-01-01T00:01:00Z')", Some(true)),
         ("request.host.matches('^a[.]')", Some(true)),
         ("has(response.grpc_status) && response.grpc_status != 0", Some(false)),
+        ("upstream.request_attempt_count > 1 && xds.node.id.startsWith('sidecar~')", Some(true)),
+        ("response.trailers['Grpc-Status'] == '14' && 'grpc-status' in response.trailers", Some(true)),
         // What is not there is an error, unless the other side decides.
         ("response.grpc_status != 0", None),
         ("request.headers['x-b'] == '1'", None),
@@ -83,6 +88,13 @@ fn mistakes_are_found_at_load() {
         ("auth.claims.sub == 'x'", "attributes start with"),
         ("xds.node == 'x'", "xds.node.id"),
         ("filter_state.downstream_peer.owner == 'x'", "no such field of a peer"),
+        // Known to Envoy, and never there here.
+        ("filter_state.downstream_peer.type == 'pod'", "never have a value"),
+        ("filter_state.upstream_peer.name == 'x'", "never have a value"),
+        ("filter_state.downstream_peer.labels['team'] == 'x'", "never have a value"),
+        ("has(filter_state.upstream_peer.labels)", "never have a value"),
+        ("response.trailers['x-a'] == 'x'", "response.trailers['grpc-status']"),
+        ("'x-a' in response.trailers", "response.trailers['grpc-status']"),
         ("request.headers['authorization'] == 'x'", "holds a secret"),
         ("request.headers == 'x'", "literal name"),
         ("response.code == '200'", "cannot be compared"),

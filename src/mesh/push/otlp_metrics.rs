@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetr
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use tokio::sync::Mutex;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tonic::metadata::MetadataMap;
 
 use crate::identity::Workload;
@@ -112,12 +112,20 @@ impl MetricsPusher {
 
     /// Pushes once. Returns whether the collector has taken all metrics.
     pub(in crate::mesh) async fn push(&self, within: Duration) -> bool {
-        let pushed = timeout(within, async {
-            let mut state = self.state.lock().await;
-            let sent = self.send(&mut state).await;
-            self.tell(&mut state, &sent)
-        });
-        let is_taken = pushed.await.unwrap_or(false);
+        let deadline = Instant::now() + within;
+        let is_taken = match timeout_at(deadline, self.state.lock()).await {
+            Ok(mut state) => {
+                let sent = timeout_at(deadline, self.send(&mut state)).await;
+                let sent = sent.unwrap_or_else(|_| {
+                    // The connection may be dead without anybody having said so.
+                    state.grpc = None;
+                    Err(format!("no answer within {within:?}").into())
+                });
+                self.tell(&mut state, &sent)
+            }
+            // Another push is under way, which tells.
+            Err(_) => false,
+        };
         let count = if is_taken {
             &self.exported
         } else {

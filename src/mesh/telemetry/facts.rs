@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header};
 
@@ -15,11 +16,15 @@ use crate::metrics::label_value;
 
 /// The exchanges that a condition holds for. One without an answer is not among them.
 #[derive(Debug)]
-pub(super) struct Chosen(pub(super) Condition);
+pub(super) struct Chosen {
+    pub(super) condition: Condition,
+    /// The name of this process.
+    pub(super) node: Arc<str>,
+}
 
 impl Test for Chosen {
     fn passes(&self, facts: Facts<'_>) -> bool {
-        self.0.evaluate(&Seen::whole(facts)) == Ok(true)
+        self.condition.evaluate(&Seen::whole(facts, &self.node)) == Ok(true)
     }
 }
 
@@ -36,24 +41,28 @@ pub(super) fn headers(fact: &Fact) -> (Option<HeaderName>, Option<HeaderName>) {
 /// The facts of an exchange as expressions read them.
 pub(super) struct Seen<'a> {
     facts: Facts<'a>,
+    /// The name of this process.
+    node: &'a str,
     /// What is not shown; `None` where only a yes or no comes out.
     hidden: Option<&'a PathRedaction>,
 }
 
 impl<'a> Seen<'a> {
     /// For a condition.
-    fn whole(facts: Facts<'a>) -> Self {
+    fn whole(facts: Facts<'a>, node: &'a str) -> Self {
         Self {
             facts,
+            node,
             hidden: None,
         }
     }
 
     /// For a value that is shown: as access logs do, without queries, the parameters of paths that
     /// are left out, and headers that hold secrets.
-    pub(super) fn shown(facts: Facts<'a>, hidden: &'a PathRedaction) -> Self {
+    pub(super) fn shown(facts: Facts<'a>, node: &'a str, hidden: &'a PathRedaction) -> Self {
         Self {
             facts,
+            node,
             hidden: Some(hidden),
         }
     }
@@ -143,9 +152,7 @@ impl crate::cel::Facts for Seen<'_> {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
                 self.header(&name, facts.response_header(&name)?)?
             }
-            Fact::ResponseTrailer(name) if **name == *"grpc-status" => {
-                report.end.grpc_status?.code().to_string().into()
-            }
+            Fact::ResponseTrailerGrpcStatus => report.end.grpc_status?.code().to_string().into(),
             Fact::SourceAddress => address(peer?.remote_addr()),
             Fact::SourcePort => i64::from(peer?.remote_addr().port()).into(),
             Fact::DestinationAddress => address(destination(facts)?),
@@ -165,6 +172,8 @@ impl crate::cel::Facts for Seen<'_> {
             }
             Fact::UpstreamAddress => address(facts.upstream_address()?),
             Fact::UpstreamPort => i64::from(facts.upstream_address()?.port()).into(),
+            Fact::UpstreamAttempts => i64::from(facts.attempts()).into(),
+            Fact::NodeId => self.node.into(),
             Fact::UpstreamFailure => facts.call().failure.as_ref()?.transport.as_deref()?.into(),
             Fact::ClusterName if facts.is_inbound() => {
                 format!("inbound|{}||", peer?.local_addr().port()).into()
@@ -199,7 +208,7 @@ fn is_of_http(fact: &Fact) -> bool {
             | Fact::ResponseCodeDetails
             | Fact::ResponseGrpcStatus
             | Fact::ResponseHeader(_)
-            | Fact::ResponseTrailer(_)
+            | Fact::ResponseTrailerGrpcStatus
     )
 }
 

@@ -33,6 +33,9 @@ pub(super) struct LogCompiler {
     hidden: PathRedaction,
     /// The SPIFFE id of the workload's own certificate.
     id: Option<Arc<str>>,
+    /// The name of this process.
+    #[cfg(feature = "cel")]
+    node: Arc<str>,
     files: BTreeMap<String, Sink>,
     #[cfg(feature = "otlp")]
     collectors: BTreeMap<String, Sink>,
@@ -44,6 +47,8 @@ impl LogCompiler {
             own,
             hidden,
             id,
+            #[cfg(feature = "cel")]
+            node: Arc::default(),
             files: BTreeMap::new(),
             #[cfg(feature = "otlp")]
             collectors: BTreeMap::new(),
@@ -68,6 +73,10 @@ impl LogCompiler {
         workload: &Workload,
         problems: &mut Vec<Problem>,
     ) -> Reports {
+        #[cfg(feature = "cel")]
+        {
+            self.node = workload.node_id().into();
+        }
         let reports = Reports {
             server: self.side(Direction::Inbound, &found.server, problems),
             client: self.side(Direction::Outbound, &found.client, problems),
@@ -97,7 +106,7 @@ impl LogCompiler {
             }
         }
         #[cfg(feature = "cel")]
-        let tags = Tags::new(&found.metrics, &self.hidden)
+        let tags = Tags::new(&found.metrics, &self.hidden, &self.node)
             .inspect(|tags| read(tags.facts(), &mut readers));
         SideReports {
             access_logs: AccessLogs::read_by(direction, logs, readers, self.id.clone()),
@@ -142,7 +151,14 @@ impl LogCompiler {
         };
         let log = log.to(sink);
         match &found.filter {
-            Some(filter) => filtered(log, filter, readers, problems),
+            #[cfg(feature = "cel")]
+            Some(filter) => filtered(log, filter, &self.node, readers, problems),
+            #[cfg(not(feature = "cel"))]
+            Some(filter) => {
+                let _ = readers;
+                problems.push(mistake(filter, NO_CEL));
+                None
+            }
             None => Some(log),
         }
     }
@@ -236,30 +252,22 @@ fn of_labels(labels: &[(Text, Text)]) -> Result<AccessLog, (FormatError, &Text)>
 fn filtered(
     log: AccessLog,
     filter: &Text,
+    node: &Arc<str>,
     readers: &mut Readers,
     problems: &mut Vec<Problem>,
 ) -> Option<AccessLog> {
     match Condition::compile(filter) {
         Ok(condition) => {
             read(condition.facts(), readers);
-            Some(log.only(Filter::test(Arc::new(Chosen(condition)))))
+            let node = Arc::clone(node);
+            let chosen = Chosen { condition, node };
+            Some(log.only(Filter::test(Arc::new(chosen))))
         }
         Err(error) => {
             problems.push(mistake(filter, error.to_string()));
             None
         }
     }
-}
-
-#[cfg(not(feature = "cel"))]
-fn filtered(
-    _: AccessLog,
-    filter: &Text,
-    _: &mut Readers,
-    problems: &mut Vec<Problem>,
-) -> Option<AccessLog> {
-    problems.push(mistake(filter, NO_CEL));
-    None
 }
 
 /// Notes what an expression reads.

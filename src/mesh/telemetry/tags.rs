@@ -17,11 +17,17 @@ pub(in crate::mesh) struct Tags {
     tags: Vec<(Arc<str>, TagValue)>,
     /// What no value shows of paths.
     hidden: PathRedaction,
+    /// The name of this process.
+    node: Arc<str>,
 }
 
 impl Tags {
     /// `None` if no label has an expression that reads anything.
-    pub(super) fn new(found: &EffectiveMetrics, hidden: &PathRedaction) -> Option<Self> {
+    pub(super) fn new(
+        found: &EffectiveMetrics,
+        hidden: &PathRedaction,
+        node: &Arc<str>,
+    ) -> Option<Self> {
         let mut tags: Vec<(Arc<str>, TagValue)> = Vec::new();
         let metrics = Metric::ALL
             .into_iter()
@@ -43,6 +49,7 @@ impl Tags {
         (!tags.is_empty()).then(|| Self {
             tags,
             hidden: hidden.clone(),
+            node: Arc::clone(node),
         })
     }
 
@@ -53,7 +60,7 @@ impl Tags {
 
     /// The values for an exchange that has ended.
     pub(in crate::mesh) fn values(&self, facts: Facts<'_>) -> TagValues {
-        let seen = Seen::shown(facts, &self.hidden);
+        let seen = Seen::shown(facts, &self.node, &self.hidden);
         let values = self.tags.iter();
         TagValues::new(values.map(|(text, value)| (Arc::clone(text), value.evaluate(&seen).ok())))
     }
