@@ -225,6 +225,13 @@ impl<'a> Facts<'a> {
     }
 
     /// Whether it is an exchange of HTTP, and not a connection that carries none.
+    #[cfg_attr(
+        not(any(
+            feature = "otlp",
+            all(feature = "server", feature = "client", feature = "cel")
+        )),
+        allow(dead_code, reason = "formats write nothing of HTTP for one that is none")
+    )]
     pub(crate) fn is_http(self) -> bool {
         self.kept.connection.is_none()
     }

@@ -257,8 +257,6 @@ fn of_peer<'a>(facts: Facts<'a>, end: &str, field: &PeerField) -> Option<FactVal
         PeerField::App => "app",
         PeerField::Version => "version",
         PeerField::Workload => "workload",
-        // Peers do not tell them.
-        _ => return None,
     };
     label(facts, end, field)
 }
