@@ -53,7 +53,7 @@ pub(super) struct Settings {
     pub(super) shares_spans: bool,
     #[cfg_attr(
         not(all(feature = "server", feature = "client")),
-        expect(dead_code, reason = "for the mesh's client")
+        allow(dead_code, reason = "for the mesh's client")
     )]
     pub(super) has_span_per_try: bool,
     pub(super) forward: Vec<HeaderName>,

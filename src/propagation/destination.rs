@@ -1,3 +1,4 @@
+#[cfg(all(feature = "server", feature = "client"))]
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -22,6 +22,6 @@ pub(super) mod tags;
 pub(super) mod target;
 #[cfg_attr(
     not(all(feature = "server", feature = "client")),
-    expect(dead_code, reason = "the mesh's client knows it")
+    allow(dead_code, reason = "the mesh's client knows it")
 )]
 pub(super) mod tries;
