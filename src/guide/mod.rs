@@ -8,6 +8,7 @@
 // The pages link to each other by labels, which lead to files on the forge. Rustdoc uses the first
 // definition of a label, so the definitions below lead to these modules instead.
 
+/// [access log]: access_log
 /// [calls]: calls
 /// [certificates]: certificates
 /// [features]: features
@@ -97,6 +98,7 @@ pub mod calls {}
 #[doc = include_str!("../../docs/tcp.md")]
 pub mod tcp {}
 
+/// [access log]: access_log
 /// [calls]: calls
 /// [certificates]: certificates
 /// [gate]: gate

@@ -269,7 +269,8 @@ fn access_logs_are_merged_per_provider_and_mode() {
         (&[(Mesh, "accessLogging: [{providers: [{name: json}, {name: file}]}]")], "file@/tmp/a.log, json@/tmp/b.log", "file@/tmp/a.log, json@/tmp/b.log"),
         (&[(Mesh, "accessLogging: [{providers: [{name: file}]}, {providers: [{name: json}]}]")], "file@/tmp/a.log, json@/tmp/b.log", "file@/tmp/a.log, json@/tmp/b.log"),
         (&[(Mesh, "accessLogging: [{providers: [{name: file}]}]"), (Namespace, "accessLogging: [{providers: [{name: json}]}]")], "json@/tmp/b.log", "json@/tmp/b.log"),
-        (&[(Mesh, "accessLogging: [{providers: [{name: nobody}, {name: als}, {name: authz}, {name: zip}]}]")], "", ""),
+        (&[(Mesh, "accessLogging: [{providers: [{name: nobody}, {name: authz}, {name: zip}]}]")], "", ""),
+        (&[(Mesh, "accessLogging: [{providers: [{name: nobody}, {name: als}]}]")], "als@-", "als@-"),
         // Modes.
         (&[(Mesh, "accessLogging: [{match: {mode: CLIENT}, providers: [{name: file}]}]")], "@/dev/stderr", "file@/tmp/a.log"),
         (&[(Mesh, "accessLogging: [{providers: [{name: file}]}]"), (Own, "accessLogging: [{match: {mode: CLIENT}, disabled: true}]")], "file@/tmp/a.log", ""),

@@ -230,7 +230,10 @@ impl<'a> Facts<'a> {
             feature = "otlp",
             all(feature = "server", feature = "client", feature = "cel")
         )),
-        allow(dead_code, reason = "formats write nothing of HTTP for one that is none")
+        allow(
+            dead_code,
+            reason = "formats write nothing of HTTP for one that is none"
+        )
     )]
     pub(crate) fn is_http(self) -> bool {
         self.kept.connection.is_none()

@@ -1,6 +1,6 @@
 //! The names of operators.
 
-use super::operator::{End, Shown, Simple};
+use super::simple::{End, Shown, Simple};
 
 /// The sentence about an operator that there is not.
 pub(super) fn unknown(name: &str) -> String {

@@ -12,7 +12,6 @@ use super::grpc;
 use super::operator::{End, Operator, RequestPart, ResponsePart, Shown, Simple};
 use super::time;
 use crate::context::Peer;
-use crate::identity::SpiffeId;
 
 /// What an operator stands for in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,7 +292,7 @@ fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<
 }
 
 fn uri_san(peer: Option<&Peer>) -> Value<'_> {
-    Value::text(peer.and_then(Peer::spiffe_id).map(SpiffeId::as_str))
+    Value::text(peer.and_then(Peer::spiffe_id).map(|id| id.as_str()))
 }
 
 fn subject(peer: Option<&Peer>) -> Value<'_> {

@@ -79,11 +79,12 @@ thread_local! {
     static STREAM_IS_SLOW: Cell<bool> = const { Cell::new(false) };
 }
 
-#[cfg(all(test, feature = "server", feature = "client"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    #[cfg(all(feature = "server", feature = "client"))]
     fn a_panic_in_a_slow_stream_marks_no_other() {
         let dropped = std::panic::catch_unwind(|| {
             drop_slow_stream(|| panic!("the body of an application panics in its drop"));

@@ -146,7 +146,7 @@ impl MeshBuilder {
         let logs = AccessLogs::without(self.telemetry.access_logs, &self.telemetry.hidden);
         let has_event = AccessLogs::server(logs.clone()).has_every_event();
         #[cfg(feature = "otlp")]
-        let log_sinks = export::flush::collectors(&logs, &self.workload);
+        let log_sinks = export::collectors::collectors(&logs, &self.workload);
         let reports = Live::new(Reports::default());
         let rules = rules.telemetry(TelemetryCompiler::new(OwnTelemetry {
             propagation: self.telemetry.propagation.clone(),

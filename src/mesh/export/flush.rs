@@ -2,12 +2,8 @@ use std::future::Future;
 use std::time::Duration;
 
 #[cfg(feature = "otlp")]
-use crate::access_log::{AccessLog, Sink};
-#[cfg(feature = "otlp")]
-use crate::identity::Workload;
+use crate::access_log::Sink;
 use crate::mesh::Mesh;
-#[cfg(feature = "otlp")]
-use crate::propagation::OpenTelemetry;
 
 impl Mesh {
     /// Sends the spans that wait to be sent, and the lines of access logs that wait for a collector.
@@ -71,27 +67,5 @@ impl Mesh {
             }
         }
         sinks
-    }
-}
-
-/// The sinks of these logs, of which those that are collectors now know whose lines they get.
-#[cfg(feature = "otlp")]
-pub(in crate::mesh) fn collectors(logs: &[AccessLog], workload: &Workload) -> Vec<Sink> {
-    let sinks = logs.iter().filter_map(AccessLog::sink).cloned();
-    let sinks: Vec<_> = sinks.collect();
-    tell_workload(sinks.iter(), workload);
-    sinks
-}
-
-/// Lets these sinks know whose lines they get.
-#[cfg(feature = "otlp")]
-pub(in crate::mesh) fn tell_workload<'s>(
-    sinks: impl Iterator<Item = &'s Sink>,
-    workload: &Workload,
-) {
-    let resource = OpenTelemetry::resource(workload);
-    for sink in sinks {
-        let attributes = resource.iter();
-        sink.set_resource(attributes.map(|(name, value)| (name.as_str(), value.to_string())));
     }
 }

@@ -19,7 +19,7 @@ use crate::identity::Workload;
 use crate::istio::{FileLogFormat, Problem, Text, TracingService};
 use crate::matcher::path_redaction::PathRedaction;
 #[cfg(feature = "otlp")]
-use crate::mesh::export::flush::tell_workload;
+use crate::mesh::export::collectors::tell_workload;
 use crate::message::Direction;
 use crate::telemetry::{EffectiveAccessLog, EffectiveTelemetry, ModeTelemetry};
 

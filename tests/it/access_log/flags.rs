@@ -269,46 +269,6 @@ async fn calls_without_an_address_say_why() {
     }
 }
 
-/// A client that asks and takes nothing of the answer.
-#[tokio::test]
-async fn a_response_that_nobody_reads_says_so() {
-    let (pki, kept) = (pki(), Lines::default());
-    let log = kept.log();
-    let mut limits = HttpLimits::default();
-    limits.stalled = Duration::from_millis(50);
-    let builder = app(&pki).listener(|listener| listener.http(limits));
-    let mesh = build(builder.telemetry(|telemetry| telemetry.access_log(log))).await;
-    // More than any buffer of the two sockets holds.
-    let large = Router::new().fallback(any(async || vec![b'x'; 64 * 1024 * 1024]));
-    let served = serve(&mesh, large).await;
-    let mut unread = dial(&pki, "desk", served.address, Protocol::Http1).await;
-    let head = b"GET / HTTP/1.1\r\nhost: app.default\r\n\r\n";
-    unread.write_all(head).await.unwrap();
-    unread.flush().await.unwrap();
-    let line = kept.one().await;
-    let expected = "HTTP/1.1 GET app.default/ 200 SI stream_idle_timeout 0/";
-    assert!(line.starts_with(expected), "{line}");
-    drop(unread);
-
-    let stream = dial(&pki, "desk", served.address, Protocol::Http2).await;
-    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-    let connection = tokio::spawn(async move { drop(connection.await) });
-    let mut sender = sender.ready().await.unwrap();
-    let request = Request::get("http://app.default/").version(Version::HTTP_2);
-    let (answer, _) = sender
-        .send_request(request.body(()).unwrap(), true)
-        .unwrap();
-    let unread = answer.await.unwrap();
-    let line = kept.one().await;
-    let expected = "HTTP/2 GET app.default/ 200 SI stream_idle_timeout 0/";
-    assert!(line.starts_with(expected), "{line}");
-    drop(unread);
-    connection.abort();
-    let counted = lines(&mesh, "istio_requests_total", &["response_flags=\"SI\""]);
-    assert_eq!(counted.len(), 1, "{counted:?}");
-    assert!(counted[0].ends_with(" 2"), "{counted:?}");
-}
-
 /// A connection may end while a handler is at work: its notice has passed.
 #[tokio::test]
 async fn a_request_that_outlives_its_connection_says_so() {
