@@ -204,7 +204,10 @@ impl Sender {
     fn request(&self, batch: Vec<Item>) -> ExportLogsServiceRequest {
         let records = batch.into_iter().filter_map(|item| match item {
             Item::Log(item) => Some(item.record),
-            _ => None,
+            // The queue of logs has nothing else.
+            #[cfg(feature = "zipkin")]
+            Item::Mesh(_) => None,
+            Item::Application(_) => None,
         });
         let scope = InstrumentationScope {
             name: "tower-mesh".to_owned(),
