@@ -55,6 +55,8 @@ impl Registry {
     }
 
     pub(super) fn with(options: Options, buckets: Option<Buckets>) -> Self {
+        // Made here, and not by the first request that has an exemplar.
+        let _ = Buckets::usual();
         let process = Process::default();
         process
             .gauge(

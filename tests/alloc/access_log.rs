@@ -3,7 +3,7 @@
 use tower_mesh::access_log::{AccessLog, Filter, LineSink, Sink};
 
 use super::fixture::{self, Fixture};
-use super::{REQUESTS, allocations};
+use super::{REQUESTS, allocations, unsampled};
 
 struct Nothing;
 
@@ -37,7 +37,7 @@ fn a_line_allocates_what_it_keeps() {
         (AccessLog::text().to(file()).only(never), LINE),
         (AccessLog::text().to(file()), LINE + QUEUED),
     ] {
-        let mesh = fixture.mesh(|builder| builder.telemetry(|t| t.access_log(log)));
+        let mesh = fixture.mesh(|builder| builder.telemetry(|t| unsampled(t).access_log(log)));
         let mut guarded = mesh.protect(fixture::router()).of(fixture.peer.clone());
         let with = allocations(
             |request| fixture::send(&mut guarded, request),
