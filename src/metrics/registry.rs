@@ -152,8 +152,8 @@ impl Registry {
 
     /// All metrics as they are now.
     pub(super) fn exposition(&self, now: Instant) -> Exposition {
-        self.0.table.settle(now);
-        Exposition::read(&self.0.table, self.0.plan.load_full(), self.durations())
+        let snapshot = self.0.table.snapshot(now);
+        Exposition::read(&snapshot, self.0.plan.load_full(), self.durations())
     }
 
     /// Writes one more piece; `false` if there is none.

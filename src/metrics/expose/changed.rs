@@ -1,9 +1,10 @@
 //! A family whose labels are shown otherwise than they are counted.
 
 use std::collections::btree_map::IntoIter;
+use std::mem;
 
 use super::output::Output;
-use super::projection::project;
+use super::projection::Projection;
 use crate::metrics::plan::MetricsPlan;
 use crate::metrics::store::buckets::Bounds;
 use crate::metrics::store::exemplars::Exemplar;
@@ -12,35 +13,68 @@ use crate::metrics::store::metric_type::MetricType;
 use crate::metrics::store::tags::TagValues;
 use crate::metrics::store::value::Value;
 
-/// What is left to be shown of one family, with its exemplars.
+/// One family, with its exemplars. All its series are collected before the first is written.
 #[derive(Debug)]
 pub(super) enum Changed {
-    Counter(IntoIter<String, CounterRow>),
-    Histogram(IntoIter<String, HistogramRow>),
+    Collecting(Projection<Counts>),
+    Writing {
+        rows: IntoIter<String, Counts>,
+        is_first: bool,
+    },
 }
 
-pub(super) type CounterRow = (u64, Option<Exemplar>);
-pub(super) type HistogramRow = (HistogramTotals, Vec<(usize, Exemplar)>);
-/// A series as it is counted: its labels, the values of its expressions, and its counts.
-pub(super) type Counted<'r, T> = (String, Option<&'r TagValues>, T);
+/// What a series has counted.
+#[derive(Clone, Debug)]
+pub(super) enum Counts {
+    Counter(u64, Option<Exemplar>),
+    Histogram(HistogramTotals, Vec<(usize, Exemplar)>),
+}
+
+/// A series as it is counted.
+pub(super) struct Counted<'r> {
+    pub(super) labels: String,
+    /// The values of its expressions.
+    pub(super) tags: Option<&'r TagValues>,
+    pub(super) counts: Counts,
+    /// Whether it is only added to a series that is shown.
+    pub(super) is_retired: bool,
+}
 
 impl Changed {
-    /// The series of the counter with this number.
-    pub(super) fn counter<'r>(
-        plan: &MetricsPlan,
-        family: usize,
-        rows: impl Iterator<Item = Counted<'r, CounterRow>>,
-    ) -> Self {
-        Self::Counter(project(plan, family, rows, add_counter).into_iter())
+    /// The family with this number, without a series yet.
+    pub(super) fn new(plan: &MetricsPlan, family: usize) -> Self {
+        Self::Collecting(Projection::new(plan, family))
     }
 
-    /// The series of the histogram with this number.
-    pub(super) fn histogram<'r>(
-        plan: &MetricsPlan,
-        family: usize,
-        rows: impl Iterator<Item = Counted<'r, HistogramRow>>,
-    ) -> Self {
-        Self::Histogram(project(plan, family, rows, add_histogram).into_iter())
+    pub(super) const fn is_collecting(&self) -> bool {
+        matches!(self, Self::Collecting(_))
+    }
+
+    /// Adds a series. Those that are retired come last.
+    pub(super) fn add(&mut self, series: Counted<'_>) {
+        let Self::Collecting(shown) = self else {
+            return;
+        };
+        let Counted {
+            labels,
+            tags,
+            counts,
+            is_retired,
+        } = series;
+        match is_retired {
+            true => shown.add_if_shown(&labels, tags, counts, merge),
+            false => shown.add(&labels, tags, counts, merge),
+        }
+    }
+
+    /// Every series was added.
+    pub(super) fn collected(&mut self) {
+        if let Self::Collecting(shown) = self {
+            *self = Self::Writing {
+                rows: mem::take(shown).into_rows(),
+                is_first: true,
+            };
+        }
     }
 
     /// Writes the next series, behind the head of the family where it is the first. `None` where
@@ -48,24 +82,26 @@ impl Changed {
     pub(super) fn write_next(
         &mut self,
         (name, help): (&str, &str),
-        is_first: bool,
         bounds: Option<&Bounds>,
         output: &mut impl Output,
     ) -> Option<()> {
-        match self {
-            Self::Counter(rows) => {
-                let (labels, (count, exemplar)) = rows.next()?;
-                if is_first {
-                    output.family(MetricType::Counter, name, help);
-                }
-                let of = (MetricType::Counter, name);
+        let Self::Writing { rows, is_first } = self else {
+            return None;
+        };
+        let (labels, counts) = rows.next()?;
+        let metric_type = match counts {
+            Counts::Counter(..) => MetricType::Counter,
+            Counts::Histogram(..) => MetricType::Histogram,
+        };
+        if mem::take(is_first) {
+            output.family(metric_type, name, help);
+        }
+        match counts {
+            Counts::Counter(count, exemplar) => {
+                let of = (metric_type, name);
                 output.sample(of, &labels, Value::Whole(count), exemplar.as_ref());
             }
-            Self::Histogram(rows) => {
-                let (labels, (totals, exemplars)) = rows.next()?;
-                if is_first {
-                    output.family(MetricType::Histogram, name, help);
-                }
+            Counts::Histogram(totals, exemplars) => {
                 output.histogram(name, &labels, (&totals, bounds?), &exemplars);
             }
         }
@@ -73,18 +109,24 @@ impl Changed {
     }
 }
 
-fn add_counter(to: &mut CounterRow, from: CounterRow) {
-    to.0 += from.0;
-    to.1 = newer(to.1, from.1);
-}
-
-fn add_histogram((totals, exemplars): &mut HistogramRow, from: HistogramRow) {
-    totals.merge(&from.0);
-    for (bucket, exemplar) in from.1 {
-        match exemplars.iter_mut().find(|(known, _)| *known == bucket) {
-            Some((_, known)) => *known = newer(Some(*known), Some(exemplar)).unwrap_or(exemplar),
-            None => exemplars.push((bucket, exemplar)),
+fn merge(to: &mut Counts, from: Counts) {
+    match (to, from) {
+        (Counts::Counter(to, exemplar), Counts::Counter(from, other)) => {
+            *to += from;
+            *exemplar = newer(*exemplar, other);
         }
+        (Counts::Histogram(to, exemplars), Counts::Histogram(from, others)) => {
+            to.merge(&from);
+            for (bucket, other) in others {
+                match exemplars.iter_mut().find(|(known, _)| *known == bucket) {
+                    Some((_, known)) => *known = newer(Some(*known), Some(other)).unwrap_or(other),
+                    None => exemplars.push((bucket, other)),
+                }
+            }
+        }
+        // INVARIANT: a family has one type.
+        (Counts::Counter(..), Counts::Histogram(..))
+        | (Counts::Histogram(..), Counts::Counter(..)) => {}
     }
 }
 

@@ -1,32 +1,26 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use super::changed::Changed;
+use super::changed::{Changed, Counted, Counts};
 use super::output::Output;
-use crate::message::ResponseFlags;
+use super::parts::{PARTS, Part};
+use super::rows::Rows;
 use crate::metrics::conventions::durations::{DurationRow, Durations, FAMILIES, Named, bounds};
 use crate::metrics::plan::MetricsPlan;
-use crate::metrics::store::buckets::Buckets;
 use crate::metrics::store::exemplars::Kept;
-use crate::metrics::store::histogram::RequestTotals;
-use crate::metrics::store::labels::OutcomeLabels;
 use crate::metrics::store::metric_type::MetricType;
 use crate::metrics::store::process::{Family, Process};
-use crate::metrics::store::series::{BaseId, ConnectionCells, Messages, RequestSeries};
-use crate::metrics::store::table::SeriesTable;
-use crate::metrics::store::tags::TagValues;
+use crate::metrics::store::table::{SeriesTable, Snapshot};
 use crate::metrics::store::value::Value;
 
-/// A snapshot of all metrics that is written piece by piece.
+/// All metrics at one moment, written piece by piece.
 ///
-/// Istio's families are read at once, so that they agree with each other, and kept as numbers: half
-/// a kilobyte for each set of labels, while their text takes sixty. The families of the process are
-/// read when they are written.
+/// Istio's families are read at once, so that they agree with each other, and kept as numbers. The
+/// families of the process are read when they are written.
 #[derive(Debug)]
 pub(in crate::metrics) struct Exposition {
-    requests: Vec<RequestRow>,
-    messages: Vec<(BaseId, Messages)>,
-    connections: Vec<ConnectionRow>,
+    rows: Rows,
+    /// What is no longer shown, and is part of sums; empty if nothing is added up.
+    retired: Rows,
     /// Of each family of OpenTelemetry's conventions.
     durations: Vec<Vec<DurationRow>>,
     /// `None`: all is written as it is counted.
@@ -41,60 +35,28 @@ pub(in crate::metrics) struct Exposition {
     process: Option<&'static str>,
 }
 
-#[derive(Debug)]
-struct RequestRow {
-    base: BaseId,
-    outcome: OutcomeLabels,
-    tags: Option<TagValues>,
-    totals: RequestTotals,
-}
-
-#[derive(Debug)]
-struct ConnectionRow {
-    base: BaseId,
-    flags: ResponseFlags,
-    totals: [u64; CONNECTION_COUNTERS.len()],
-}
-
 impl Exposition {
     /// Reads Istio's families as they are now.
     pub(in crate::metrics) fn read(
-        table: &SeriesTable,
+        snapshot: &Snapshot<'_>,
         plan: Option<Arc<MetricsPlan>>,
         durations: Option<&Durations>,
     ) -> Self {
-        let requests = table.bases().flat_map(|(id, base)| {
-            base.requests().map(move |series| RequestRow {
-                base: id,
-                outcome: series.outcome,
-                tags: series.tags.as_deref().cloned(),
-                totals: series.totals(),
-            })
-        });
-        let messages = table
-            .bases()
-            .filter_map(|(id, base)| Some((id, base.messages()?)));
-        let connections = table.bases().flat_map(|(id, base)| {
-            base.connections().map(move |series| ConnectionRow {
-                base: id,
-                flags: series.flags,
-                totals: CONNECTION_COUNTERS.map(|tally| series.total(tally)),
-            })
-        });
-        // A series that was moved to another base has nothing to show.
-        let requests = requests.filter(|row| row.totals.count() > 0);
-        let requests: Vec<_> = requests.collect();
+        let rows = Rows::read(snapshot.shown());
         // Values of expressions tell series apart that are equal where no label shows them.
-        let has_tags = requests.iter().any(|row| row.tags.is_some());
+        let has_tags = rows.requests.iter().any(|row| row.tags.is_some());
+        let plan = plan.or_else(|| has_tags.then(Arc::default));
         Self {
-            requests,
-            messages: messages.collect(),
-            connections: connections.collect(),
+            retired: match plan {
+                Some(_) => Rows::read(snapshot.retired()),
+                None => Rows::default(),
+            },
+            rows,
             durations: durations.map_or_else(Vec::new, |durations| {
                 let families = 0..FAMILIES.len();
                 families.map(|family| durations.rows(family)).collect()
             }),
-            plan: plan.or_else(|| has_tags.then(Arc::default)),
+            plan,
             has_tags,
             changed: None,
             part: 0,
@@ -104,7 +66,8 @@ impl Exposition {
     }
 
     /// Writes one more piece: the lines of one family for one set of labels, or a whole family of
-    /// the process. `false` after the last.
+    /// the process. May write nothing while it still collects a family whose labels are changed.
+    /// `false` after the last.
     pub(in crate::metrics) fn write_next(
         &mut self,
         output: &mut impl Output,
@@ -130,11 +93,13 @@ impl Exposition {
         } else {
             self.part += 1;
             self.row = 0;
+            self.changed = None;
         }
         true
     }
 
-    /// Writes the next series of a part whose labels are changed. `None` where there is no more.
+    /// Collects or writes the next series of a part whose labels are changed. `None` where there is
+    /// no more.
     fn write_changed(
         &mut self,
         part: &Part,
@@ -142,64 +107,78 @@ impl Exposition {
         output: &mut impl Output,
         table: &SeriesTable,
     ) -> Option<()> {
-        let is_first = self.row == 0;
-        if is_first {
-            self.changed = self.change(part, plan, output, table);
-        }
-        let (family, bounds) = match *part {
-            Part::Histogram(name, help, family) => ((name, help), table.buckets().get(family)),
-            Part::Requests(name, help)
-            | Part::Messages(name, help, _)
-            | Part::Connections(name, help, _) => ((name, help), None),
-            Part::Durations(_) => return None,
+        let mut changed = self
+            .changed
+            .take()
+            .unwrap_or_else(|| Changed::new(plan, self.part));
+        let written = if changed.is_collecting() {
+            match self.counted(part, self.row, output, table) {
+                Some(series) => changed.add(series),
+                None => changed.collected(),
+            }
+            Some(())
+        } else {
+            let (family, bounds) = match *part {
+                Part::Histogram(name, help, family) => ((name, help), table.buckets().get(family)),
+                Part::Requests(name, help)
+                | Part::Messages(name, help, _)
+                | Part::Connections(name, help, _) => ((name, help), None),
+                Part::Durations(_) => return None,
+            };
+            changed.write_next(family, bounds, output)
         };
-        let changed = self.changed.as_mut()?;
-        changed.write_next(family, is_first, bounds, output)
+        self.changed = Some(changed);
+        written
     }
 
-    fn change(
+    /// The series of a part with this number: first those that are shown. `None` after the last.
+    fn counted(
         &self,
         part: &Part,
-        plan: &MetricsPlan,
+        row: usize,
         output: &impl Output,
         table: &SeriesTable,
-    ) -> Option<Changed> {
-        let requests = || {
-            let rows = self.requests.iter();
-            rows.filter_map(|row| {
-                let kept = row.exemplars(output, table).unwrap_or_default();
-                Some((row.labels(table)?, row.tags.as_ref(), row, kept))
-            })
+    ) -> Option<Counted<'_>> {
+        let shown = match part {
+            Part::Requests(..) | Part::Histogram(..) => self.rows.requests.len(),
+            Part::Messages(..) => self.rows.messages.len(),
+            Part::Connections(..) => self.rows.connections.len(),
+            Part::Durations(_) => return None,
         };
-        Some(match *part {
-            Part::Requests(..) => {
-                let rows = requests().map(|(labels, tags, row, kept)| {
-                    (labels, tags, (row.totals.count(), kept.newest().copied()))
-                });
-                Changed::counter(plan, self.part, rows)
-            }
-            Part::Histogram(_, _, family) => {
-                let rows = requests().filter_map(|(labels, tags, row, kept)| {
-                    let totals = row.totals.histogram(family)?.clone();
-                    Some((labels, tags, (totals, kept.histogram(family).to_vec())))
-                });
-                Changed::histogram(plan, self.part, rows)
+        let (rows, row, is_retired) = match row.checked_sub(shown) {
+            None => (&self.rows, row, false),
+            Some(row) => (&self.retired, row, true),
+        };
+        let (labels, tags, counts) = match *part {
+            Part::Requests(..) | Part::Histogram(..) => {
+                let row = rows.requests.get(row)?;
+                let kept = row.exemplars(output, table).unwrap_or_default();
+                let counts = match *part {
+                    Part::Histogram(_, _, family) => Counts::Histogram(
+                        row.totals.histogram(family)?.clone(),
+                        kept.histogram(family).to_vec(),
+                    ),
+                    _ => Counts::Counter(row.totals.count(), kept.newest().copied()),
+                };
+                (row.labels(table)?, row.tags.as_deref(), counts)
             }
             Part::Messages(_, _, count) => {
-                let rows = self.messages.iter().filter_map(|(base, messages)| {
-                    let labels = String::from(&*table.get(*base)?.labels);
-                    Some((labels, None, (count(messages), None)))
-                });
-                Changed::counter(plan, self.part, rows)
+                let (base, messages) = rows.messages.get(row)?;
+                let labels = String::from(&*table.get(*base)?.labels);
+                (labels, None, Counts::Counter(count(messages), None))
             }
-            Part::Connections(_, _, tally) => {
-                let rows = self.connections.iter().filter_map(|row| {
-                    let total = *row.totals.get(tally)?;
-                    Some((row.labels(table)?, None, (total, None)))
-                });
-                Changed::counter(plan, self.part, rows)
+            Part::Connections(_, _, counter) => {
+                let row = rows.connections.get(row)?;
+                let total = *row.totals.get(counter)?;
+                (row.labels(table)?, None, Counts::Counter(total, None))
             }
             Part::Durations(_) => return None,
+        };
+        Some(Counted {
+            labels,
+            tags,
+            counts,
+            is_retired,
         })
     }
 
@@ -223,7 +202,7 @@ impl Exposition {
         };
         match *part {
             Part::Requests(name, help) => {
-                let row = self.requests.get(self.row)?;
+                let row = self.rows.requests.get(self.row)?;
                 let (labels, kept) = (row.labels(table)?, row.exemplars(output, table));
                 counter(
                     output,
@@ -235,7 +214,7 @@ impl Exposition {
                 );
             }
             Part::Histogram(name, help, histogram) => {
-                let row = self.requests.get(self.row)?;
+                let row = self.rows.requests.get(self.row)?;
                 family(output, MetricType::Histogram, name, help);
                 let kept = row.exemplars(output, table);
                 output.histogram(
@@ -249,12 +228,12 @@ impl Exposition {
                 );
             }
             Part::Messages(name, help, count) => {
-                let (base, messages) = self.messages.get(self.row)?;
+                let (base, messages) = self.rows.messages.get(self.row)?;
                 let labels = &table.get(*base)?.labels;
                 counter(output, name, help, labels, count(messages), None);
             }
             Part::Connections(name, help, tally) => {
-                let row = self.connections.get(self.row)?;
+                let row = self.rows.connections.get(self.row)?;
                 let total = row.totals.get(tally)?;
                 counter(output, name, help, &row.labels(table)?, *total, None);
             }
@@ -271,36 +250,6 @@ impl Exposition {
     }
 }
 
-impl RequestRow {
-    fn labels(&self, table: &SeriesTable) -> Option<String> {
-        let base = table.get(self.base)?;
-        let rest = self.outcome.render(base.security_policy);
-        Some(format!("{},{rest}", base.labels))
-    }
-
-    /// The exemplars of now, which may be newer than the totals.
-    fn exemplars(&self, output: &impl Output, table: &SeriesTable) -> Option<Kept> {
-        if !output.takes_exemplars() {
-            return None;
-        }
-        let requests = &table.get(self.base)?.requests;
-        let tags = self.tags.as_ref();
-        let hash = RequestSeries::hash(self.outcome, tags);
-        let series = requests.get(hash, |series| series.is(self.outcome, tags))?;
-        Some(series.exemplars.read())
-    }
-}
-
-impl ConnectionRow {
-    fn labels(&self, table: &SeriesTable) -> Option<String> {
-        let base = table.get(self.base)?;
-        Some(format!(
-            "{},request_protocol=\"tcp\",response_flags=\"{}\",connection_security_policy=\"{}\"",
-            base.labels, self.flags, base.security_policy
-        ))
-    }
-}
-
 /// Writes a family of the process, unless it has no value to show.
 fn write_family(name: &str, family: &Family, output: &mut impl Output) {
     let mut samples = family.samples().peekable();
@@ -313,73 +262,6 @@ fn write_family(name: &str, family: &Family, output: &mut impl Output) {
         output.sample(of, labels, Value::Float(value), None);
     }
 }
-
-/// One of Istio's families: its name, its help, and what it shows.
-enum Part {
-    Requests(&'static str, &'static str),
-    /// Of the histogram with this number.
-    Histogram(&'static str, &'static str, usize),
-    Messages(&'static str, &'static str, Count),
-    /// Of the counter with this number.
-    Connections(&'static str, &'static str, usize),
-    /// Of OpenTelemetry's family with this number.
-    Durations(usize),
-}
-
-impl Part {
-    /// Whether plans are for it.
-    const fn is_istios(&self) -> bool {
-        !matches!(self, Self::Durations(_))
-    }
-}
-
-type Count = fn(&Messages) -> u64;
-type ConnectionCounter = fn(&ConnectionCells) -> &AtomicU64;
-
-const CONNECTION_COUNTERS: [ConnectionCounter; 4] = [
-    |cells| &cells.opened,
-    |cells| &cells.closed,
-    |cells| &cells.sent,
-    |cells| &cells.received,
-];
-
-const PARTS: [Part; 14] = [
-    Part::Requests("istio_requests", "Requests that have ended."),
-    Part::Histogram(
-        Buckets::NAMES[0],
-        "Time from the first byte of a request to the last byte of its response, \
-         in whole milliseconds.",
-        0,
-    ),
-    Part::Histogram(Buckets::NAMES[1], "Size of requests, head and body.", 1),
-    Part::Histogram(Buckets::NAMES[2], "Size of responses, head and body.", 2),
-    Part::Messages(
-        "istio_request_messages",
-        "gRPC messages of requests.",
-        |messages| messages.request,
-    ),
-    Part::Messages(
-        "istio_response_messages",
-        "gRPC messages of responses.",
-        |messages| messages.response,
-    ),
-    Part::Connections("istio_tcp_connections_opened", "Connections opened.", 0),
-    Part::Connections("istio_tcp_connections_closed", "Connections closed.", 1),
-    Part::Connections(
-        "istio_tcp_sent_bytes",
-        "Bytes sent to the calling side of connections.",
-        2,
-    ),
-    Part::Connections(
-        "istio_tcp_received_bytes",
-        "Bytes received from the calling side of connections.",
-        3,
-    ),
-    Part::Durations(0),
-    Part::Durations(1),
-    Part::Durations(2),
-    Part::Durations(3),
-];
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,8 @@ pub(in crate::metrics) mod output;
     all(feature = "otlp", feature = "server", feature = "client")
 ))]
 pub(in crate::metrics) mod pairs;
+mod parts;
 pub(in crate::metrics) mod projection;
+mod rows;
 pub(in crate::metrics) mod slots;
 pub(in crate::metrics) mod text;

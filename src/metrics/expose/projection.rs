@@ -3,44 +3,88 @@
 //! What is counted stays the same, and only what is shown changes: all series of a family at once,
 //! so that one exposition never mixes the labels from before and after a change. Series that have
 //! become equal, because the labels that told them apart are gone, are added up. A sum of counters
-//! is a counter, so none goes back.
+//! is a counter, and a series that is no longer shown stays in the sums, so none goes back.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::IntoIter;
 
 use crate::metrics::plan::{FamilyPlan, MetricsPlan, TagPlan};
 use crate::metrics::store::labels::{UNKNOWN, escaped, write_label};
 use crate::metrics::store::tags::TagValues;
 
-/// Series by their labels as they are shown.
-pub(super) type Shown<T> = BTreeMap<String, T>;
+/// The series of a family as they are shown, by their labels.
+#[derive(Debug)]
+pub(super) struct Projection<T> {
+    /// By [`REPORTERS`].
+    plans: [FamilyPlan; REPORTERS.len()],
+    shown: BTreeMap<String, T>,
+}
 
-/// The series of a family as they are shown; `add` adds the counts of one to those of an equal.
-pub(super) fn project<'r, T: Clone + 'r>(
-    plan: &MetricsPlan,
-    family: usize,
-    rows: impl Iterator<Item = (String, Option<&'r TagValues>, T)>,
-    add: impl Fn(&mut T, T),
-) -> Shown<T> {
-    let reporters = ["destination", "source", "unknown"];
-    let plans = reporters.map(|reporter| plan.of(family, reporter));
-    let mut shown = Shown::new();
-    for (labels, tags, counts) in rows {
-        let reporter = value(&labels, "reporter").unwrap_or(UNKNOWN);
-        let plan = reporters.iter().position(|known| *known == reporter);
-        let plan = plan.and_then(|index| plans.get(index));
-        let Some(plan) = plan.or_else(|| plans.last()).filter(|plan| !plan.is_off) else {
-            continue;
+impl<T> Projection<T> {
+    /// For the family with this number, without a series yet.
+    pub(super) fn new(plan: &MetricsPlan, family: usize) -> Self {
+        Self {
+            plans: REPORTERS.map(|reporter| plan.of(family, reporter)),
+            shown: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a series; `merge` adds its counts to those of one that has become equal.
+    pub(super) fn add(
+        &mut self,
+        labels: &str,
+        tags: Option<&TagValues>,
+        counts: T,
+        merge: impl FnOnce(&mut T, T),
+    ) {
+        let Some(labels) = self.change(labels, tags) else {
+            return;
         };
-        let labels = change(&labels, plan, tags);
-        match shown.get_mut(&labels) {
-            Some(equal) => add(equal, counts),
+        match self.shown.get_mut(&labels) {
+            Some(equal) => merge(equal, counts),
             None => {
-                shown.insert(labels, counts);
+                self.shown.insert(labels, counts);
             }
         }
     }
-    shown
+
+    /// Adds the counts of a series that is no longer shown to those of an equal one, if there is
+    /// one: their sum was shown, and must not go back.
+    pub(super) fn add_if_shown(
+        &mut self,
+        labels: &str,
+        tags: Option<&TagValues>,
+        counts: T,
+        merge: impl FnOnce(&mut T, T),
+    ) {
+        let labels = self.change(labels, tags);
+        if let Some(equal) = labels.and_then(|labels| self.shown.get_mut(&labels)) {
+            merge(equal, counts);
+        }
+    }
+
+    pub(super) fn into_rows(self) -> IntoIter<String, T> {
+        self.shown.into_iter()
+    }
+
+    /// The labels as they are shown; `None` if the series is not.
+    fn change(&self, labels: &str, tags: Option<&TagValues>) -> Option<String> {
+        let reporter = value(labels, "reporter").unwrap_or(UNKNOWN);
+        let plan = REPORTERS.iter().position(|known| *known == reporter);
+        let plan = plan.and_then(|index| self.plans.get(index));
+        let plan = plan.or_else(|| self.plans.last())?;
+        (!plan.is_off).then(|| change(labels, plan, tags))
+    }
 }
+
+impl<T> Default for Projection<T> {
+    fn default() -> Self {
+        Self::new(&MetricsPlan::default(), 0)
+    }
+}
+
+/// The last is for all others.
+const REPORTERS: [&str; 3] = ["destination", "source", "unknown"];
 
 /// The labels after a plan, in their order; new ones come last.
 fn change(labels: &str, plan: &FamilyPlan, tags: Option<&TagValues>) -> String {
@@ -144,11 +188,7 @@ mod tests {
         changes.server.families[0] = plan(&[("code", TagPlan::Remove)]);
         changes.client.families[0].is_off = true;
         let row = |reporter: &str, code: &str, count: u64| {
-            (
-                format!("reporter=\"{reporter}\",code=\"{code}\""),
-                None,
-                count,
-            )
+            (format!("reporter=\"{reporter}\",code=\"{code}\""), count)
         };
         let rows = [
             row("destination", "1", 1),
@@ -156,13 +196,24 @@ mod tests {
             row("source", "1", 4),
             row("unknown", "1", 8),
         ];
-        let shown = project(&changes, 0, rows.into_iter(), |sum, more| *sum += more);
-        let shown: Vec<_> = shown.into_iter().collect();
+        let mut shown = Projection::new(&changes, 0);
+        for (labels, counts) in rows {
+            shown.add(&labels, None, counts, |sum, more| *sum += more);
+        }
+        let retired = [
+            row("destination", "3", 16),
+            row("source", "3", 32),
+            row("unknown", "3", 64),
+        ];
+        for (labels, counts) in retired {
+            shown.add_if_shown(&labels, None, counts, |sum, more| *sum += more);
+        }
+        let shown: Vec<_> = shown.into_rows().collect();
         assert_eq!(
             shown,
             [
-                ("reporter=\"destination\"".to_owned(), 3),
-                ("reporter=\"unknown\"".to_owned(), 8)
+                ("reporter=\"destination\"".to_owned(), 19),
+                ("reporter=\"unknown\"".to_owned(), 72)
             ]
         );
         assert!(!changes.is_plain(0) && changes.is_plain(1));

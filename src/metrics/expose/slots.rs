@@ -109,7 +109,8 @@ mod tests {
     fn a_scrape_that_takes_too_long_loses_its_place_and_no_other() {
         let (scrapes, table) = (ScrapeSlots::new(), SeriesTable::new(None));
         let start = Instant::now();
-        let begin = |now| scrapes.begin(now, || Exposition::read(&table, None, None));
+        let read = |now| Exposition::read(&table.snapshot(now), None, None);
+        let begin = |now| scrapes.begin(now, || read(now));
         let goes_on = |ticket: &Ticket| scrapes.resume(ticket, |_| ()).is_some();
         let slow: Vec<_> = (0..MAX_SCRAPES).map(|_| begin(start).unwrap()).collect();
         let nearly = start + LONGEST_SCRAPE.saturating_sub(Duration::from_secs(1));

@@ -41,7 +41,7 @@ pub(in crate::metrics) struct Base {
 pub(in crate::metrics) struct RequestSeries {
     pub(in crate::metrics) outcome: OutcomeLabels,
     /// Values of labels with an expression.
-    pub(in crate::metrics) tags: Option<Box<TagValues>>,
+    pub(in crate::metrics) tags: Option<Arc<TagValues>>,
     cells: Cells,
     pub(in crate::metrics) exemplars: Exemplars,
 }
@@ -166,7 +166,7 @@ impl RequestSeries {
     ) -> Self {
         Self {
             outcome,
-            tags: tags.cloned().map(Box::new),
+            tags: tags.cloned().map(Arc::new),
             cells: match chosen {
                 None => Cells::Usual(Striped::new()),
                 Some(buckets) => Cells::Chosen(Striped::new(), Arc::clone(buckets)),

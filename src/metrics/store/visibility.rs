@@ -9,6 +9,16 @@ pub(in crate::metrics) struct Visibility {
     is_accepted: AtomicBool,
 }
 
+/// What a scrape does with the counts of a base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Shown,
+    /// They belong to the base of the peer's name.
+    Folded,
+    /// They are kept and no longer shown.
+    Retired,
+}
+
 impl Visibility {
     /// Shown from now on.
     pub(in crate::metrics) const fn new(now: u64) -> Self {
@@ -23,9 +33,17 @@ impl Visibility {
         self.state.load(Ordering::Relaxed) == SHOWN
     }
 
-    /// Whether its counts belong to the base of the peer's name.
-    pub(super) fn is_folded(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == FOLDED
+    /// Retires it if it is old and came only with refused requests. Returns what it then is.
+    pub(super) fn settle(&self, now: u64) -> State {
+        match self.state.load(Ordering::Relaxed) {
+            FOLDED => State::Folded,
+            SHOWN if !self.is_idle(now) || self.is_accepted.load(Ordering::Relaxed) => State::Shown,
+            SHOWN => {
+                self.retire();
+                State::Retired
+            }
+            _ => State::Retired,
+        }
     }
 
     pub(in crate::metrics) fn show(&self, now: u64) {
@@ -60,10 +78,6 @@ impl Visibility {
         if !self.is_accepted.load(Ordering::Relaxed) {
             self.is_accepted.store(true, Ordering::Relaxed);
         }
-    }
-
-    pub(super) fn is_accepted(&self) -> bool {
-        self.is_accepted.load(Ordering::Relaxed)
     }
 }
 

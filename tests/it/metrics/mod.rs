@@ -6,6 +6,7 @@ mod conventions;
 mod exemplars;
 mod options;
 mod otlp;
+mod plans;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,141 @@
+//! Adds requests, messages and connections to the series.
+
+use std::sync::atomic::Ordering;
+
+use super::SeriesTable;
+use crate::message::ResponseFlags;
+use crate::metrics::store::exemplars::SpanIds;
+use crate::metrics::store::histogram::Observed;
+use crate::metrics::store::labels::OutcomeLabels;
+use crate::metrics::store::reserved::reserve;
+use crate::metrics::store::series::{
+    BaseId, ConnectionCells, ConnectionSeries, MAX_TAGGED, Messages, RequestSeries,
+};
+use crate::metrics::store::tags::TagValues;
+use crate::striped::Striped;
+
+impl SeriesTable {
+    /// Adds one request to all request families. If the series exists, this is wait-free and
+    /// allocates only a stripe's first copy.
+    pub(in crate::metrics) fn add_request(
+        &self,
+        base: BaseId,
+        overflow: BaseId,
+        outcome: OutcomeLabels,
+        tags: Option<&TagValues>,
+        observed: Observed,
+        span: Option<SpanIds>,
+    ) {
+        let mut at = base;
+        if let Some((visibility, name)) = self.get(base).and_then(|base| base.described.as_ref()) {
+            if !visibility.is_shown() {
+                at = *name;
+            } else if !outcome.is_refusal() {
+                visibility.accept();
+            }
+        }
+        if let Some(series) = self.series_for(at, overflow, outcome, tags) {
+            series.observe(observed, span);
+        }
+    }
+
+    /// The series of these labels, else the one that keeps most of them and has room.
+    pub(super) fn series_for(
+        &self,
+        base: BaseId,
+        overflow: BaseId,
+        outcome: OutcomeLabels,
+        tags: Option<&TagValues>,
+    ) -> Option<&RequestSeries> {
+        let tagged = tags.and_then(|tags| self.request_series(base, outcome, Some(tags)));
+        tagged
+            .or_else(|| self.request_series(base, outcome, None))
+            .or_else(|| {
+                let (_, name) = self.get(base)?.described.as_ref()?;
+                self.request_series(*name, outcome, None)
+            })
+            .or_else(|| self.request_series(base, OutcomeLabels::UNKNOWN, None))
+            .or_else(|| self.request_series(overflow, outcome, None))
+            .or_else(|| self.request_series(BaseId::LAST_RESORT, OutcomeLabels::UNKNOWN, None))
+    }
+
+    fn request_series(
+        &self,
+        base: BaseId,
+        outcome: OutcomeLabels,
+        tags: Option<&TagValues>,
+    ) -> Option<&RequestSeries> {
+        let is_last = base == BaseId::LAST_RESORT;
+        let base = self.get(base)?;
+        let is = |series: &RequestSeries| series.is(outcome, tags);
+        let hash = RequestSeries::hash(outcome, tags);
+        if let Some(series) = base.requests.get(hash, is) {
+            return Some(series);
+        }
+        let tagged = match tags {
+            Some(_) => Some(reserve(&self.tagged, MAX_TAGGED)?),
+            None => None,
+        };
+        let room = base.room(is_last);
+        let most = base.most_outcomes(outcome);
+        let outcomes = match tags {
+            Some(_) => reserve(&base.tagged, most)?,
+            None => reserve(&base.outcomes, most)?,
+        };
+        let reserved = reserve(&self.series, room)?;
+        let series = RequestSeries::new(outcome, tags, self.chosen.as_ref());
+        let (series, is_new) = base.requests.get_or_add(hash, is, series)?;
+        if let Some(tagged) = tagged {
+            tagged.keep_if(is_new);
+        }
+        outcomes.keep_if(is_new);
+        reserved.keep_if(is_new);
+        Some(series)
+    }
+
+    /// Adds gRPC messages.
+    pub(in crate::metrics) fn add_messages(&self, base: BaseId, messages: Messages) {
+        let counts = self.get(base).and_then(|base| match &base.described {
+            Some((visibility, name)) if !visibility.is_shown() => self.get(*name),
+            _ => Some(base),
+        });
+        if let Some(cells) = counts.and_then(|base| base.messages.local()) {
+            cells.request.fetch_add(messages.request, Ordering::Relaxed);
+            cells
+                .response
+                .fetch_add(messages.response, Ordering::Relaxed);
+        }
+    }
+
+    /// The connection families' cells of this thread.
+    pub(in crate::metrics) fn connection(
+        &self,
+        base: BaseId,
+        overflow: BaseId,
+        flags: ResponseFlags,
+    ) -> Option<&ConnectionCells> {
+        self.connection_series(base, flags)
+            .or_else(|| self.connection_series(overflow, flags))
+            .or_else(|| self.connection_series(BaseId::LAST_RESORT, ResponseFlags::none()))?
+            .cells
+            .local()
+    }
+
+    fn connection_series(&self, base: BaseId, flags: ResponseFlags) -> Option<&ConnectionSeries> {
+        let is_last = base == BaseId::LAST_RESORT;
+        let base = self.get(base)?;
+        let is = |series: &ConnectionSeries| series.flags == flags;
+        let hash = u64::from(flags.bits()) << 32;
+        if let Some(series) = base.connections.get(hash, is) {
+            return Some(series);
+        }
+        let reserved = reserve(&self.tcp_series, base.room(is_last))?;
+        let series = ConnectionSeries {
+            flags,
+            cells: Striped::new(),
+        };
+        let (series, is_new) = base.connections.get_or_add(hash, is, series)?;
+        reserved.keep_if(is_new);
+        Some(series)
+    }
+}
