@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -13,7 +14,8 @@ use super::expose::text::Text;
 use super::registry::Registry;
 
 /// The body of a [`Scrape`](super::Scrape)'s answer: the text of all metrics. A text of more than
-/// 128 KiB is written piece by piece while it is sent.
+/// 128 KiB is written piece by piece while it is sent, and between two pieces other tasks have
+/// their turn.
 ///
 /// If a reader takes more than 30 seconds, another scrape may take its slot. The body then ends
 /// with a [`ScrapeError`].
@@ -21,6 +23,8 @@ use super::registry::Registry;
 pub struct ScrapeBody {
     text: Text,
     is_complete: bool,
+    /// Whether other tasks have had their turn since the last piece.
+    is_turn: bool,
     /// What else is to be written; holds the scrape's slot until the last piece is taken.
     scrape: Option<Scraping>,
 }
@@ -36,6 +40,7 @@ impl ScrapeBody {
         Self {
             text: Text::from(text),
             is_complete: true,
+            is_turn: false,
             scrape: None,
         }
     }
@@ -47,6 +52,7 @@ impl ScrapeBody {
         let mut body = Self {
             text: Text::new(format),
             is_complete: false,
+            is_turn: false,
             scrape: Some(Scraping {
                 registry: registry.clone(),
                 ticket,
@@ -57,33 +63,30 @@ impl ScrapeBody {
         Some(body)
     }
 
-    /// Empty after the last piece.
-    fn next(&mut self) -> Result<Bytes, ScrapeError> {
-        self.write(PIECE)?;
-        if self.is_complete {
-            self.scrape = None;
-        }
-        Ok(self.text.take().into())
-    }
-
-    /// Writes until there are this many bytes to take, or all of them.
+    /// Writes until there are this many bytes to take, or all of them, or until it took enough work.
     fn write(&mut self, enough: usize) -> Result<(), ScrapeError> {
         let Self { text, .. } = self;
         let Some(Scraping { registry, ticket }) = &self.scrape else {
             return Ok(());
         };
+        let mut until = None;
         while !self.is_complete && text.len() < enough {
-            let is_more = registry
-                .scrapes()
-                .resume(ticket, |exposition| registry.write_next(exposition, text));
-            self.is_complete = is_more != Some(true);
-            match is_more {
-                Some(true) => {}
-                Some(false) => text.end(),
-                None => {
-                    text.take();
-                    return Err(ScrapeError(()));
-                }
+            let step = registry.scrapes().resume(ticket, |exposition| {
+                let until = *until.get_or_insert(exposition.worked() + SERIES);
+                let is_more = registry.write_next(exposition, text);
+                (is_more, exposition.worked() >= until)
+            });
+            let Some((is_more, was_enough)) = step else {
+                self.is_complete = true;
+                text.take();
+                return Err(ScrapeError(()));
+            };
+            self.is_complete = !is_more;
+            if self.is_complete {
+                text.end();
+            }
+            if was_enough {
+                break;
             }
         }
         Ok(())
@@ -96,12 +99,25 @@ impl Body for ScrapeBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ScrapeError>>> {
-        Poll::Ready(match self.next() {
-            Ok(piece) if piece.is_empty() => None,
-            piece => Some(piece.map(Frame::data)),
-        })
+        let is_short = |body: &Self| !body.is_complete && body.text.len() < PIECE;
+        if is_short(&self)
+            && mem::take(&mut self.is_turn)
+            && let Err(error) = self.write(PIECE)
+        {
+            return Poll::Ready(Some(Err(error)));
+        }
+        if is_short(&self) {
+            self.is_turn = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.is_complete {
+            self.scrape = None;
+        }
+        let piece = self.text.take();
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece.into()))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -139,3 +155,6 @@ impl Error for ScrapeError {}
 const SMALL: usize = 128 * 1024;
 /// The bytes of each piece after that.
 const PIECE: usize = 32 * 1024;
+/// The series that are handled at once, because those whose labels are changed are collected before
+/// the first byte of them: a few milliseconds at most.
+const SERIES: usize = 512;

@@ -13,7 +13,7 @@ use http_body::Body;
 use tower_mesh::context::TlsFacts;
 use tower_mesh::identity::{PeerCertificate, SpiffeId};
 use tower_mesh::message::{ByteCount, End, Watch as _};
-use tower_mesh::metrics::{Registry, Scrape, ServerMetrics};
+use tower_mesh::metrics::{Format, Registry, Scrape, ServerMetrics};
 use tower_mesh::{Peer, Workload};
 
 const METADATA: &str = "x-envoy-peer-metadata";
@@ -102,7 +102,7 @@ fn a_scrape_that_nobody_reads_is_small() {
         let record = metrics.begin(&mut head, ByteCount::default(), Instant::now());
         record.finish(End::cancelled(), Instant::now());
     }
-    let whole = registry.render(tower_mesh::metrics::Format::Text).len();
+    let whole = registry.render(Format::Text).len();
     assert!(whole > 20_000_000, "{whole}");
     let request = Request::get("/").body(()).unwrap();
     let scrape = Scrape::new(registry);
@@ -122,8 +122,13 @@ fn a_scrape_that_nobody_reads_is_small() {
         let mut body = scrape.respond(&request).into_body();
         let mut cx = Context::from_waker(Waker::noop());
         let mut length = 0;
-        while let Poll::Ready(Some(piece)) = Pin::new(&mut body).poll_frame(&mut cx) {
-            length += piece.unwrap().into_data().unwrap().len();
+        loop {
+            match Pin::new(&mut body).poll_frame(&mut cx) {
+                Poll::Ready(Some(piece)) => length += piece.unwrap().into_data().unwrap().len(),
+                Poll::Ready(None) => break,
+                // Other tasks have their turn.
+                Poll::Pending => {}
+            }
         }
         assert_eq!(length, whole);
     });

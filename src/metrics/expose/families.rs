@@ -33,6 +33,7 @@ pub(in crate::metrics) struct Exposition {
     row: usize,
     /// The family of the process that was written last.
     process: Option<&'static str>,
+    worked: usize,
 }
 
 impl Exposition {
@@ -62,7 +63,13 @@ impl Exposition {
             part: 0,
             row: 0,
             process: None,
+            worked: 0,
         }
+    }
+
+    /// How many series were handled so far: what is written does not show how much that took.
+    pub(in crate::metrics) const fn worked(&self) -> usize {
+        self.worked
     }
 
     /// Writes one more piece: the lines of one family for one set of labels, or a whole family of
@@ -74,6 +81,7 @@ impl Exposition {
         table: &SeriesTable,
         process: &Process,
     ) -> bool {
+        self.worked += 1;
         let Some(part) = PARTS.get(self.part) else {
             self.process = process.read_after(self.process, |name, family| {
                 write_family(name, family, output);

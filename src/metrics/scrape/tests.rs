@@ -55,11 +55,17 @@ fn get(accept: Option<&str>) -> Response<String> {
 fn text(mut body: ScrapeBody) -> String {
     let mut cx = Context::from_waker(Waker::noop());
     let mut text = String::new();
-    while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut cx) {
-        let piece = frame.unwrap().into_data().unwrap();
-        text.push_str(std::str::from_utf8(&piece).unwrap());
+    loop {
+        match Pin::new(&mut body).poll_frame(&mut cx) {
+            Poll::Ready(Some(frame)) => {
+                let piece = frame.unwrap().into_data().unwrap();
+                text.push_str(std::str::from_utf8(&piece).unwrap());
+            }
+            Poll::Ready(None) => return text,
+            // Other tasks have their turn.
+            Poll::Pending => {}
+        }
     }
-    text
 }
 
 #[test]

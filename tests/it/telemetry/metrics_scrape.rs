@@ -1,7 +1,9 @@
 //! Scrapes are streamed, limited in number, and say what they always said.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -40,12 +42,35 @@ fn get(accept: &str) -> Request<()> {
         .unwrap()
 }
 
-/// The next frame, which a scrape always has ready.
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The next frame. A scrape waits for nothing but its next turn.
 fn frame<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Bytes> {
-    let mut cx = Context::from_waker(Waker::noop());
-    match Pin::new(body).poll_frame(&mut cx) {
-        Poll::Ready(frame) => frame.map(|frame| frame.ok().unwrap().into_data().ok().unwrap()),
-        Poll::Pending => panic!("a scrape waits for nothing"),
+    turns(body).0
+}
+
+/// The next frame, and how often the scrape gave way to other tasks before it.
+fn turns<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> (Option<Bytes>, usize) {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut turns = 0;
+    loop {
+        if let Poll::Ready(frame) =
+            Pin::new(&mut *body).poll_frame(&mut Context::from_waker(&waker))
+        {
+            let frame = frame.map(|frame| frame.ok().unwrap().into_data().ok().unwrap());
+            return (frame, turns);
+        }
+        turns += 1;
+        assert_eq!(woken.0.load(Ordering::Relaxed), turns, "nobody wakes it");
     }
 }
 
@@ -68,6 +93,20 @@ fn a_scrape_is_written_piece_by_piece_and_says_the_same() {
         assert!(body.is_end_stream());
         assert!(pieces > 10, "{pieces}");
         assert_eq!(String::from_utf8(text).unwrap(), registry.render(format));
+    }
+}
+
+#[test]
+fn a_long_scrape_gives_way_to_other_tasks_before_each_piece_but_the_first() {
+    let mut body = Scrape::new(full()).respond(&get("text/plain")).into_body();
+    let first = turns(&mut body);
+    assert_eq!((first.0.is_some(), first.1), (true, 0));
+    loop {
+        let (piece, turns) = turns(&mut body);
+        match piece {
+            Some(piece) => assert!(turns >= 1, "{} bytes", piece.len()),
+            None => break,
+        }
     }
 }
 
