@@ -36,7 +36,7 @@ use crate::identity::{SpiffeId, Workload};
 use crate::jwt::TokenMode;
 use crate::live::Live;
 use crate::matcher::Cidr;
-use crate::metrics::Registry;
+use crate::metrics::{PlanOwner, Registry};
 use crate::policy::Engine;
 use crate::propagation::Propagation;
 use crate::tls::{
@@ -62,6 +62,8 @@ pub(super) struct Parts {
     pub(super) server: ServerLayer,
     pub(super) client: Client,
     pub(super) registry: Registry,
+    /// Other meshes in the same registry must agree with this one while it is there.
+    pub(super) _plan: PlanOwner,
     pub(super) propagation: Propagation,
     /// Pushes the metrics to a collector, if there is one.
     #[cfg(feature = "otlp")]

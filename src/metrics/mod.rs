@@ -100,6 +100,8 @@ pub use layer::{Metrics, MetricsLayer};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use peer::service_name::ServiceName;
 #[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use plan::owner::PlanOwner;
+#[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use plan::{FAMILIES, FamilyPlan, MetricsPlan, SidePlan, TagPlan};
 pub use registry::Registry;
 pub use scrape::{PATH, Scrape};

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+#[cfg(all(feature = "server", feature = "client"))]
+pub(in crate::metrics) mod owner;
+
 /// The changes for requests and for calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MetricsPlan {

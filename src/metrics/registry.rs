@@ -12,6 +12,8 @@ use super::expose::slots::ScrapeSlots;
 use super::expose::text::Text;
 use super::options::Options;
 use super::plan::MetricsPlan;
+#[cfg(all(feature = "server", feature = "client"))]
+use super::plan::owner::Claims;
 use super::store::buckets::Buckets;
 use super::store::process::{Counter, Gauge, Process};
 use super::store::table::SeriesTable;
@@ -45,6 +47,8 @@ struct Families {
     began: SystemTime,
     /// `None`: everything is shown as it is counted.
     plan: ArcSwapOption<MetricsPlan>,
+    #[cfg(all(feature = "server", feature = "client"))]
+    claims: Claims,
 }
 
 impl Registry {
@@ -76,6 +80,8 @@ impl Registry {
             options,
             began: SystemTime::now(),
             plan: ArcSwapOption::empty(),
+            #[cfg(all(feature = "server", feature = "client"))]
+            claims: Claims::default(),
         }))
     }
 
@@ -163,8 +169,14 @@ impl Registry {
 
     /// Changes what is shown from now on; `None` shows everything as it is counted.
     #[cfg(all(feature = "server", feature = "client"))]
-    pub(crate) fn set_plan(&self, plan: Option<MetricsPlan>) {
+    pub(super) fn set_plan(&self, plan: Option<MetricsPlan>) {
         self.0.plan.store(plan.map(Arc::new));
+    }
+
+    /// The plans of the meshes that count here.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(super) fn claims(&self) -> &Claims {
+        &self.0.claims
     }
 
     /// How often long calls report: as the plan says, else as the application has chosen.

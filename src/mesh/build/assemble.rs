@@ -37,6 +37,7 @@ use crate::mesh::shutdown::Shutdown;
 use crate::mesh::telemetry::{OwnTelemetry, Reports, TelemetryCompiler};
 use crate::mesh::tls_metrics;
 use crate::mesh::trust_domain;
+use crate::metrics::PlanOwner;
 use crate::propagation::Propagation;
 #[cfg(feature = "rate-limit-service")]
 use crate::rate_limit::OverGrpc;
@@ -148,7 +149,9 @@ impl MeshBuilder {
         #[cfg(feature = "otlp")]
         let log_sinks = export::collectors::collectors(&logs, &self.workload);
         let reports = Live::new(Reports::default());
+        let plan = PlanOwner::new(registry);
         let rules = rules.telemetry(TelemetryCompiler::new(OwnTelemetry {
+            plan: plan.clone(),
             propagation: self.telemetry.propagation.clone(),
             registry: registry.clone(),
             access_logs: logs,
@@ -280,6 +283,7 @@ impl MeshBuilder {
             server,
             client,
             registry: registry.clone(),
+            _plan: plan,
             propagation,
             #[cfg(feature = "otlp")]
             pusher,

@@ -171,6 +171,12 @@ impl Compiler {
         })
     }
 
+    /// Whether no other mesh that counts in the same registry shows it otherwise.
+    pub(in crate::mesh) fn claims(&self, config: &CompiledInbound) -> bool {
+        let telemetry = self.telemetry.as_ref().zip(config.telemetry.as_ref());
+        telemetry.is_none_or(|(telemetry, compiled)| telemetry.claims(compiled))
+    }
+
     /// Notes that this configuration is in use.
     pub(in crate::mesh) fn serves(&mut self, config: &CompiledInbound) {
         #[cfg(feature = "external")]

@@ -197,7 +197,9 @@ impl ReadConfig {
         };
         let configuration = self.configuration?;
         let inbound = faults.configuration(compiler.compile(&configuration))?;
-        compiler.serves(&inbound);
+        if !compiler.claims(&inbound) {
+            faults.mistake(SHARED_REGISTRY);
+        }
         let cells = LiveConfig::new(CompiledConfig { inbound, outbound }, self.modes);
         let kept = match self.is_plaintext {
             true => {
@@ -234,10 +236,11 @@ impl ValidConfig {
     ) -> LoadedConfig {
         let Self {
             cells,
-            compiler,
+            mut compiler,
             configuration,
             ..
         } = self;
+        compiler.serves(&cells.inbound.snapshot());
         if self.loopback_http {
             tracing::warn!(
                 target: "tower_mesh::jwt",
@@ -318,6 +321,10 @@ async fn first_update(
     })
 }
 
+const SHARED_REGISTRY: &str = "telemetry: metrics: another mesh counts in this registry and has \
+                               other `metrics` in its Telemetry resources, and a registry is shown \
+                               in one way: give each mesh a registry of its own, or both the same \
+                               resources";
 const ENDED: &str = "the source of the configuration has ended before it gave any";
 
 /// Checks that an ALLOW policy selects the workload: an error where one is required, else a warning

@@ -12,7 +12,7 @@ use crate::identity::Workload;
 use crate::istio::{Problem, Problems};
 use crate::live::Live;
 use crate::matcher::path_redaction::PathRedaction;
-use crate::metrics::{MetricsPlan, Registry};
+use crate::metrics::{MetricsPlan, PlanOwner, Registry};
 use crate::propagation::{Propagation, TraceOptions};
 use crate::source::Configuration;
 use crate::telemetry::{EffectiveTelemetry, SpanProvider};
@@ -22,6 +22,8 @@ use crate::telemetry::{EffectiveTelemetry, SpanProvider};
 pub(in crate::mesh) struct OwnTelemetry {
     pub(in crate::mesh) propagation: Propagation,
     pub(in crate::mesh) registry: Registry,
+    /// Says how the registry is shown.
+    pub(in crate::mesh) plan: PlanOwner,
     pub(in crate::mesh) access_logs: Vec<AccessLog>,
     /// What no log shows of paths.
     pub(in crate::mesh) hidden: PathRedaction,
@@ -101,11 +103,23 @@ impl TelemetryCompiler {
         }
     }
 
+    /// Whether no other mesh that counts in the same registry shows it otherwise.
+    pub(in crate::mesh) fn claims(&self, compiled: &CompiledTelemetry) -> bool {
+        self.own.plan.claim(compiled.plan.as_ref())
+    }
+
     /// Puts it to use. What has begun ends as it began.
     pub(in crate::mesh) fn serves(&mut self, compiled: &CompiledTelemetry) {
         let [server, client] = compiled.options.clone();
         self.own.propagation.replace_options(server, client);
-        self.own.registry.set_plan(compiled.plan.clone());
+        if !self.own.plan.show(compiled.plan.as_ref()) {
+            tracing::warn!(
+                target: "tower_mesh::config",
+                "another mesh that counts in the same registry has other `metrics` in its Telemetry \
+                 resources: the registry is shown as the last change of either says; give each mesh \
+                 a registry of its own, or both the same resources"
+            );
+        }
         let reports = &compiled.reports;
         let sides = [&reports.server, &reports.client];
         let sinks = sides.into_iter().flat_map(|side| side.access_logs.sinks());

@@ -1,4 +1,4 @@
-//! Telemetry resources that remove labels, so that series are added up: what is shown never goes back.
+//! Telemetry resources that remove labels, so that series are added up: what is shown never goes back, and one registry has one plan.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use tower_mesh::message::{ByteCount, End, Watch as _};
 use tower_mesh::metrics::{Registry, ServerMetrics};
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
-use tower_mesh::{Peer, Workload};
+use tower_mesh::{Mesh, Peer, Workload};
 
 use super::text;
 use crate::support::mesh::{app, build, proven};
@@ -132,4 +132,72 @@ async fn no_counter_goes_back_when_a_caller_has_described_itself_too_often() {
         }
         before = Some(after);
     }
+}
+
+/// What is shown is one way of showing, so the second mesh would silently change what the first one shows.
+#[tokio::test]
+async fn two_meshes_on_one_registry_that_want_it_shown_differently_are_refused_at_build() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let registry = Registry::new();
+    let shared = |name: &str, rules: &str| {
+        let identity = pki.identity("default", name).unwrap();
+        Mesh::builder(Workload::new("default", name), identity)
+            .config(Fixed::yaml("t.yaml", rules.to_owned()))
+            .telemetry(|telemetry| telemetry.metrics(registry.clone()))
+    };
+    let first = shared("app", MERGED).build().await.unwrap();
+    let now = Instant::now();
+    let metrics = registry.server(&Workload::new("default", "app"));
+    answer(&metrics, &proven("desk"), HeaderMap::new(), 200, now);
+    let before = counters(&registry);
+    let refused = shared("second", "").build().await.err().unwrap();
+    let message = refused.to_string();
+    assert!(
+        message.contains("another mesh counts in this registry"),
+        "{message}"
+    );
+    assert!(
+        message.contains("give each mesh a registry of its own"),
+        "{message}"
+    );
+    assert_eq!(
+        counters(&registry),
+        before,
+        "a mesh that is refused changes nothing"
+    );
+    assert!(before.keys().all(|series| !series.contains("source_app=")));
+
+    // One that agrees may share it, and so may any after the first is gone.
+    drop(shared("second", MERGED).build().await.unwrap());
+    drop(first);
+    drop(shared("third", "").build().await.unwrap());
+    assert!(
+        counters(&registry)
+            .keys()
+            .all(|series| series.contains("source_app="))
+    );
+}
+
+/// A mesh that is refused for another reason has changed nothing that others show.
+#[tokio::test]
+async fn a_mesh_that_is_not_built_changes_no_metrics() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let registry = Registry::new();
+    let metrics = registry.server(&Workload::new("default", "app"));
+    answer(
+        &metrics,
+        &proven("desk"),
+        HeaderMap::new(),
+        200,
+        Instant::now(),
+    );
+    let before = counters(&registry);
+    let refused = app(&pki)
+        .config(Fixed::yaml("t.yaml", MERGED))
+        .telemetry(|telemetry| telemetry.metrics(registry.clone()))
+        .require_policy()
+        .build()
+        .await;
+    assert!(refused.is_err());
+    assert_eq!(counters(&registry), before);
 }
