@@ -28,6 +28,7 @@ impl EffectiveTelemetry {
             server,
             client,
             notes,
+            problems: providers.problems,
             resources: selected.len(),
         }
     }

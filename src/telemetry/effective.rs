@@ -17,6 +17,8 @@ pub struct EffectiveTelemetry {
     pub client: ModeTelemetry,
     /// What has no effect and was probably meant to have one, with its place.
     pub notes: Vec<Problem>,
+    /// What cannot be used: a mesh refuses the configuration.
+    pub problems: Vec<Problem>,
     /// How many resources count for the workload.
     pub resources: usize,
 }

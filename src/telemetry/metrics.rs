@@ -18,8 +18,11 @@ pub(super) fn merge(
 ) -> EffectiveMetrics {
     let istios = [Text::from(PROMETHEUS)];
     let defaults = mesh.telemetry.default_metrics.as_deref().unwrap_or(&istios);
-    let entries = || selected.iter().flat_map(|resource| &resource.metrics);
-    let mut listed = entries().map(|entry| entry.providers.as_slice());
+    let entries = || {
+        let selected = selected.iter().copied();
+        selected.flat_map(|resource| resource.metrics.iter().map(move |entry| (resource, entry)))
+    };
+    let mut listed = entries().map(|(_, entry)| entry.providers.as_slice());
     let last = listed.rfind(|providers| !providers.is_empty());
     let in_scope = keys(last.unwrap_or(defaults));
     let mut served = in_scope.iter();
@@ -32,7 +35,7 @@ pub(super) fn merge(
     };
     let mut merged = EffectiveMetrics::default();
     let mut inherited = defaults;
-    for entry in entries() {
+    for (resource, entry) in entries() {
         if !entry.providers.is_empty() {
             inherited = &entry.providers;
         }
@@ -41,7 +44,7 @@ pub(super) fn merge(
         }
         merged.reporting_interval = entry.reporting_interval.or(merged.reporting_interval);
         for one in entry.overrides.iter().filter(|one| mode.is_of(one.mode)) {
-            apply(&mut merged, one, providers);
+            apply(&mut merged, one, resource, providers);
         }
     }
     merged
@@ -49,7 +52,12 @@ pub(super) fn merge(
 
 const PROMETHEUS: &str = "prometheus";
 
-fn apply(merged: &mut EffectiveMetrics, one: &MetricsOverride, providers: &mut Providers<'_>) {
+fn apply(
+    merged: &mut EffectiveMetrics,
+    one: &MetricsOverride,
+    resource: &Telemetry,
+    providers: &mut Providers<'_>,
+) {
     if one.metric == MetricSelector::All && one.disabled == Some(true) {
         merged.is_off = true;
         return;
@@ -78,6 +86,16 @@ fn apply(merged: &mut EffectiveMetrics, one: &MetricsOverride, providers: &mut P
             target.is_disabled = disabled;
         }
         for (label, tag) in &one.tag_overrides {
+            let is_new = !target.tags.contains_key(label);
+            if is_new && target.tags.len() >= MAX_LABELS && matches!(tag, TagOverride::Upsert(_)) {
+                let (namespace, name) = (&resource.meta.namespace, &resource.meta.name);
+                let message = format!(
+                    "the Telemetry `{namespace}/{name}` and those before it change more than \
+                     {MAX_LABELS} labels of one metric; take some out"
+                );
+                providers.refuse(tag.at(), "metrics.overrides.tagOverrides", message);
+                continue;
+            }
             set(&mut target.tags, label, tag, metric, providers);
         }
     }
@@ -103,6 +121,10 @@ fn set(
     }
     tags.insert(label.to_owned(), tag.clone());
 }
+
+/// The labels of one metric that resources may change in all, as many as one override may: each
+/// costs every series of every scrape.
+const MAX_LABELS: usize = 64;
 
 /// Whether a metric is meant by the name that Prometheus shows, with Istio's prefix or without.
 fn is_named(metric: Metric, name: &str) -> bool {

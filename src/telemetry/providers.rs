@@ -8,6 +8,8 @@ use crate::istio::{MeshConfig, Position, Problem, ProviderKind, TelemetryProvide
 pub(super) struct Providers<'m> {
     mesh: &'m MeshConfig,
     pub(super) notes: Vec<Problem>,
+    /// What cannot be used at all.
+    pub(super) problems: Vec<Problem>,
     noted: BTreeSet<(Position, String)>,
 }
 
@@ -58,6 +60,7 @@ impl<'m> Providers<'m> {
         Self {
             mesh,
             notes: Vec::new(),
+            problems: Vec::new(),
             noted: BTreeSet::new(),
         }
     }
@@ -125,6 +128,13 @@ impl<'m> Providers<'m> {
     pub(super) fn note(&mut self, at: &Position, field: impl Into<String>, message: String) {
         if self.noted.insert((at.clone(), message.clone())) {
             self.notes.push(Problem::new(at.clone(), field, message));
+        }
+    }
+
+    /// Refuses something at a place, once.
+    pub(super) fn refuse(&mut self, at: &Position, field: impl Into<String>, message: String) {
+        if self.noted.insert((at.clone(), message.clone())) {
+            self.problems.push(Problem::new(at.clone(), field, message));
         }
     }
 }

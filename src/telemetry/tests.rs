@@ -402,6 +402,33 @@ fn what_has_no_effect_is_noted_with_its_place() {
     }
 }
 
+/// Each resource alone may be fine.
+#[test]
+fn more_labels_of_one_metric_than_a_scrape_can_bear_are_refused_with_the_resource() {
+    let labels = |names: std::ops::Range<usize>| {
+        let tags = names.map(|name| format!("l{name}: {{value: v}}"));
+        let tags = tags.collect::<Vec<_>>().join(", ");
+        format!("metrics: [{{overrides: [{{tagOverrides: {{{tags}}}}}]}}]")
+    };
+    let (most, again, more) = (labels(0..64), labels(0..10), labels(63..65));
+    let good = merged(&[(Mesh, &most), (Own, &again)]);
+    assert_eq!(good.problems, []);
+    let bad = merged(&[(Mesh, &most), (Own, &more)]);
+    let [problem] = bad.problems.as_slice() else {
+        panic!("{:?}", bad.problems);
+    };
+    let problem = problem.to_string();
+    assert!(problem.starts_with("t.yaml:"), "{problem}");
+    assert!(problem.contains("the Telemetry `"), "{problem}");
+    assert!(
+        problem.contains("more than 64 labels of one metric; take some out"),
+        "{problem}"
+    );
+    for metric in Metric::ALL {
+        assert_eq!(bad.server.metrics.get(metric).tags.len(), 64);
+    }
+}
+
 #[test]
 fn target_refs_attach_to_the_gateway_alone() {
     let spec = "{targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: edge}], \

@@ -84,7 +84,7 @@ impl TelemetryCompiler {
             tracing::warn!(target: "tower_mesh::config", %note);
         }
         self.warn_of_no_exporter(&found);
-        let mut problems = Vec::new();
+        let mut problems = found.problems.clone();
         self.logs.keep_files_of(&self.own.reports.load());
         let [server, client] = &self.base;
         let options = [

@@ -202,7 +202,8 @@ impl<'o> World<'o> {
             mesh_config,
             ..
         } = &self.configuration;
-        for note in EffectiveTelemetry::compile(resources, mesh_config, &workload).notes {
+        let telemetry = EffectiveTelemetry::compile(resources, mesh_config, &workload);
+        for note in telemetry.notes.iter().chain(&telemetry.problems) {
             eprintln!("warning: {note}");
         }
         tell_unread(&self.configuration);
