@@ -29,6 +29,32 @@ impl GrpcStatus {
         self.0
     }
 
+    /// The name that gRPC gives it, such as `NOT_FOUND`; `None` if gRPC does not define the code.
+    #[cfg(any(feature = "metrics", feature = "propagation"))]
+    pub(crate) fn name(self) -> Option<&'static str> {
+        const NAMES: [&str; 17] = [
+            "OK",
+            "CANCELLED",
+            "UNKNOWN",
+            "INVALID_ARGUMENT",
+            "DEADLINE_EXCEEDED",
+            "NOT_FOUND",
+            "ALREADY_EXISTS",
+            "PERMISSION_DENIED",
+            "RESOURCE_EXHAUSTED",
+            "FAILED_PRECONDITION",
+            "ABORTED",
+            "OUT_OF_RANGE",
+            "UNIMPLEMENTED",
+            "INTERNAL",
+            "UNAVAILABLE",
+            "DATA_LOSS",
+            "UNAUTHENTICATED",
+        ];
+        let index = usize::try_from(self.0).ok()?;
+        NAMES.get(index).copied()
+    }
+
     /// The gRPC status for an HTTP status, from the table that gRPC gives to clients and that Envoy
     /// uses in its local replies.
     #[must_use]

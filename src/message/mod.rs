@@ -26,6 +26,8 @@
 
 mod body;
 mod contained;
+#[cfg(any(feature = "metrics", feature = "propagation"))]
+pub(crate) mod conventions;
 mod counting;
 mod eos;
 mod flags;

@@ -109,6 +109,16 @@ impl Report<'_> {
         now.checked_sub(ago).unwrap_or(now)
     }
 
+    /// Whether the body of a good response failed: by OpenTelemetry's conventions an error, which
+    /// the status does not show.
+    #[cfg(any(feature = "metrics", feature = "propagation"))]
+    pub(crate) fn is_broken(&self) -> bool {
+        let is_good = |status: StatusCode| !status.is_client_error() && !status.is_server_error();
+        self.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
+            && self.end.grpc_status.is_none()
+            && self.status.is_some_and(is_good)
+    }
+
     /// The number of bytes of the response body that were sent or read.
     #[must_use]
     pub fn response_bytes(&self) -> u64 {

@@ -1,7 +1,8 @@
-use http::{Method, Version, request};
+use http::request;
 
 use super::durations::{Durations, HTTP_CLIENT, HTTP_SERVER, RPC_CLIENT, RPC_SERVER};
 use crate::context::Exchange;
+use crate::message::conventions::{OTHER, known_method, protocol_version};
 use crate::message::{Direction, GrpcStatus, Report};
 use crate::metrics::store::labels::write_label;
 
@@ -65,7 +66,8 @@ impl Durations {
 }
 
 fn http(labels: &mut String, report: &Report<'_>, called: Option<&Called>, is_inbound: bool) {
-    write_label(labels, "http_request_method", method(report.method));
+    let method = known_method(report.method).unwrap_or(OTHER);
+    write_label(labels, "http_request_method", method);
     let is_tls = match called {
         Some(called) => called.is_tls,
         None => report.peer.is_some_and(crate::context::Peer::is_tls),
@@ -81,7 +83,8 @@ fn http(labels: &mut String, report: &Report<'_>, called: Option<&Called>, is_in
     if let Some(status) = report.status {
         write_label(labels, "http_response_status_code", status.as_str());
     }
-    write_label(labels, "network_protocol_version", version(report.version));
+    let version = protocol_version(report.version);
+    write_label(labels, "network_protocol_version", version);
 }
 
 /// The name of a method comes from the caller: a server that does not have it, or refuses the call,
@@ -97,84 +100,34 @@ fn rpc(labels: &mut String, report: &Report<'_>, path: Option<&str>, is_inbound:
     let method = method.filter(|method| has_method && method.contains('/'));
     write_label(labels, "rpc_method", method.unwrap_or(OTHER));
     if let Some(status) = status {
-        write_label(labels, "rpc_response_status_code", &grpc_name(status));
+        write_label(labels, "rpc_response_status_code", grpc_name(status));
     }
 }
 
-/// What kind of error it is; `None` if it is none, as for the status of a span.
+/// What kind of error it is; `None` if it is none, as for the status of a span. What the status does
+/// not show, such as a body that broke after a good status, is named by the flags.
 fn error(report: &Report<'_>, is_grpc: bool) -> Option<String> {
     let is_inbound = report.direction == Direction::Inbound;
     if let (true, Some(status)) = (is_grpc, report.end.grpc_status) {
         let of_server = matches!(status.code(), 2 | 4 | 8 | 12..=15);
         let is_error = status.code() != 0 && (of_server || !is_inbound);
-        return is_error.then(|| grpc_name(status));
+        return is_error.then(|| grpc_name(status).to_owned());
     }
     match report.status {
         Some(status) if status.is_server_error() || (status.is_client_error() && !is_inbound) => {
             Some(status.as_str().to_owned())
         }
-        Some(_) => None,
-        None if report.flags.is_empty() => Some(OTHER.to_owned()),
-        None => Some(report.flags.to_string()),
-    }
-}
-
-fn method(method: &Method) -> &str {
-    let known = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::CONNECT,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::PATCH,
-    ];
-    match known.contains(method) {
-        true => method.as_str(),
-        false => OTHER,
-    }
-}
-
-const fn version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_09 => "0.9",
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
+        Some(_) if !report.is_broken() => None,
+        _ if report.flags.is_empty() => Some(OTHER.to_owned()),
+        _ => Some(report.flags.to_string()),
     }
 }
 
 /// The name of a gRPC status; one that gRPC does not define is `UNKNOWN`.
-fn grpc_name(status: GrpcStatus) -> String {
-    let index = usize::try_from(status.code()).ok();
-    let name = index.and_then(|index| NAMES.get(index));
-    (*name.unwrap_or(&"UNKNOWN")).to_owned()
+fn grpc_name(status: GrpcStatus) -> &'static str {
+    status.name().unwrap_or("UNKNOWN")
 }
 
-const NAMES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
-const OTHER: &str = "_OTHER";
 const PERMISSION_DENIED: u32 = 7;
 const UNIMPLEMENTED: u32 = 12;
 const UNAUTHENTICATED: u32 = 16;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use http::{StatusCode, Version, request};
+use http::{Version, request};
 
 use super::errors::Errors;
 use super::finished::SpanKind;
 use super::tags::{Call, Tags, URL_FULL, URL_QUERY};
-use super::target::{authority, cut, hidden, known, url, without_tokens};
+use super::target::{authority, cut, hidden, url, without_tokens};
 use crate::context::{Exchange, Peer};
+use crate::message::conventions::{OTHER, known_method, protocol_version};
 use crate::message::{GrpcStatus, Report, ResponseFlags};
 
 /// What a span is named after, once it is known how the call ended.
@@ -31,7 +32,7 @@ impl Operation {
         };
         let rpc = path.strip_prefix('/').filter(|_| call.is_grpc);
         Self {
-            method: known(&call.request.method).unwrap_or(OTHER),
+            method: known_method(&call.request.method).unwrap_or(OTHER),
             rpc: rpc.map(|path| cut(path).into()),
             is_answered: false,
         }
@@ -79,7 +80,7 @@ impl Tags {
             hide,
             ..
         } = call;
-        match known(&request.method) {
+        match known_method(&request.method) {
             Some(method) => self.fixed("http.request.method", method),
             None => {
                 self.fixed("http.request.method", OTHER);
@@ -166,7 +167,7 @@ impl Tags {
         if let Some(status) = report.status {
             self.number("http.response.status_code", status.as_u16().into());
         }
-        let status = report.status.filter(|_| !is_broken(report));
+        let status = report.status.filter(|_| !report.is_broken());
         let mut error = status.map(|status| status.as_str().to_owned());
         if let Some(rpc) = &operation.rpc {
             if has_method {
@@ -213,53 +214,16 @@ impl Tags {
     }
 
     fn protocol(&mut self, version: Version) {
-        let version = match version {
-            Version::HTTP_09 => "0.9",
-            Version::HTTP_10 => "1.0",
-            Version::HTTP_2 => "2",
-            Version::HTTP_3 => "3",
-            _ => "1.1",
-        };
         self.fixed("network.protocol.name", "http");
-        self.fixed("network.protocol.version", version);
+        self.fixed("network.protocol.version", protocol_version(version));
     }
-}
-
-/// Whether the body of a good response failed: by the conventions an error, which the status does
-/// not tell.
-pub(super) fn is_broken(report: &Report<'_>) -> bool {
-    let is_good = |status: StatusCode| !status.is_client_error() && !status.is_server_error();
-    report.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
-        && report.end.grpc_status.is_none()
-        && report.status.is_some_and(is_good)
 }
 
 /// The name of a gRPC status; its number where it has none.
 fn name(status: GrpcStatus) -> String {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    let index = usize::try_from(status.code()).ok();
-    let name = index.and_then(|index| NAMES.get(index));
-    name.map_or_else(|| status.code().to_string(), |name| (*name).to_owned())
+    let name = status.name();
+    name.map_or_else(|| status.code().to_string(), ToOwned::to_owned)
 }
 
-const OTHER: &str = "_OTHER";
 const GRPC: &str = "grpc";
 const UNIMPLEMENTED: u32 = 12;

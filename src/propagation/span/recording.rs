@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, request, response};
 
 use super::active::Open;
-use super::conventions::{Operation, is_broken};
+use super::conventions::Operation;
 use super::custom::tag::CustomTag;
 use super::errors::Errors;
 use super::finished::{FinishedSpan, SpanKind, SpanSink, SpanView};
@@ -295,7 +295,7 @@ impl Recording {
         {
             tags.dry_run(exchange);
         }
-        errors.status |= operation.is_some() && is_broken(report);
+        errors.status |= operation.is_some() && report.is_broken();
         let name = match operation {
             None => name,
             Some(operation) => {

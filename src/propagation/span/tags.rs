@@ -8,8 +8,9 @@ use super::errors::Errors;
 use super::finished::{SpanKind, TagValue};
 use super::identity::Identity;
 use super::notes::Tag;
-use super::target::{authority, cut, hidden, known, url, without_tokens};
+use super::target::{authority, cut, hidden, url, without_tokens};
 use crate::context::{Exchange, Hide, Peer};
+use crate::message::conventions::known_method;
 use crate::message::{Report, ResponseFlags};
 use crate::propagation::format::headers::text;
 
@@ -244,7 +245,7 @@ impl Tags {
     }
 
     fn method(&mut self, method: &Method) {
-        match known(method) {
+        match known_method(method) {
             Some(name) => self.fixed("http.method", name),
             None => self.owned("http.method", cut(method.as_str()).to_owned()),
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderValue, Method, Uri, header, request};
+use http::{HeaderValue, Uri, header, request};
 
 use crate::context::{Exchange, Hide};
 use crate::matcher::authority::shown;
@@ -94,14 +94,6 @@ const SIGNING: [&str; 7] = [
     "X-Amz-Credential",
     "X-Amz-Security-Token",
 ];
-
-/// A method that the conventions know; `None` for others, which they call `_OTHER`.
-pub(super) fn known(method: &Method) -> Option<&'static str> {
-    const KNOWN: [&str; 10] = [
-        "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY",
-    ];
-    KNOWN.into_iter().find(|known| method.as_str() == *known)
-}
 
 /// At most 256 bytes of it, as Envoy cuts paths; whole characters.
 pub(in crate::propagation) fn cut(text: &str) -> &str {

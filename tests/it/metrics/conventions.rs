@@ -1,11 +1,21 @@
 //! OpenTelemetry's metrics of HTTP and RPC, beside Istio's.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::{io, mem};
+
 use axum::Router;
+use axum::body::Bytes;
 use axum::routing::{get, post};
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use tower::{Layer, ServiceExt};
 use tower_mesh::context;
 use tower_mesh::mesh::ClientBody;
-use tower_mesh::metrics::{Format, Registry};
+use tower_mesh::message::CountingBody;
+use tower_mesh::metrics::{Format, MetricsLayer, Registry};
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder, Workload};
 
@@ -103,6 +113,58 @@ async fn both_sides_of_a_call_have_the_attributes_of_the_conventions() {
             .filter(|line| line.starts_with("http_server_request_duration_seconds_bucket"));
         assert!(lines.any(|line| line.contains(&bucket)), "{le}");
     }
+}
+
+/// A body of one piece, which then fails or ends.
+struct Half {
+    is_sent: bool,
+    fails: bool,
+}
+
+impl Body for Half {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(match mem::replace(&mut self.is_sent, true) {
+            false => Some(Ok(Frame::data(Bytes::from_static(b"half")))),
+            true => self.fails.then(|| Err(io::Error::other("gone"))),
+        })
+    }
+}
+
+/// The status was sent before the body broke, so only `error.type` shows it.
+#[tokio::test]
+async fn a_body_that_breaks_after_a_good_status_is_an_error_and_one_that_ends_is_none() {
+    let registry = Registry::builder().semantic_conventions().build().unwrap();
+    let metrics = registry.server(&Workload::new("default", "app"));
+    for fails in [true, false] {
+        let answer = move |_: Request<CountingBody<ClientBody>>| async move {
+            Ok::<_, Infallible>(Response::new(Half {
+                is_sent: false,
+                fails,
+            }))
+        };
+        let served = MetricsLayer::new(metrics.clone()).layer(tower::service_fn(answer));
+        let request = Request::builder().method("QUERY").uri("/");
+        let request = request.body(ClientBody::empty()).unwrap();
+        let answer = served.oneshot(request).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.is_err(), fails);
+    }
+    let text = text(&registry);
+    let counts = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("http_server_request_duration_seconds_count{"));
+    let mut counts: Vec<_> = counts.map(|line| line.replace(['"', '}'], "")).collect();
+    counts.sort();
+    let labels = "http_request_method=QUERY,url_scheme=http,http_response_status_code=200,network_protocol_version=1.1";
+    assert_eq!(
+        counts,
+        [format!("{labels} 1"), format!("{labels},error_type=UC 1")]
+    );
 }
 
 #[test]
