@@ -38,6 +38,7 @@ pub(crate) struct Batches {
 impl Registry {
     /// All metrics as they are now, for a collector.
     pub(crate) fn batches(&self) -> Batches {
+        let start = nanoseconds(self.began());
         Batches {
             registry: self.clone(),
             exposition: Some(self.exposition(Instant::now())),
@@ -46,8 +47,8 @@ impl Registry {
                 points: 0,
                 family: None,
                 follows_conventions: false,
-                start: nanoseconds(self.began()),
-                now: nanoseconds(SystemTime::now()),
+                start,
+                now: time_after(start, SystemTime::now()),
             },
         }
     }
@@ -207,17 +208,19 @@ fn conventional(labels: &str) -> Vec<KeyValue> {
     let typed = |(label, value): (String, String)| {
         let mut known = ATTRIBUTES.iter().filter(|(known, _)| *known == label);
         let name = known.next().map_or(label, |(_, name)| (*name).to_owned());
-        let number = matches!(&*name, "http.response.status_code" | "server.port")
-            .then(|| value.parse().ok())
-            .flatten();
-        match number {
-            Some(number) => KeyValue {
-                value: Some(AnyValue {
-                    value: Some(any_value::Value::IntValue(number)),
-                }),
-                ..attribute(name, String::new())
-            },
-            None => attribute(name, value),
+        let typed = match &*name {
+            "http.response.status_code" | "server.port" => {
+                value.parse().ok().map(any_value::Value::IntValue)
+            }
+            "otel.metric.overflow" => value.parse().ok().map(any_value::Value::BoolValue),
+            _ => None,
+        };
+        KeyValue {
+            key: name,
+            value: Some(AnyValue {
+                value: Some(typed.unwrap_or(any_value::Value::StringValue(value))),
+            }),
+            ..KeyValue::default()
         }
     };
     pairs.map(typed).collect()
@@ -246,14 +249,27 @@ fn written(exemplar: &Exemplar) -> OtlpExemplar {
     }
 }
 
-/// The unit of a metric, in UCUM's letters: what its name ends in.
+/// The unit of a metric as UCUM writes it, by OpenTelemetry's rules: what Istio's counters count is
+/// an annotation, and another name ends in its unit. The unit never changes what a collector calls
+/// the metric in Prometheus.
 fn unit(name: &str) -> &'static str {
-    match name.rsplit_once('_') {
-        Some((_, "milliseconds")) => "ms",
-        Some((_, "seconds")) => "s",
-        Some((_, "bytes")) => "By",
-        _ => "",
+    match name {
+        "istio_requests" => "{request}",
+        "istio_request_messages" | "istio_response_messages" => "{message}",
+        "istio_tcp_connections_opened" | "istio_tcp_connections_closed" => "{connection}",
+        _ => match name.rsplit_once('_') {
+            Some((_, "milliseconds")) => "ms",
+            Some((_, "seconds")) => "s",
+            Some((_, "bytes")) => "By",
+            _ => "",
+        },
     }
+}
+
+/// The time of a point. A clock that was set back must not put it before the start of the count:
+/// such a point is invalid, and collectors drop it.
+fn time_after(start: u64, now: SystemTime) -> u64 {
+    nanoseconds(now).max(start)
 }
 
 fn nanoseconds(time: SystemTime) -> u64 {
@@ -264,3 +280,47 @@ fn nanoseconds(time: SystemTime) -> u64 {
 /// Data points after which a batch ends: with all of Istio's labels a megabyte, which collectors
 /// take. A family of the process, which has few labels, is in one batch.
 const POINTS: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_point_is_never_before_its_start() {
+        let began = UNIX_EPOCH + Duration::from_secs(1000);
+        let start = nanoseconds(began);
+        let (before, after) = (Duration::from_secs(60), Duration::from_secs(1));
+        assert_eq!(time_after(start, began - before), start);
+        assert_eq!(time_after(start, began + after), start + 1_000_000_000);
+    }
+
+    #[test]
+    fn attributes_of_the_conventions_have_their_types() {
+        let attributes = conventional(
+            "server_port=\"80\",otel_metric_overflow=\"true\",http_response_status_code=\"?\"",
+        );
+        let value = |index: usize| attributes[index].value.clone().unwrap().value.unwrap();
+        assert_eq!(value(0), any_value::Value::IntValue(80));
+        assert_eq!(attributes[1].key, "otel.metric.overflow");
+        assert_eq!(value(1), any_value::Value::BoolValue(true));
+        assert_eq!(value(2), any_value::Value::StringValue("?".to_owned()));
+    }
+
+    #[test]
+    fn units_are_those_of_open_telemetry() {
+        for (name, expected) in [
+            ("istio_requests", "{request}"),
+            ("istio_request_duration_milliseconds", "ms"),
+            ("istio_response_bytes", "By"),
+            ("istio_tcp_sent_bytes", "By"),
+            ("istio_tcp_connections_opened", "{connection}"),
+            ("istio_response_messages", "{message}"),
+            ("http_server_request_duration_seconds", "s"),
+            ("istio_build", ""),
+        ] {
+            assert_eq!(unit(name), expected, "{name}");
+        }
+    }
+}
