@@ -69,10 +69,16 @@ impl Measurement {
         self.tags = Some(Box::new(tags));
     }
 
-    /// The bytes of the heads of request and response.
+    /// The bytes of the heads of request and response, and what is written of the labels.
     #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
-    pub(super) const fn heads(&self) -> (u64, u64) {
-        (self.request_head, self.response_head)
+    pub(super) fn measured<'r>(
+        &self,
+        registry: &'r Registry,
+        base: Option<BaseId>,
+    ) -> (u64, u64, Option<&'r str>) {
+        let base = base.and_then(|base| registry.table().get(base));
+        let labels = base.map(|base| &*base.labels);
+        (self.request_head, self.response_head, labels)
     }
 
     /// When the call began.

@@ -165,10 +165,8 @@ impl ServerRecord {
     /// The bytes of the heads of request and response, and what is written of the labels.
     #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
     pub(crate) fn measured(&self) -> (u64, u64, Option<&str>) {
-        let (request, response) = self.measurement.heads();
-        let table = self.metrics.0.registry.table();
-        let base = table.get(self.base);
-        (request, response, base.map(|base| &*base.labels))
+        let registry = &self.metrics.0.registry;
+        self.measurement.measured(registry, Some(self.base))
     }
 
     fn count(&mut self, end: End, now: Instant, span: Option<SpanIds>) {
