@@ -134,3 +134,66 @@ fn a_scrape_that_nobody_reads_is_small() {
     });
     assert!(read.bytes_max < 1_500_000, "{}", read.bytes_max);
 }
+
+/// R-21: a million different hosts are called at a million paths, and a million different peers call, each with a description of its own.
+#[test]
+fn a_million_distinct_hosts_paths_and_peers_stay_bounded_and_every_request_is_counted() {
+    const REQUESTS: u32 = 1_000_000;
+    let registry = Registry::new();
+    let (server, client) = (registry.server(&patients()), registry.client(&patients()));
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let now = Instant::now();
+    let kept = measure(|| {
+        for number in 0..REQUESTS {
+            let called = Request::get(format!("http://h{number}.example.com/{number}"));
+            let (mut head, ()) = called.body(()).unwrap().into_parts();
+            let record = client.begin(&mut head, ByteCount::default(), now);
+            record.finish(End::cancelled(), now);
+
+            let id = SpiffeId::new(&format!("spiffe://cluster.local/ns/shop/sa/a{number}"));
+            let mut facts = TlsFacts::default();
+            facts.certificate = Some(PeerCertificate::from_spiffe_id(id.unwrap()));
+            let peer = Peer::tls(at(50_000), at(8443), facts);
+            let received = Request::get(format!("/{number}")).header("host", number);
+            let (mut head, ()) = received.body(()).unwrap().into_parts();
+            let name = format!("w{number}");
+            head.headers.insert(METADATA, story(&name));
+            let record = server.begin(&mut head, Some(&peer), ByteCount::default(), now);
+            record.finish(End::cancelled(), now);
+        }
+    });
+    assert!(kept.bytes_current < 16_000_000, "{}", kept.bytes_current);
+    let text = registry.render(Format::Text);
+    let requests = || {
+        let lines = text.lines();
+        lines.filter(|line| line.starts_with("istio_requests_total{"))
+    };
+    let count = |line: &str| line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap();
+    assert!(requests().count() <= 2000, "{}", requests().count());
+    for (reporter, overflow) in [
+        ("source", r#"destination_service="unknown""#),
+        ("destination", r#"source_principal="unknown""#),
+    ] {
+        let reporter = format!("reporter=\"{reporter}\"");
+        let lines = || requests().filter(|line| line.contains(&reporter));
+        assert_eq!(lines().map(count).sum::<u32>(), REQUESTS, "{reporter}");
+        // The rest is counted in one place, which says that it does not know.
+        let rest = lines().filter(|line| line.contains(overflow)).map(count);
+        assert_eq!(rest.max(), lines().map(count).max(), "{reporter}");
+        assert!(lines().map(count).max() > Some(REQUESTS / 10 * 9));
+    }
+    // Its whole text is as long as that many series can be.
+    assert!(text.len() < 3 * 22 * 2000 * 2048, "{}", text.len());
+}
+
+/// The metadata of a workload of this name, as a sidecar writes it.
+fn story(workload: &str) -> HeaderValue {
+    fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(bytes.len()).unwrap();
+        [&[tag, length], bytes].concat()
+    }
+    let value = field(0x12, &field(0x1a, workload.as_bytes()));
+    let entry = [field(0x0a, b"WORKLOAD_NAME"), value].concat();
+    let encoded = BASE64_STANDARD.encode(field(0x0a, &entry));
+    encoded.try_into().unwrap()
+}
