@@ -100,10 +100,10 @@ pub use layer::{Metrics, MetricsLayer};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use peer::service_name::ServiceName;
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use plan::owner::PlanOwner;
-#[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use plan::{FAMILIES, FamilyPlan, MetricsPlan, SidePlan, TagPlan};
 pub use registry::Registry;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use registry::plan_owner::PlanOwner;
 pub use scrape::{PATH, Scrape};
 pub use scrape_body::{ScrapeBody, ScrapeError};
 pub use server::{ServerMetrics, ServerRecord};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 #[cfg(all(feature = "server", feature = "client"))]
-pub(in crate::metrics) mod owner;
+pub(in crate::metrics) mod claims;
 
 /// The changes for requests and for calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,10 +13,13 @@ use super::expose::text::Text;
 use super::options::Options;
 use super::plan::MetricsPlan;
 #[cfg(all(feature = "server", feature = "client"))]
-use super::plan::owner::Claims;
+use super::plan::claims::Claims;
 use super::store::buckets::Buckets;
 use super::store::process::{Counter, Gauge, Process};
 use super::store::table::SeriesTable;
+
+#[cfg(all(feature = "server", feature = "client"))]
+pub(in crate::metrics) mod plan_owner;
 
 /// All metrics of a process. Cheap to clone; all clones are the same registry.
 ///

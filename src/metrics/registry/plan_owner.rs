@@ -1,15 +1,10 @@
 //! Which mesh says how a registry is shown.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "the lock is taken when a mesh is built and when its configuration changes"
-)]
-
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
-use super::MetricsPlan;
-use crate::metrics::registry::Registry;
+use super::Registry;
+use crate::metrics::plan::MetricsPlan;
 
 /// One mesh that counts in a registry. The registry is shown by one plan, so meshes that share it
 /// must have the same. Clones are the same owner, which is gone with the last of them.
@@ -17,16 +12,6 @@ use crate::metrics::registry::Registry;
 pub(crate) struct PlanOwner {
     registry: Registry,
     token: Arc<()>,
-}
-
-/// The plans of the meshes that share a registry.
-#[derive(Debug, Default)]
-pub(in crate::metrics) struct Claims(Mutex<Vec<Claim>>);
-
-#[derive(Debug)]
-struct Claim {
-    owner: Weak<()>,
-    plan: Option<MetricsPlan>,
 }
 
 impl PlanOwner {
@@ -49,24 +34,6 @@ impl PlanOwner {
     pub(crate) fn show(&self, plan: Option<&MetricsPlan>) -> bool {
         let agree = self.registry.claims().set(&self.token, plan, true);
         self.registry.set_plan(plan.cloned());
-        agree
-    }
-}
-
-impl Claims {
-    fn set(&self, owner: &Arc<()>, plan: Option<&MetricsPlan>, is_forced: bool) -> bool {
-        let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        claims.retain(|claim| claim.owner.strong_count() > 0);
-        let is_own = |claim: &Claim| std::ptr::eq(claim.owner.as_ptr(), &**owner);
-        let mut others = claims.iter().filter(|claim| !is_own(claim));
-        let agree = others.all(|claim| claim.plan.as_ref() == plan);
-        if agree || is_forced {
-            claims.retain(|claim| !is_own(claim));
-            claims.push(Claim {
-                owner: Arc::downgrade(owner),
-                plan: plan.cloned(),
-            });
-        }
         agree
     }
 }
