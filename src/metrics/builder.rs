@@ -107,6 +107,23 @@ impl RegistryBuilder {
         self
     }
 
+    /// As [`semantic_conventions`](Self::semantic_conventions), with the metrics that the
+    /// conventions make opt-in: the histograms `http.server.request.body.size`,
+    /// `http.server.response.body.size` and the same of `http.client`, in bytes, and the numbers of
+    /// requests that have not ended, `http.server.active_requests` and
+    /// `http.client.active_requests`. In Prometheus they are `http_server_request_body_size_bytes`
+    /// and the gauge `http_server_active_requests`, and so on. gRPC calls are not among them.
+    ///
+    /// Sizes have the attributes of the durations, and the buckets of OpenTelemetry's SDKs: 0, 5,
+    /// 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500 and 10,000 bytes. Active requests
+    /// have `http.request.method` and `url.scheme`, of calls also `server.address` and
+    /// `server.port`.
+    pub fn opt_in_semantic_conventions(mut self) -> Self {
+        self.options.semantic_conventions = true;
+        self.options.opt_in_conventions = true;
+        self
+    }
+
     /// Adds a label of this workload to the metadata that peers get. They get Istio's own labels
     /// anyway: `app`, `version`, and the canonical name and revision.
     pub fn metadata_label(mut self, key: impl Into<String>) -> Self {

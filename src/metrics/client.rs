@@ -9,6 +9,7 @@ use http::{Request, StatusCode, header, request, response};
 use http_body::Body;
 
 use super::connection::Connection;
+use super::conventions::active::ActiveRequest;
 use super::conventions::attributes::Called;
 use super::measurement::{Fields, Measurement};
 use super::peer::local_labels::LocalLabels;
@@ -73,6 +74,7 @@ pub struct ClientRecord {
     span: Option<SpanIds>,
     /// Kept for OpenTelemetry's metrics.
     called: Option<Box<Called>>,
+    active: Option<ActiveRequest>,
 }
 
 impl Registry {
@@ -173,15 +175,22 @@ impl ClientMetrics {
             metadata.add(&mut request.headers, PresentHeaders::BOTH);
         }
         let fields = Fields::read(&request.headers, request.version);
-        let durations = self.0.registry.durations();
-        let called = durations.map(|_| Box::new(Called::of(request, &destination.host)));
+        let conventions = self.0.registry.conventions();
+        let called = conventions.map(|_| Box::new(Called::of(request, &destination.host)));
+        let measurement = Measurement::new(request, &fields, sent, now);
+        let is_counted = !measurement.is_grpc();
+        let active = conventions.zip(called.as_deref()).filter(|_| is_counted);
+        let active = active.and_then(|(conventions, called)| {
+            conventions.begun(&request.method, called.is_tls(), Some(called))
+        });
         ClientRecord {
             metrics: self.clone(),
-            measurement: Measurement::new(request, &fields, sent, now),
+            measurement,
             destination,
             base: None,
             span: None,
             called,
+            active,
         }
     }
 
@@ -283,9 +292,10 @@ impl Watch for ClientRecord {
     /// Of a call that failed without an answer, and whose client does not know better, the answer
     /// would have been 503.
     fn ended(&mut self, report: &Report<'_>) {
-        if let Some(durations) = self.metrics.0.registry.durations() {
+        self.active = None;
+        if let Some(conventions) = self.metrics.0.registry.conventions() {
             let is_grpc = self.measurement.is_grpc();
-            durations.ended(report, is_grpc, self.called.as_deref());
+            conventions.ended(report, is_grpc, self.called.as_deref());
         }
         let mut report = *report;
         if report.end.kind == EndKind::Failed && report.counted_status.is_none() {

@@ -8,6 +8,8 @@ pub(super) struct Options {
     pub(super) extra_labels: Vec<String>,
     pub(super) reads_plaintext: bool,
     pub(super) semantic_conventions: bool,
+    /// Whether also those that the conventions make opt-in.
+    pub(super) opt_in_conventions: bool,
 }
 
 impl Default for Options {
@@ -18,6 +20,7 @@ impl Default for Options {
             extra_labels: Vec::new(),
             reads_plaintext: false,
             semantic_conventions: false,
+            opt_in_conventions: false,
         }
     }
 }

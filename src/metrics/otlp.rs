@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 
 use super::conventions::attributes::ATTRIBUTES;
-use super::conventions::durations::FAMILIES;
+use super::conventions::names::{ACTIVE, FAMILIES};
 use super::expose::families::Exposition;
 use super::expose::output::Output;
 use super::expose::pairs::pairs;
@@ -98,9 +98,16 @@ impl Encoder {
         self.metrics.last_mut()?.data.as_mut()
     }
 
+    fn attributes(&self, labels: &str) -> Vec<KeyValue> {
+        match self.follows_conventions {
+            true => conventional(labels),
+            false => attributes(labels),
+        }
+    }
+
     fn number(&self, labels: &str, value: Value, exemplar: Option<&Exemplar>) -> NumberDataPoint {
         NumberDataPoint {
-            attributes: attributes(labels),
+            attributes: self.attributes(labels),
             start_time_unix_nano: self.start,
             time_unix_nano: self.now,
             exemplars: exemplar.into_iter().map(written).collect(),
@@ -125,6 +132,8 @@ impl Output for Encoder {
             MetricType::Counter => "_total",
             MetricType::PlainCounter | MetricType::Gauge | MetricType::Histogram => "",
         };
+        // An up-down counter, which Prometheus does not have.
+        let is_active = ACTIVE.iter().any(|family| family.prometheus == name);
         let aggregation_temporality = AggregationTemporality::Cumulative.into();
         let data = match metric_type {
             MetricType::Counter | MetricType::PlainCounter => Data::Sum(Sum {
@@ -132,13 +141,19 @@ impl Output for Encoder {
                 aggregation_temporality,
                 is_monotonic: true,
             }),
+            MetricType::Gauge if is_active => Data::Sum(Sum {
+                data_points: Vec::new(),
+                aggregation_temporality,
+                is_monotonic: false,
+            }),
             MetricType::Gauge => Data::Gauge(Gauge::default()),
             MetricType::Histogram => Data::Histogram(Histogram {
                 data_points: Vec::new(),
                 aggregation_temporality,
             }),
         };
-        let named = FAMILIES.iter().find(|family| family.prometheus == name);
+        let mut named = FAMILIES.iter().chain(&ACTIVE);
+        let named = named.find(|family| family.prometheus == name);
         self.follows_conventions = named.is_some();
         self.family = Some(Metric {
             name: match named {
@@ -175,10 +190,7 @@ impl Output for Encoder {
         exemplars: &[(usize, Exemplar)],
     ) {
         let point = HistogramDataPoint {
-            attributes: match self.follows_conventions {
-                true => conventional(labels),
-                false => attributes(labels),
-            },
+            attributes: self.attributes(labels),
             start_time_unix_nano: self.start,
             time_unix_nano: self.now,
             count: totals.count(),
@@ -254,7 +266,9 @@ fn written(exemplar: &Exemplar) -> OtlpExemplar {
 /// the metric in Prometheus.
 fn unit(name: &str) -> &'static str {
     match name {
-        "istio_requests" => "{request}",
+        "istio_requests" | "http_server_active_requests" | "http_client_active_requests" => {
+            "{request}"
+        }
         "istio_request_messages" | "istio_response_messages" => "{message}",
         "istio_tcp_connections_opened" | "istio_tcp_connections_closed" => "{connection}",
         _ => match name.rsplit_once('_') {
@@ -318,6 +332,8 @@ mod tests {
             ("istio_tcp_connections_opened", "{connection}"),
             ("istio_response_messages", "{message}"),
             ("http_server_request_duration_seconds", "s"),
+            ("http_client_response_body_size_bytes", "By"),
+            ("http_server_active_requests", "{request}"),
             ("istio_build", ""),
         ] {
             assert_eq!(unit(name), expected, "{name}");

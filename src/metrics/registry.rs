@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 
-use super::conventions::durations::Durations;
+use super::conventions::families::Conventions;
 use super::expose::families::Exposition;
 use super::expose::format::Format;
 use super::expose::output::Output;
@@ -42,7 +42,7 @@ struct Families {
     process: Process,
     scrapes: ScrapeSlots,
     options: Options,
-    durations: Option<Durations>,
+    conventions: Option<Conventions>,
     #[cfg_attr(
         not(all(feature = "otlp", feature = "server", feature = "client")),
         allow(dead_code, reason = "only OTLP says since when a number counts")
@@ -79,7 +79,9 @@ impl Registry {
             table: SeriesTable::new(buckets),
             process,
             scrapes: ScrapeSlots::new(),
-            durations: options.semantic_conventions.then(Durations::new),
+            conventions: options
+                .semantic_conventions
+                .then(|| Conventions::new(options.opt_in_conventions)),
             options,
             began: SystemTime::now(),
             plan: ArcSwapOption::empty(),
@@ -162,7 +164,7 @@ impl Registry {
     /// All metrics as they are now.
     pub(super) fn exposition(&self, now: Instant) -> Exposition {
         let snapshot = self.0.table.snapshot(now);
-        Exposition::read(&snapshot, self.0.plan.load_full(), self.durations())
+        Exposition::read(&snapshot, self.0.plan.load_full(), self.conventions())
     }
 
     /// Writes one more piece; `false` if there is none.
@@ -203,8 +205,8 @@ impl Registry {
     }
 
     /// The metrics of OpenTelemetry's conventions, if they are kept.
-    pub(super) fn durations(&self) -> Option<&Durations> {
-        self.0.durations.as_ref()
+    pub(super) fn conventions(&self) -> Option<&Conventions> {
+        self.0.conventions.as_ref()
     }
 
     pub(super) fn options(&self) -> &Options {

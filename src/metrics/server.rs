@@ -6,6 +6,7 @@ use http::{Request, request, response};
 use http_body::Body;
 
 use super::connection::Connection;
+use super::conventions::active::ActiveRequest;
 use super::measurement::{Fields, Measurement};
 use super::peer::local_labels::LocalLabels;
 use super::peer::local_metadata::LocalMetadata;
@@ -63,6 +64,7 @@ pub struct ServerRecord {
     measurement: Measurement,
     base: BaseId,
     asked: PresentHeaders,
+    active: Option<ActiveRequest>,
 }
 
 impl Registry {
@@ -116,8 +118,12 @@ impl ServerMetrics {
         let fields = Fields::read(&request.headers, request.version);
         let measurement = Measurement::new(request, &fields, received, now);
         let given = ReceivedMetadata::take(&mut request.headers, fields.has_metadata);
+        let conventions = self.0.registry.conventions();
+        let conventions = conventions.filter(|_| !measurement.is_grpc());
+        let is_tls = || peer.is_some_and(Peer::is_tls);
         ServerRecord {
             metrics: self.clone(),
+            active: conventions.and_then(|it| it.begun(&request.method, is_tls(), None)),
             measurement,
             base: self.0.base_of(peer, &given, now),
             asked: match given.asked() {
@@ -194,8 +200,9 @@ impl Watch for ServerRecord {
 
     fn ended(&mut self, report: &Report<'_>) {
         self.measurement.reported(report);
-        if let Some(durations) = self.metrics.0.registry.durations() {
-            durations.ended(report, self.measurement.is_grpc(), None);
+        self.active = None;
+        if let Some(conventions) = self.metrics.0.registry.conventions() {
+            conventions.ended(report, self.measurement.is_grpc(), None);
         }
         let span = SpanIds::sampled(report.exchange.and_then(Exchange::trace));
         self.count(report.end, report.ended, span);

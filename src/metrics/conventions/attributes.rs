@@ -1,6 +1,10 @@
-use http::request;
+use http::{Method, request};
 
-use super::durations::{Durations, HTTP_CLIENT, HTTP_SERVER, RPC_CLIENT, RPC_SERVER};
+use super::active::ActiveRequest;
+use super::families::{
+    Conventions, HTTP_CLIENT, HTTP_CLIENT_REQUEST_SIZE, HTTP_CLIENT_RESPONSE_SIZE, HTTP_SERVER,
+    HTTP_SERVER_REQUEST_SIZE, HTTP_SERVER_RESPONSE_SIZE, RPC_CLIENT, RPC_SERVER,
+};
 use crate::context::Exchange;
 use crate::message::conventions::{OTHER, known_method, protocol_version};
 use crate::message::{Direction, GrpcStatus, Report};
@@ -16,6 +20,10 @@ pub(in crate::metrics) struct Called {
 }
 
 impl Called {
+    pub(in crate::metrics) const fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
     pub(in crate::metrics) fn of(request: &request::Parts, host: &str) -> Self {
         let uri = &request.uri;
         let is_tls = uri.scheme_str() == Some("https");
@@ -29,7 +37,21 @@ impl Called {
     }
 }
 
-impl Durations {
+impl Conventions {
+    /// A request has come in, or goes out to where it is called; `None` where that is not counted.
+    pub(in crate::metrics) fn begun(
+        &self,
+        method: &Method,
+        is_tls: bool,
+        called: Option<&Called>,
+    ) -> Option<ActiveRequest> {
+        let active = self.active()?;
+        let mut labels = String::with_capacity(128);
+        head(&mut labels, method, is_tls);
+        server(&mut labels, called);
+        active.begin(usize::from(called.is_some()), &labels)
+    }
+
     /// Counts an exchange that has ended. `called` is where a call went.
     pub(in crate::metrics) fn ended(
         &self,
@@ -52,27 +74,45 @@ impl Durations {
             http(&mut labels, report, called, is_inbound);
             if is_inbound { HTTP_SERVER } else { HTTP_CLIENT }
         };
-        if let Some(called) = called {
-            write_label(&mut labels, "server_address", &called.address);
-            if let Some(port) = called.port {
-                write_label(&mut labels, "server_port", &port.to_string());
-            }
-        }
+        server(&mut labels, called);
         if let Some(error) = error {
             write_label(&mut labels, "error_type", &error);
         }
         self.add(family, &labels, report.duration);
+        if is_grpc || self.active().is_none() {
+            return;
+        }
+        let [request, response] = match is_inbound {
+            true => [HTTP_SERVER_REQUEST_SIZE, HTTP_SERVER_RESPONSE_SIZE],
+            false => [HTTP_CLIENT_REQUEST_SIZE, HTTP_CLIENT_RESPONSE_SIZE],
+        };
+        self.add_size(request, &labels, report.request_bytes);
+        self.add_size(response, &labels, report.response_bytes());
+    }
+}
+
+/// What is known of a request when it begins.
+fn head(labels: &mut String, method: &Method, is_tls: bool) {
+    let method = known_method(method).unwrap_or(OTHER);
+    write_label(labels, "http_request_method", method);
+    write_label(labels, "url_scheme", if is_tls { "https" } else { "http" });
+}
+
+fn server(labels: &mut String, called: Option<&Called>) {
+    if let Some(called) = called {
+        write_label(labels, "server_address", &called.address);
+        if let Some(port) = called.port {
+            write_label(labels, "server_port", &port.to_string());
+        }
     }
 }
 
 fn http(labels: &mut String, report: &Report<'_>, called: Option<&Called>, is_inbound: bool) {
-    let method = known_method(report.method).unwrap_or(OTHER);
-    write_label(labels, "http_request_method", method);
     let is_tls = match called {
         Some(called) => called.is_tls,
         None => report.peer.is_some_and(crate::context::Peer::is_tls),
     };
-    write_label(labels, "url_scheme", if is_tls { "https" } else { "http" });
+    head(labels, report.method, is_tls);
     let route = report
         .exchange
         .filter(|_| is_inbound)

@@ -4,7 +4,8 @@ use super::changed::{Changed, Counted, Counts};
 use super::output::Output;
 use super::parts::{PARTS, Part};
 use super::rows::Rows;
-use crate::metrics::conventions::durations::{DurationRow, Durations, FAMILIES, Named, bounds};
+use crate::metrics::conventions::families::{Conventions, HistogramRow, bounds};
+use crate::metrics::conventions::names::{ACTIVE, FAMILIES, Named};
 use crate::metrics::plan::MetricsPlan;
 use crate::metrics::store::exemplars::Kept;
 use crate::metrics::store::metric_type::MetricType;
@@ -21,8 +22,10 @@ pub(in crate::metrics) struct Exposition {
     rows: Rows,
     /// What is no longer shown, and is part of sums; empty if nothing is added up.
     retired: Rows,
-    /// Of each family of OpenTelemetry's conventions.
-    durations: Vec<Vec<DurationRow>>,
+    /// Of each histogram of OpenTelemetry's conventions.
+    conventions: Vec<Vec<HistogramRow>>,
+    /// What is active by those conventions, on each side.
+    active: Vec<Vec<(Box<str>, u64)>>,
     /// `None`: all is written as it is counted.
     plan: Option<Arc<MetricsPlan>>,
     has_tags: bool,
@@ -41,21 +44,26 @@ impl Exposition {
     pub(in crate::metrics) fn read(
         snapshot: &Snapshot<'_>,
         plan: Option<Arc<MetricsPlan>>,
-        durations: Option<&Durations>,
+        conventions: Option<&Conventions>,
     ) -> Self {
         let rows = Rows::read(snapshot.shown());
         // Values of expressions tell series apart that are equal where no label shows them.
         let has_tags = rows.requests.iter().any(|row| row.tags.is_some());
         let plan = plan.or_else(|| has_tags.then(Arc::default));
+        let active = conventions.and_then(Conventions::active);
         Self {
             retired: match plan {
                 Some(_) => Rows::read(snapshot.retired()),
                 None => Rows::default(),
             },
             rows,
-            durations: durations.map_or_else(Vec::new, |durations| {
+            conventions: conventions.map_or_else(Vec::new, |conventions| {
                 let families = 0..FAMILIES.len();
-                families.map(|family| durations.rows(family)).collect()
+                families.map(|family| conventions.rows(family)).collect()
+            }),
+            active: active.map_or_else(Vec::new, |active| {
+                let sides = 0..ACTIVE.len();
+                sides.map(|side| active.rows(side)).collect()
             }),
             plan,
             has_tags,
@@ -131,7 +139,7 @@ impl Exposition {
                 Part::Requests(name, help)
                 | Part::Messages(name, help, _)
                 | Part::Connections(name, help, _) => ((name, help), None),
-                Part::Durations(_) => return None,
+                Part::Convention(_) | Part::Active(_) => return None,
             };
             changed.write_next(family, bounds, output)
         };
@@ -151,7 +159,7 @@ impl Exposition {
             Part::Requests(..) | Part::Histogram(..) => self.rows.requests.len(),
             Part::Messages(..) => self.rows.messages.len(),
             Part::Connections(..) => self.rows.connections.len(),
-            Part::Durations(_) => return None,
+            Part::Convention(_) | Part::Active(_) => return None,
         };
         let (rows, row, is_retired) = match row.checked_sub(shown) {
             None => (&self.rows, row, false),
@@ -180,7 +188,7 @@ impl Exposition {
                 let total = *row.totals.get(counter)?;
                 (row.labels(table)?, None, Counts::Counter(total, None))
             }
-            Part::Durations(_) => return None,
+            Part::Convention(_) | Part::Active(_) => return None,
         };
         Some(Counted {
             labels,
@@ -245,13 +253,22 @@ impl Exposition {
                 let total = row.totals.get(tally)?;
                 counter(output, name, help, &row.labels(table)?, *total, None);
             }
-            Part::Durations(of) => {
-                let row = self.durations.get(of)?.get(self.row)?;
+            Part::Convention(of) => {
+                let row = self.conventions.get(of)?.get(self.row)?;
                 let Named {
                     prometheus, help, ..
                 } = FAMILIES.get(of)?;
                 family(output, MetricType::Histogram, prometheus, help);
-                output.histogram(prometheus, &row.labels, (&row.totals, bounds()), &[]);
+                output.histogram(prometheus, &row.labels, (&row.totals, bounds(of)), &[]);
+            }
+            Part::Active(side) => {
+                let (labels, active) = self.active.get(side)?.get(self.row)?;
+                let Named {
+                    prometheus, help, ..
+                } = ACTIVE.get(side)?;
+                family(output, MetricType::Gauge, prometheus, help);
+                let of = (MetricType::Gauge, *prometheus);
+                output.sample(of, labels, Value::Whole(*active), None);
             }
         }
         Some(())

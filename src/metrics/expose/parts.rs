@@ -11,20 +11,22 @@ pub(super) enum Part {
     Messages(&'static str, &'static str, Count),
     /// Of the counter with this number.
     Connections(&'static str, &'static str, usize),
-    /// Of OpenTelemetry's family with this number.
-    Durations(usize),
+    /// Of OpenTelemetry's histogram with this number.
+    Convention(usize),
+    /// What OpenTelemetry counts as active on this side.
+    Active(usize),
 }
 
 impl Part {
     /// Whether plans are for it.
     pub(super) const fn is_istios(&self) -> bool {
-        !matches!(self, Self::Durations(_))
+        !matches!(self, Self::Convention(_) | Self::Active(_))
     }
 }
 
 type Count = fn(&Messages) -> u64;
 
-pub(super) const PARTS: [Part; 14] = [
+pub(super) const PARTS: [Part; 20] = [
     Part::Requests("istio_requests", "Requests that have ended."),
     Part::Histogram(
         Buckets::NAMES[0],
@@ -56,8 +58,14 @@ pub(super) const PARTS: [Part; 14] = [
         "Bytes received from the calling side of connections.",
         3,
     ),
-    Part::Durations(0),
-    Part::Durations(1),
-    Part::Durations(2),
-    Part::Durations(3),
+    Part::Convention(0),
+    Part::Convention(1),
+    Part::Convention(2),
+    Part::Convention(3),
+    Part::Convention(4),
+    Part::Convention(5),
+    Part::Convention(6),
+    Part::Convention(7),
+    Part::Active(0),
+    Part::Active(1),
 ];

@@ -196,6 +196,11 @@ impl HistogramTotals {
         }
     }
 
+    /// A histogram of sizes.
+    pub(in crate::metrics) fn of_bytes(buckets: usize) -> Self {
+        Self::new(buckets)
+    }
+
     /// The sum of all values.
     pub(in crate::metrics) fn sum(&self) -> Value {
         match self.is_nanoseconds {

@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
+use tokio::sync::{mpsc, watch};
 use tower::{Layer, ServiceExt};
 use tower_mesh::context;
 use tower_mesh::mesh::ClientBody;
@@ -165,6 +166,84 @@ async fn a_body_that_breaks_after_a_good_status_is_an_error_and_one_that_ends_is
         counts,
         [format!("{labels} 1"), format!("{labels},error_type=UC 1")]
     );
+}
+
+#[tokio::test]
+async fn body_sizes_and_active_requests_are_counted_on_both_sides_where_they_are_asked_for() {
+    let opted_in = |builder: MeshBuilder| {
+        let registry = Registry::builder().opt_in_semantic_conventions();
+        let registry = registry.build().unwrap();
+        builder.telemetry(|telemetry| telemetry.metrics(registry))
+    };
+    let pki = Pki::new("cluster.local").unwrap();
+    let mesh = build(opted_in(app(&pki))).await;
+    let (called, mut calls) = mpsc::channel(1);
+    let (answer, answers) = watch::channel(false);
+    let waits = async move |body: String| {
+        let mut answers = answers.clone();
+        called.send(()).await.unwrap();
+        answers.wait_for(|may_go| *may_go).await.unwrap();
+        body + "!"
+    };
+    let served = serve(&mesh, Router::new().route("/wait", post(waits))).await;
+    let id = pki.identity("default", "app").unwrap();
+    let id = id.svid().spiffe_id().clone();
+    let desk = Mesh::builder(
+        Workload::new("default", "desk"),
+        pki.identity("default", "desk").unwrap(),
+    );
+    let desk = build(opted_in(desk.upstream(
+        "app.default",
+        [served.address],
+        [id],
+    )))
+    .await;
+    let request = Request::post("http://app.default/wait");
+    let request = request.body(ClientBody::from("seven b")).unwrap();
+    let caller = desk.clone();
+    let call = tokio::spawn(async move {
+        let answer = caller.client().request(request).await.unwrap();
+        read(answer).await
+    });
+    calls.recv().await.unwrap();
+    let active = |mesh: &Mesh, side: &str| {
+        let name = format!("http_{side}_active_requests{{");
+        let text = text(mesh.metrics());
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(&name));
+        lines.next().map(|line| line.replace(['"', '}'], ""))
+    };
+    let server = "http_request_method=POST,url_scheme=https";
+    let client =
+        "http_request_method=POST,url_scheme=http,server_address=app.default,server_port=80";
+    assert_eq!(active(&mesh, "server"), Some(format!("{server} 1")));
+    assert_eq!(active(&desk, "client"), Some(format!("{client} 1")));
+    answer.send(true).unwrap();
+    assert_eq!(call.await.unwrap().0, 200);
+    until("the ends", || {
+        active(&mesh, "server") == Some(format!("{server} 0"))
+            && active(&desk, "client") == Some(format!("{client} 0"))
+    })
+    .await;
+    for (mesh, side) in [(&mesh, "server"), (&desk, "client")] {
+        let text = text(mesh.metrics());
+        for (body, bytes, below, at) in [("request", 7, "5", "10"), ("response", 8, "5", "10")] {
+            let name = format!("http_{side}_{body}_body_size_bytes");
+            let value = |part: &str, le: &str| {
+                let name = format!("{name}_{part}{{");
+                let mut lines = text.lines().filter(|line| line.starts_with(&name));
+                let line = lines.find(|line| line.contains(le)).unwrap();
+                line.rsplit_once(' ').unwrap().1.to_owned()
+            };
+            assert_eq!(value("sum", ""), bytes.to_string(), "{name}");
+            assert_eq!(value("count", "http_response_status_code=\"200\""), "1");
+            assert_eq!(value("bucket", &format!("le=\"{below}\"")), "0", "{name}");
+            assert_eq!(value("bucket", &format!("le=\"{at}\"")), "1", "{name}");
+        }
+    }
+    let plain = Registry::builder().semantic_conventions().build().unwrap();
+    let metrics = plain.server(&Workload::new("default", "app"));
+    drop(MetricsLayer::new(metrics));
+    assert!(!text(&plain).contains("active_requests"));
 }
 
 #[test]
