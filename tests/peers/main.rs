@@ -4,7 +4,7 @@
 //!
 //! `run.sh` beside this file installs them and runs this; `scripts/peers.sh` builds Jaeger, OPA, ratelimit and SPIRE, and what needs one that is not
 //! built is left out. Without them, a program that is not there is not tested against, which is said; it is a failure when
-//! `PEERS_REQUIRED` is set. `ENVOY`, `H2SPEC`, `OIDC_PROVIDER` and `OPENMETRICS_PYTHON` name those four; the others are on the
+//! `PEERS_REQUIRED` is set. `ENVOY`, `H2SPEC`, `OIDC_PROVIDER` and `OPENMETRICS_PYTHON` name those four, `PATIENTS` the example; the others are on the
 //! `PATH`.
 
 #![allow(

@@ -25,7 +25,10 @@ ENVOY=$(scripts/install-envoy.sh)
 OPENMETRICS_PYTHON=$(scripts/install-openmetrics.sh)
 H2SPEC=$(scripts/install-h2spec.sh)
 OIDC_PROVIDER=$(scripts/install-oidc-provider.sh)
-export ENVOY H2SPEC OIDC_PROVIDER OPENMETRICS_PYTHON
+# Prometheus scrapes the example as it is.
+cargo build --all-features --example patients
+PATIENTS=${CARGO_TARGET_DIR:-target}/debug/examples/patients
+export ENVOY H2SPEC OIDC_PROVIDER OPENMETRICS_PYTHON PATIENTS
 
 skips=()
 for name in jaeger opa ratelimit spire; do

@@ -14,6 +14,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         "envoy" => std::env::var_os("ENVOY").map(PathBuf::from),
         "h2spec" => std::env::var_os("H2SPEC").map(PathBuf::from),
         "openmetrics-python" => std::env::var_os("OPENMETRICS_PYTHON").map(PathBuf::from),
+        "patients" => std::env::var_os("PATIENTS").map(PathBuf::from),
         "oidc-provider" => std::env::var_os("OIDC_PROVIDER").map(PathBuf::from),
         _ => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
             .map(|directory| directory.join(name))

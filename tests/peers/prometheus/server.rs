@@ -19,7 +19,7 @@ use super::queries;
 use super::traffic::Traffic;
 use crate::tool::{self, PATIENCE};
 
-struct Prometheus {
+pub(super) struct Prometheus {
     address: SocketAddr,
     _process: Child,
     _directory: tempfile::TempDir,
@@ -27,7 +27,7 @@ struct Prometheus {
 
 impl Prometheus {
     /// Scrapes these targets each second.
-    fn start(program: &std::path::Path, targets: &[SocketAddr]) -> Self {
+    pub(super) fn start(program: &std::path::Path, targets: &[SocketAddr]) -> Self {
         let held = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = held.local_addr().unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -82,7 +82,12 @@ impl Prometheus {
     }
 
     /// Asks until the answer is as it should be.
-    async fn until(&self, what: &str, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn until(
+        &self,
+        what: &str,
+        path: &str,
+        is_so: impl Fn(&Value) -> bool,
+    ) -> Value {
         let start = Instant::now();
         loop {
             let answer = self.ask(path).await;
@@ -95,7 +100,7 @@ impl Prometheus {
     }
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
