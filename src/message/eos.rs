@@ -98,7 +98,7 @@ impl End {
 pub enum EndKind {
     /// The body was complete.
     Complete,
-    /// The body yielded an error.
+    /// The body yielded an error, or ended with fewer bytes than were announced.
     Failed,
     /// The body was dropped before its end.
     Cancelled,
@@ -111,7 +111,8 @@ pub enum EndKind {
 ///
 /// A drop counts as complete, and not as cancelled, in two cases: the response cannot have a body
 /// (an answer to HEAD, a 204 or a 304), or all bytes of its `content-length` have been seen. In the
-/// second case hyper's HTTP/1 never polls for the final `None`.
+/// second case hyper's HTTP/1 never polls for the final `None`. A body that ends with fewer bytes than
+/// its `content-length` counts as failed.
 ///
 /// `is_end_stream` stays `false` until the report, so that a server polls the body to its end.
 /// `size_hint` is that of the inner body. An inner body that ends is dropped within its last poll,
@@ -229,8 +230,18 @@ impl<F: OnEnd> Tally<F> {
             self.on_end.on_trailers(trailers);
         }
         if is_last || trailers.is_some() {
-            self.tell(EndKind::Complete);
+            self.ended();
         }
+    }
+
+    /// The body has ended by itself. With fewer bytes than were announced it was cut short: no server
+    /// can send it as a whole response.
+    fn ended(&mut self) {
+        let is_short = self.whole.is_some_and(|whole| self.bytes < whole);
+        self.tell(match is_short {
+            true => EndKind::Failed,
+            false => EndKind::Complete,
+        });
     }
 
     fn see_data(&mut self, data: &impl Buf) {
@@ -274,7 +285,7 @@ impl<B: Body, F: OnEnd> Body for EosBody<B, F> {
         match &polled {
             Some(Ok(frame)) => tally.see(frame, inner.is_none()),
             Some(Err(_)) => tally.tell(EndKind::Failed),
-            None => tally.tell(EndKind::Complete),
+            None => tally.ended(),
         }
         Poll::Ready(polled)
     }

@@ -130,6 +130,20 @@ async fn none_is_an_end() {
 
 ///
 #[tokio::test]
+async fn an_end_before_the_content_length_is_a_failure() {
+    for hints in [true, false] {
+        for (length, kind) in [("4", EndKind::Complete), ("5", EndKind::Failed)] {
+            let mut response = script(hints, [data("ab"), data("cd")]);
+            let length = http::HeaderValue::from_static(length);
+            response.headers_mut().insert("content-length", length);
+            let (body, told) = watch(response);
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "abcd");
+            assert_eq!(only(&told), (kind, 4, None));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_drop_before_the_end_is_a_cancellation() {
     let (mut body, told) = watch(script(false, [data("abc"), data("de")]));
     step(&mut body).await;
