@@ -10,6 +10,8 @@ use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::{Map, Value};
 
+#[cfg(any(feature = "gate", feature = "jwt", feature = "propagation"))]
+pub(crate) use self::caller::Caller;
 use self::hidden::HiddenParts;
 use self::left::{original_uri, original_uri_mut, peer_left};
 pub(crate) use self::once_list::OnceList;
@@ -21,6 +23,8 @@ pub(crate) use self::telling::{Refusal, Telling};
 use super::{Claims, ForwardedPeer, Peer, TraceContext};
 use crate::policy::Decision;
 
+#[cfg(any(feature = "gate", feature = "jwt", feature = "propagation"))]
+mod caller;
 mod hidden;
 mod left;
 mod once_list;
@@ -185,12 +189,13 @@ impl Exchange {
         let _ = self.0.forwarded_peer.set(caller);
     }
 
-    /// The identity that rules about the source judge: the caller's if a trusted proxy speaks for
-    /// it, else the peer's.
-    #[cfg(any(feature = "jwt", feature = "propagation"))]
-    pub(crate) fn source_certificate(&self) -> Option<&crate::identity::PeerCertificate> {
-        let caller = self.forwarded_peer().map(ForwardedPeer::certificate);
-        caller.unwrap_or_else(|| self.peer()?.certificate())
+    /// The source that rules judge; `None` without a peer.
+    #[cfg(any(feature = "gate", feature = "jwt", feature = "propagation"))]
+    pub(crate) fn caller(&self) -> Option<Caller<'_>> {
+        Some(Caller {
+            peer: self.peer()?,
+            forwarded: self.forwarded_peer(),
+        })
     }
 
     /// The request target as it was sent, before any router changed it. After a token guard has

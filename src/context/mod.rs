@@ -87,6 +87,8 @@ pub use claims::{Claims, ClaimsMismatch};
 #[cfg(feature = "axum")]
 pub use claims_as::ClaimsAs;
 pub use current::{Lent, Scope, current, current_trace};
+#[cfg(any(feature = "gate", feature = "jwt", feature = "propagation"))]
+pub(crate) use exchange::Caller;
 #[cfg(feature = "propagation")]
 pub(crate) use exchange::Hide;
 #[cfg(feature = "propagation")]

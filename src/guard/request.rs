@@ -9,7 +9,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
-use crate::context::{Claims, Exchange, ForwardedPeer, Peer};
+use crate::context::{Caller, Claims, Exchange};
 use crate::identity::PeerCertificate;
 use crate::matcher::{authority, forwarded, header};
 use crate::policy::Attributes;
@@ -20,8 +20,8 @@ use crate::policy::Attributes;
 /// removes before policy runs are absent: hop-by-hop headers, `te` other than `trailers`, and
 /// `x-forwarded-client-cert` from a plaintext peer.
 ///
-/// The source of a request is its [`Peer`]. For a request with a [`ForwardedPeer`], the source is
-/// the caller for whom the trusted proxy speaks: a caller without an identity counts as one in
+/// The source of a request is its [`Peer`](crate::context::Peer). For a request with a
+/// [`ForwardedPeer`](crate::context::ForwardedPeer), the source is the caller for whom the trusted proxy speaks: a caller without an identity counts as one in
 /// plaintext. If the proxy has told no address of the caller, the source address is the
 /// connection's.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +30,7 @@ pub struct RequestAttributes<'a> {
     path: &'a str,
     uri_authority: Option<&'a str>,
     headers: &'a HeaderMap,
-    peer: &'a Peer,
-    forwarded: Option<&'a ForwardedPeer>,
+    caller: Caller<'a>,
     claims: Option<&'a Claims>,
     client_ip: Option<IpAddr>,
     keeps_client_cert: bool,
@@ -42,7 +41,7 @@ impl<'a> RequestAttributes<'a> {
     /// The attributes of a request whose target has been normalized. The exchange supplies the peer
     /// and the end user.
     ///
-    /// `None` if the exchange has no [`Peer`]: the guard is wired incorrectly, and no decision
+    /// `None` if the exchange has no [`Peer`](crate::context::Peer): the guard is wired incorrectly, and no decision
     /// would be right.
     #[must_use]
     pub fn new(head: &'a Parts, exchange: &'a Exchange) -> Option<Self> {
@@ -61,8 +60,7 @@ impl<'a> RequestAttributes<'a> {
             path,
             uri_authority: head.uri.authority().map(Authority::as_str),
             headers: &head.headers,
-            peer: exchange.peer()?,
-            forwarded: exchange.forwarded_peer(),
+            caller: exchange.caller()?,
             claims: exchange.claims(),
             client_ip: exchange.client_ip().copied(),
             keeps_client_cert: exchange.keeps_client_cert(),
@@ -92,12 +90,6 @@ impl<'a> RequestAttributes<'a> {
         self.headers.get(HOST)?.to_str().ok()
     }
 
-    /// The address of the source.
-    fn source_ip(&self) -> IpAddr {
-        let told = self.forwarded.and_then(ForwardedPeer::address);
-        told.unwrap_or_else(|| self.peer.remote_addr()).ip()
-    }
-
     fn lines(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let lines = self.headers.get_all(name).iter();
         lines.map(|value| value.as_bytes().trim_ascii())
@@ -119,55 +111,54 @@ impl Attributes for RequestAttributes<'_> {
 
     // Rule B-14: what the target or a header says of it is the caller's own word.
     fn scheme(&self) -> Option<&str> {
-        Some(header::scheme(self.peer.is_tls(), []))
+        Some(header::scheme(self.caller.peer().is_tls(), []))
     }
 
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         if self.keeps_client_cert && name == "x-forwarded-client-cert" {
             return self.lines(name).any(visit);
         }
-        header::any_value(name, self.peer.is_tls(), |name| self.lines(name), visit)
+        header::any_value(
+            name,
+            self.caller.peer().is_tls(),
+            |name| self.lines(name),
+            visit,
+        )
     }
 
     fn is_tls(&self) -> bool {
-        match self.forwarded {
-            Some(caller) => caller.certificate().is_some(),
-            None => self.peer.is_tls(),
-        }
+        self.caller.is_tls()
     }
 
     fn certificate(&self) -> Option<&PeerCertificate> {
-        match self.forwarded {
-            Some(caller) => caller.certificate(),
-            None => self.peer.certificate(),
-        }
+        self.caller.certificate()
     }
 
     fn via(&self) -> Option<&dyn fmt::Display> {
-        Some(self.forwarded?.via())
+        Some(self.caller.via()?)
     }
 
     fn direct_remote_ip(&self) -> Option<IpAddr> {
-        Some(forwarded::socket_ip(self.source_ip()))
+        Some(forwarded::socket_ip(self.caller.ip()))
     }
 
     fn remote_ip(&self) -> Option<IpAddr> {
         let lines = self.headers.get_all("x-forwarded-for");
         let lines = lines.iter().map(HeaderValue::as_bytes);
-        let sidecars = || forwarded::remote_ip(lines, self.source_ip());
+        let sidecars = || forwarded::remote_ip(lines, self.caller.ip());
         Some(self.client_ip.unwrap_or_else(sidecars))
     }
 
     fn destination_ip(&self) -> Option<IpAddr> {
-        Some(forwarded::socket_ip(self.peer.local_addr().ip()))
+        Some(forwarded::socket_ip(self.caller.peer().local_addr().ip()))
     }
 
     fn destination_port(&self) -> Option<u16> {
-        Some(self.peer.local_addr().port())
+        Some(self.caller.peer().local_addr().port())
     }
 
     fn sni(&self) -> &str {
-        let facts = self.peer.tls_facts();
+        let facts = self.caller.peer().tls_facts();
         facts.and_then(|facts| facts.sni.as_deref()).unwrap_or("")
     }
 

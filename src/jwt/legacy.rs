@@ -9,7 +9,7 @@ use super::encoding::Reading;
 use super::keys::Keyring;
 use super::rule::TokenRule;
 use super::verified::{LastGood, Verified};
-use crate::context::Exchange;
+use crate::context::{Caller, Exchange};
 use crate::istio::{LegacyJwt, MtlsMode, PrincipalBinding, Problem};
 use crate::message::LocalReply;
 use crate::policy::{LegacyAuthentication, Triggers};
@@ -65,7 +65,7 @@ impl Legacy {
         circumstances: Circumstances<'_>,
         now: f64,
     ) -> Result<Option<Verified>, LocalReply> {
-        if self.demands_peer && exchange.source_certificate().is_none() {
+        if self.demands_peer && exchange.caller().and_then(Caller::certificate).is_none() {
             return Err(refuse("Peer authentication failed."));
         }
         if circumstances.is_preflight {

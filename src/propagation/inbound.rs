@@ -13,7 +13,7 @@ use super::share::{pass_on, share};
 use super::span::finished::SpanKind;
 use super::span::recording::{Beginning, Recording};
 use super::task::Task;
-use crate::context::{Exchange, Formats, TraceContext};
+use crate::context::{Caller, Exchange, Formats, TraceContext};
 use crate::gate::strip;
 use crate::message::{Begin, ByteCount, Direction, Record, Report, Watch};
 
@@ -196,7 +196,7 @@ fn trust(exchange: &Exchange) -> Trust {
     let peer_has_none = exchange
         .peer()
         .is_some_and(|peer| peer.spiffe_id().is_none());
-    match peer_has_none && exchange.source_certificate().is_none() {
+    match peer_has_none && exchange.caller().and_then(Caller::certificate).is_none() {
         true => Trust::Outside,
         false => Trust::Inside,
     }

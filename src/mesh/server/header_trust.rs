@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::request::Parts;
 
-use crate::context::{Exchange, ForwardedPeer, Peer};
+use crate::context::{Caller, Exchange, ForwardedPeer, Peer};
 use crate::gate::forwarded_client_cert::{Element, ForwardedClientCertError};
 use crate::gate::{Edge, ForwardClientCert, Refusal};
 use crate::identity::SpiffeId;
@@ -46,7 +46,7 @@ impl HeaderTrust {
         let peer = exchange.peer();
         // What no caller may say is gone by now.
         if let (Some(edge), Some(peer)) = (self.edge, peer)
-            && exchange.source_certificate().is_none()
+            && exchange.caller().and_then(Caller::certificate).is_none()
         {
             let told = exchange.forwarded_peer().and_then(ForwardedPeer::address);
             let address = told.unwrap_or_else(|| peer.remote_addr()).ip();

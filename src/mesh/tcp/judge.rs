@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::record::Cut;
 use super::refused::Refused;
-use crate::context::{Exchange, ForwardedPeer, Peer};
+use crate::context::{Caller, Exchange};
 use crate::identity::PeerCertificate;
 use crate::istio::Action;
 use crate::matcher::forwarded;
@@ -22,7 +22,7 @@ use crate::refusal_log;
 /// # Errors
 /// Why the connection must be closed, and as what it is counted.
 pub(super) fn judge(engine: &Engine, exchange: &Exchange) -> Result<(), (Cut, Refused)> {
-    let Some(connection) = ConnectionAttributes::new(exchange) else {
+    let Some(connection) = exchange.caller().map(ConnectionAttributes) else {
         let details = Arc::from("rbac_access_denied_no_peer");
         return Err((
             Cut::Refused(details, ResponseFlags::none()),
@@ -73,25 +73,7 @@ pub(super) fn warn_of_custom(engine: &Engine, port: u16) {
 
 /// A connection, in the terms of policy rules. The source is its peer or, where a trusted proxy has
 /// named a caller, that caller.
-struct ConnectionAttributes<'a> {
-    peer: &'a Peer,
-    forwarded: Option<&'a ForwardedPeer>,
-}
-
-impl<'a> ConnectionAttributes<'a> {
-    fn new(exchange: &'a Exchange) -> Option<Self> {
-        Some(Self {
-            peer: exchange.peer()?,
-            forwarded: exchange.forwarded_peer(),
-        })
-    }
-
-    fn source_ip(&self) -> IpAddr {
-        let told = self.forwarded.and_then(ForwardedPeer::address);
-        let source = told.unwrap_or_else(|| self.peer.remote_addr());
-        forwarded::socket_ip(source.ip())
-    }
-}
+struct ConnectionAttributes<'a>(Caller<'a>);
 
 impl Attributes for ConnectionAttributes<'_> {
     fn method(&self) -> Option<&str> {
@@ -111,41 +93,35 @@ impl Attributes for ConnectionAttributes<'_> {
     }
 
     fn is_tls(&self) -> bool {
-        match self.forwarded {
-            Some(caller) => caller.certificate().is_some(),
-            None => self.peer.is_tls(),
-        }
+        self.0.is_tls()
     }
 
     fn certificate(&self) -> Option<&PeerCertificate> {
-        match self.forwarded {
-            Some(caller) => caller.certificate(),
-            None => self.peer.certificate(),
-        }
+        self.0.certificate()
     }
 
     fn via(&self) -> Option<&dyn fmt::Display> {
-        Some(self.forwarded?.via())
+        Some(self.0.via()?)
     }
 
     fn direct_remote_ip(&self) -> Option<IpAddr> {
-        Some(self.source_ip())
+        Some(forwarded::socket_ip(self.0.ip()))
     }
 
     fn remote_ip(&self) -> Option<IpAddr> {
-        Some(self.source_ip())
+        Some(forwarded::socket_ip(self.0.ip()))
     }
 
     fn destination_ip(&self) -> Option<IpAddr> {
-        Some(forwarded::socket_ip(self.peer.local_addr().ip()))
+        Some(forwarded::socket_ip(self.0.peer().local_addr().ip()))
     }
 
     fn destination_port(&self) -> Option<u16> {
-        Some(self.peer.local_addr().port())
+        Some(self.0.peer().local_addr().port())
     }
 
     fn sni(&self) -> &str {
-        let facts = self.peer.tls_facts();
+        let facts = self.0.peer().tls_facts();
         facts.and_then(|facts| facts.sni.as_deref()).unwrap_or("")
     }
 
