@@ -189,11 +189,10 @@ impl Recording {
     #[cfg(all(feature = "server", feature = "client"))]
     pub(in crate::propagation) fn tries(&self, formats: Formats, cluster: &str) -> Option<Tries> {
         let started = self.0.as_ref()?;
-        let mut tags = match started.view {
+        let tags = match started.view {
             SpanView::SemanticConventions => started.tags.clone(),
             SpanView::Istio | SpanView::Both => started.tags.of_tries(),
         };
-        tags.add(started.custom.clone());
         Some(Tries {
             call: started.trace.clone(),
             formats,
@@ -202,6 +201,7 @@ impl Recording {
                 None => format!("router {cluster} egress").into(),
             },
             tags,
+            custom: started.custom.clone(),
             view: started.view,
             sink: Arc::clone(&started.sink),
             is_grpc: started.is_grpc,

@@ -10,6 +10,7 @@ use crate::propagation::format::inject::IdWritten;
 use crate::propagation::ids::random;
 use crate::propagation::span::errors::Errors;
 use crate::propagation::span::finished::{FinishedSpan, SpanKind, SpanSink, SpanView};
+use crate::propagation::span::notes::Tag;
 use crate::propagation::span::tags::{Tags, protocol};
 
 /// The tries of a call whose span is recorded.
@@ -21,6 +22,8 @@ pub(crate) struct Tries {
     pub(in crate::propagation) name: Arc<str>,
     /// The tags that all tries have.
     pub(in crate::propagation) tags: Tags,
+    /// Those of the operator, which count over a try's own.
+    pub(in crate::propagation) custom: Vec<Tag>,
     pub(in crate::propagation) view: SpanView,
     pub(in crate::propagation) sink: Arc<dyn SpanSink>,
     pub(in crate::propagation) is_grpc: bool,
@@ -80,7 +83,10 @@ impl Try {
 
     /// There is no response.
     pub(crate) fn failed(mut self, flags: ResponseFlags) {
-        self.fail(flags);
+        if let Some(mut begun) = self.0.take() {
+            begun.fail(flags);
+            begun.end(true);
+        }
     }
 
     /// The call has ended with the response to this try.
@@ -95,25 +101,30 @@ impl Try {
             begun.end(errors.status);
         }
     }
+}
 
-    fn fail(&mut self, flags: ResponseFlags) {
+/// A call that is given up, or whose time is over, takes its try back. As in Envoy's router, the
+/// try is `canceled` and has no flag: that is the call's.
+impl Drop for Try {
+    fn drop(&mut self) {
         if let Some(mut begun) = self.0.take() {
-            match begun.of.view.has_istio() {
-                true => begun.tags.without_response(flags),
-                false => begun.tags.failed_try(flags),
+            begun.fail(ResponseFlags::none());
+            if begun.of.view.has_istio() {
+                begun.tags.fixed("canceled", "true");
             }
             begun.end(true);
         }
     }
 }
 
-impl Drop for Try {
-    fn drop(&mut self) {
-        self.fail(ResponseFlags::none());
-    }
-}
-
 impl Begun {
+    fn fail(&mut self, flags: ResponseFlags) {
+        match self.of.view.has_istio() {
+            true => self.tags.without_response(flags),
+            false => self.tags.failed_try(flags),
+        }
+    }
+
     fn end(self, is_error: bool) {
         let Self {
             of,
@@ -128,6 +139,7 @@ impl Begun {
             tags.shared("upstream_address", &address);
             tags.shared("peer.address", &address);
         }
+        tags.add(of.custom.clone());
         // Counted from the start: a clock that is set back makes no span that ends before it.
         let end = start.checked_add(started.elapsed()).unwrap_or(start);
         of.sink.export(FinishedSpan {

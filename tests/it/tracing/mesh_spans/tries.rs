@@ -1,12 +1,16 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
 use axum::routing::any;
 use http::HeaderMap;
 use tokio::net::TcpListener;
-use tower_mesh::propagation::{FinishedSpan, SpanKind};
+use tokio::sync::Notify;
+use tower_mesh::propagation::{CustomTag, FinishedSpan, SpanKind};
 use tower_mesh::testing::Pki;
 
 use super::site::{Spans, app, desk};
-use crate::support::mesh::{build, read};
+use crate::support::mesh::{build, pass, read};
 
 const CLUSTER: &str = "outbound|80||app.default.svc.cluster.local";
 
@@ -95,4 +99,64 @@ async fn a_call_that_reaches_nobody_has_a_span_for_each_address() {
     let spans = sent.all(3).await;
     assert_eq!(spans.iter().filter(|span| is_try(span)).count(), 2);
     assert!(spans.iter().all(|span| span.is_error));
+}
+
+/// A custom tag that has the name of a tag of the try's own takes its place, as on other spans.
+#[tokio::test]
+async fn a_custom_tag_of_a_try_is_there_once() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (sent, served) = (Spans::default(), Spans::default());
+    let app = app(&pki, served.recording(), Router::new()).await;
+    let names = [
+        "upstream_address",
+        "peer.address",
+        "http.status_code",
+        "response_flags",
+        "http.protocol",
+        "component",
+        "ward",
+    ];
+    let tags = names.map(|name| CustomTag::literal(name, "ours").unwrap());
+    let propagation = sent.recording().span_per_try().custom_tags(tags);
+    let desk = build(desk(&pki, propagation, "app.default", &[app.address])).await;
+    let answer = desk.client().get("http://app.default/").await.unwrap();
+    assert_eq!(read(answer).await.0, 404);
+    for span in sent.all(2).await {
+        for name in names {
+            let values = span.tags.iter().filter(|(known, _)| known == name);
+            let values: Vec<_> = values.map(|(_, value)| value.as_str()).collect();
+            assert_eq!(values, ["ours"], "{name}");
+        }
+    }
+}
+
+/// As in Envoy's router: the call has the flag of the timeout, the try that it takes back has none.
+#[tokio::test]
+async fn a_try_that_the_timeout_of_its_call_cuts_is_canceled() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (sent, served) = (Spans::default(), Spans::default());
+    let came = Arc::new(Notify::new());
+    let told = Arc::clone(&came);
+    let late = any(async move || {
+        told.notify_one();
+        std::future::pending::<&str>().await
+    });
+    let app = app(&pki, served.recording(), Router::new().fallback(late)).await;
+    let propagation = sent.recording().span_per_try();
+    let desk = build(desk(&pki, propagation, "app.default", &[app.address])).await;
+    let call = desk.client().get("http://app.default/");
+    let call = call.timeout(Duration::from_secs(60));
+    let call = tokio::spawn(async move { call.await.unwrap_err() });
+    came.notified().await;
+    pass(Duration::from_secs(61)).await;
+    assert!(call.await.unwrap().is_timeout());
+    let spans = sent.all(2).await;
+    let cut = spans.iter().find(|span| is_try(span)).unwrap();
+    let call = spans.iter().find(|span| !is_try(span)).unwrap();
+    assert_eq!(cut.tag("response_flags"), Some("-"));
+    assert_eq!(cut.tag("http.status_code"), Some("0"));
+    assert_eq!(cut.tag("canceled"), Some("true"));
+    assert_eq!(cut.tag("error"), Some("true"));
+    assert_eq!(call.tag("response_flags"), Some("UT"));
+    assert_eq!(call.tag("canceled"), None);
 }
