@@ -121,6 +121,8 @@ pub(crate) struct Marks {
     pub(crate) random: bool,
     /// B3 sent a 64-bit trace id, so 16 digits are sent on.
     pub(crate) short: bool,
+    /// Jaeger's flag 8.
+    pub(crate) firehose: bool,
     pub(crate) formats: Formats,
 }
 
@@ -198,6 +200,7 @@ impl TraceContext {
     pub(crate) fn leave_trace(&mut self) {
         self.marks.short = false;
         self.marks.debug = false;
+        self.marks.firehose = false;
         if let Some(carried) = self
             .carried
             .as_mut()

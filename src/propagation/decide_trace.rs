@@ -182,6 +182,7 @@ impl Extracted {
                 None => self.origin.is_none(),
             },
             short: parent.is_some_and(|parent| parent.short),
+            firehose: parent.is_some_and(|parent| parent.firehose),
             formats: self.formats,
         }
     }

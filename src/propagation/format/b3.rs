@@ -122,6 +122,7 @@ fn parent(trace_id: &[u8], span_id: &[u8], state: State) -> Option<Parent> {
         debug: state.debug,
         random: false,
         short,
+        firehose: false,
     })
 }
 

@@ -36,6 +36,7 @@ fn told(value: &[u8]) -> Option<Told> {
             debug: false,
             random: false,
             short: false,
+            firehose: false,
         }),
     })
 }

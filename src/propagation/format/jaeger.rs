@@ -33,6 +33,7 @@ fn parent(value: &[u8]) -> Option<Parent> {
         debug: is_sampled && flags & DEBUG != 0,
         random: false,
         short: trace_id.len() <= 16,
+        firehose: flags & FIREHOSE != 0,
     })
 }
 
@@ -56,6 +57,10 @@ pub(in crate::propagation) fn write(trace: &TraceContext) -> Option<HeaderValue>
         (true, _) => SAMPLED | DEBUG,
         (false, true) => SAMPLED,
         (false, false) => 0,
+    };
+    let flags = match trace.marks.firehose {
+        true => flags | FIREHOSE,
+        false => flags,
     };
     let mut text = String::new();
     write!(text, "{id}:{}:0:{flags:x}", trace.span_id).ok()?;
@@ -84,3 +89,5 @@ pub(in crate::propagation) fn is_baggage(name: &HeaderName) -> bool {
 
 const SAMPLED: u8 = 1;
 const DEBUG: u8 = 1 << 1;
+/// Sent on as it came: the span is stored, and left out of Jaeger's index.
+const FIREHOSE: u8 = 1 << 3;

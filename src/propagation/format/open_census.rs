@@ -37,6 +37,7 @@ fn parent(value: &[u8]) -> Option<Parent> {
         debug: false,
         random: false,
         short: false,
+        firehose: false,
     })
 }
 

@@ -10,6 +10,8 @@ pub(in crate::propagation) struct Parent {
     pub(in crate::propagation) debug: bool,
     pub(in crate::propagation) random: bool,
     pub(in crate::propagation) short: bool,
+    /// Jaeger's mark of a span that is not to be indexed.
+    pub(in crate::propagation) firehose: bool,
 }
 
 /// A trace that a request belongs to without a span that has caused it.

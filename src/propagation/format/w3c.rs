@@ -34,6 +34,7 @@ pub(in crate::propagation) fn traceparent(value: &[u8]) -> Option<Parent> {
         debug: false,
         random: flags & RANDOM != 0,
         short: false,
+        firehose: false,
     })
 }
 

@@ -21,11 +21,12 @@ fn reads_jaeger() {
     let rows = [
         (format!("{TRACE}:{SPAN}:0:1"), TRACE.to_owned(), SPAN, "1"),
         (format!("{TRACE}:{SPAN}:0:0"), TRACE.to_owned(), SPAN, "0"),
-        // Debug counts only with sampled, and the other bits mean nothing to us.
+        // Debug counts only with sampled, firehose is sent on, and the other bits mean nothing.
         (format!("{TRACE}:{SPAN}:0:3"), TRACE.to_owned(), SPAN, "3"),
         (format!("{TRACE}:{SPAN}:0:2"), TRACE.to_owned(), SPAN, "0"),
-        (format!("{TRACE}:{SPAN}:0:9"), TRACE.to_owned(), SPAN, "1"),
-        (format!("{TRACE}:{SPAN}:0:0b"), TRACE.to_owned(), SPAN, "3"),
+        (format!("{TRACE}:{SPAN}:0:9"), TRACE.to_owned(), SPAN, "9"),
+        (format!("{TRACE}:{SPAN}:0:0b"), TRACE.to_owned(), SPAN, "b"),
+        (format!("{TRACE}:{SPAN}:0:f8"), TRACE.to_owned(), SPAN, "8"),
         // The parent is passed over.
         (format!("{TRACE}:{SPAN}:x:01"), TRACE.to_owned(), SPAN, "1"),
         (format!("{TRACE}:{SPAN}::1"), TRACE.to_owned(), SPAN, "1"),
@@ -54,8 +55,9 @@ fn reads_jaeger() {
         let (trace, headers, sent) = through(Format::Jaeger, "uber-trace-id", &value);
         assert_eq!(trace.trace_id.to_string(), format!("{id:0>32}"), "{value}");
         assert_eq!(trace.parent_span_id.unwrap().to_string(), span, "{value}");
-        assert_eq!(trace.sampled, flags != "0", "{value}");
-        assert_eq!(trace.is_debug(), flags == "3", "{value}");
+        let bits = u8::from_str_radix(flags, 16).unwrap();
+        assert_eq!(trace.sampled, bits & 1 != 0, "{value}");
+        assert_eq!(trace.is_debug(), bits & 2 != 0, "{value}");
         assert_eq!(
             shown(&headers, "uber-trace-id"),
             format!("{id}:{}:0:{flags}", trace.span_id),
