@@ -74,8 +74,9 @@ impl Task {
     }
 
     /// Enters for a drop, in which OpenTelemetry's stack may already be gone.
-    pub(super) fn enter_drop(&mut self) -> Lent<'_> {
-        lend(&mut self.exchange, &mut self.active)
+    pub(super) fn enter_drop(&mut self) -> (Option<Attached>, Lent<'_>) {
+        let attached = self.attachment.attach_for_drop();
+        (attached, lend(&mut self.exchange, &mut self.active))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The OpenTelemetry context around polls: spans of the application hang under ours, and calls of
 //! ours under them.
 
+use std::cell::Cell;
+
 use opentelemetry::trace::{self as otel, SpanContext, TraceContextExt, TraceFlags, TraceState};
 use opentelemetry::{Context, ContextGuard};
 
@@ -51,9 +53,41 @@ impl Attachment {
 
     #[inline]
     pub(in crate::propagation) fn attach(&self) -> Attached {
-        Attached {
+        let attached = Attached {
             _guard: self.0.clone().map(|context| Guard(context.attach())),
-        }
+        };
+        witness();
+        attached
+    }
+
+    /// As [`attach`](Self::attach), in a drop: `None` where OpenTelemetry's stack may be gone.
+    pub(in crate::propagation) fn attach_for_drop(&self) -> Option<Attached> {
+        HAS_STACK.get().then(|| self.attach())
+    }
+}
+
+thread_local! {
+    /// Whether OpenTelemetry's stack of this thread is there for certain. It has no drop, so it can
+    /// be read while the thread ends.
+    static HAS_STACK: Cell<bool> = const { Cell::new(false) };
+    /// The thread-locals of a thread that ends are dropped in the reverse order of their first use.
+    /// This one is first used after OpenTelemetry's, and goes before it.
+    static WITNESS: Witness = const { Witness };
+}
+
+struct Witness;
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        HAS_STACK.set(false);
+    }
+}
+
+/// OpenTelemetry's stack has just been used here.
+#[inline]
+fn witness() {
+    if !HAS_STACK.get() && WITNESS.try_with(|_| ()).is_ok() {
+        HAS_STACK.set(true);
     }
 }
 

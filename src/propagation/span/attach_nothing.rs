@@ -22,6 +22,11 @@ impl Attachment {
     pub(in crate::propagation) fn attach(&self) -> Attached {
         Attached
     }
+
+    #[expect(clippy::unused_self, reason = "the other build needs it")]
+    pub(in crate::propagation) fn attach_for_drop(&self) -> Option<Attached> {
+        None
+    }
 }
 
 /// A span of the application.

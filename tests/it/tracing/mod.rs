@@ -3,6 +3,7 @@
 mod carried_tasks;
 mod collector;
 mod deadlines;
+mod drops;
 mod export;
 mod forced;
 mod handler_spans;
