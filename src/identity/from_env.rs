@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{TrustDomain, TrustDomainError, Workload};
+use super::{TraceServiceName, TrustDomain, TrustDomainError, Workload};
 
 impl Workload {
     /// The workload that the environment describes, by the variables that Istio's injector gives to
@@ -23,6 +23,7 @@ impl Workload {
     /// | `TRUST_DOMAIN` | [trust domain](Self::own_trust_domain) | not set, which means `cluster.local` |
     /// | `ISTIO_META_MESH_ID` | [mesh](Self::mesh_id) | the trust domain |
     /// | `ISTIO_METAJSON_LABELS` | [labels](Self::labels), as a JSON object of texts | no labels |
+    /// | `PROXY_CONFIG` | a JSON object, whose `tracingServiceName` is [the name of the service in traces](Self::trace_service_name) | as MeshConfig says |
     ///
     /// A variable that is empty counts as absent. Labels come also from the file
     /// `/etc/istio/pod/labels` if there is one, as Kubernetes' downward API writes it; its labels
@@ -96,6 +97,15 @@ impl Workload {
             let labels = labels.map_err(|error| WorkloadError(Kind::Json(error)))?;
             workload = workload.with_labels(labels);
         }
+        if let Some(json) = optional("PROXY_CONFIG") {
+            let config: serde_json::Value =
+                serde_json::from_str(&json).map_err(|_| WorkloadError(Kind::ProxyConfig))?;
+            if let Some(name) = config.get("tracingServiceName") {
+                let name = name.as_str().and_then(TraceServiceName::from_istio);
+                let name = name.ok_or(WorkloadError(Kind::ProxyConfig))?;
+                workload = workload.trace_service_name(name);
+            }
+        }
         match workload.clone().label_file(label_file) {
             Err(WorkloadError(Kind::File { error, .. }))
                 if error.kind() == io::ErrorKind::NotFound =>
@@ -153,6 +163,7 @@ enum Kind {
     Ip,
     TrustDomain(TrustDomainError),
     Json(serde_json::Error),
+    ProxyConfig,
     File {
         path: PathBuf,
         error: io::Error,
@@ -180,6 +191,11 @@ impl fmt::Display for WorkloadError {
                 "the variable ISTIO_METAJSON_LABELS cannot be read: write a JSON object of texts, \
                  such as {\"app\":\"patients\"}",
             ),
+            Kind::ProxyConfig => f.write_str(
+                "the variable PROXY_CONFIG cannot be read: write a JSON object, whose \
+                 tracingServiceName, if it is there, is APP_LABEL_AND_NAMESPACE, \
+                 CANONICAL_NAME_ONLY or CANONICAL_NAME_AND_NAMESPACE",
+            ),
             Kind::File { path, .. } => {
                 write!(f, "the file of labels {} cannot be read", path.display())
             }
@@ -198,7 +214,7 @@ impl std::error::Error for WorkloadError {
             Kind::TrustDomain(error) => Some(error),
             Kind::Json(error) => Some(error),
             Kind::File { error, .. } => Some(error),
-            Kind::Missing { .. } | Kind::Ip | Kind::Line(..) => None,
+            Kind::Missing { .. } | Kind::Ip | Kind::ProxyConfig | Kind::Line(..) => None,
         }
     }
 }
@@ -272,6 +288,33 @@ mod tests {
             workload.node_id(),
             "sidecar~10.0.0.7~patients-7d4b9-x2v.clinic~clinic.svc.cluster.local"
         );
+    }
+
+    #[test]
+    fn the_config_of_the_proxy_names_the_service_in_traces() {
+        let named = |config: &'static str| {
+            let variables = [NEEDED[0], NEEDED[1], ("PROXY_CONFIG", config)];
+            read(&variables, Some("app=\"ward\"\n")).map(|workload| workload.trace_service())
+        };
+        for (config, expected) in [
+            ("{}", "ward.clinic"),
+            (r#"{"concurrency": 2}"#, "ward.clinic"),
+            (
+                r#"{"tracingServiceName": "APP_LABEL_AND_NAMESPACE"}"#,
+                "ward.clinic",
+            ),
+            (r#"{"tracingServiceName": "CANONICAL_NAME_ONLY"}"#, "ward"),
+            (
+                r#"{"tracingServiceName": "CANONICAL_NAME_AND_NAMESPACE"}"#,
+                "ward.clinic",
+            ),
+        ] {
+            assert_eq!(named(config).unwrap(), expected, "{config}");
+        }
+        for config in ["CANONICAL_NAME_ONLY", r#"{"tracingServiceName": "ONLY"}"#] {
+            let error = named(config).unwrap_err().to_string();
+            assert!(error.starts_with("the variable PROXY_CONFIG "), "{error}");
+        }
     }
 
     #[test]

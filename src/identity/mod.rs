@@ -57,11 +57,13 @@ mod as_text;
 mod certificate;
 mod from_env;
 mod spiffe_id;
+mod trace_service;
 mod trust_domain;
 mod workload;
 
 pub use certificate::PeerCertificate;
 pub use from_env::WorkloadError;
 pub use spiffe_id::{SpiffeId, SpiffeIdError};
+pub use trace_service::TraceServiceName;
 pub use trust_domain::{TrustDomain, TrustDomainError};
 pub use workload::{ServicePort, Workload};

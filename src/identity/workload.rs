@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::trace_service::TraceServiceName;
 use super::{SpiffeId, SpiffeIdError, TrustDomain};
 
 /// The identity of this process: the workload that policies select and that metrics and spans name.
@@ -32,6 +33,7 @@ pub struct Workload {
     ip: Option<IpAddr>,
     owner: Option<String>,
     locality: Option<(String, String)>,
+    trace_service_name: Option<TraceServiceName>,
 }
 
 impl Workload {
@@ -52,6 +54,7 @@ impl Workload {
             ip: None,
             owner: None,
             locality: None,
+            trace_service_name: None,
         }
     }
 
@@ -282,6 +285,42 @@ impl Workload {
             "app",
         ])
         .unwrap_or_else(|| as_label(self.workload_name()))
+    }
+
+    /// Sets by which name spans call the service; `APP.NAMESPACE` by default. It counts over
+    /// MeshConfig's `defaultConfig.tracingServiceName`; the environment variable
+    /// `OTEL_SERVICE_NAME` counts over both.
+    #[must_use]
+    pub fn trace_service_name(mut self, name: TraceServiceName) -> Self {
+        self.trace_service_name = Some(name);
+        self
+    }
+
+    /// The same workload, with this choice if it has none of its own.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn or_trace_service_name(mut self, name: Option<TraceServiceName>) -> Self {
+        self.trace_service_name = self.trace_service_name.or(name);
+        self
+    }
+
+    /// The name by which its spans call the service.
+    #[must_use]
+    pub fn trace_service(&self) -> String {
+        let namespace = self.namespace();
+        match self.trace_service_name.unwrap_or_default() {
+            TraceServiceName::AppLabelAndNamespace => {
+                let label = |key: &str| self.labels().get(key).map(String::as_str);
+                let app = label("app")
+                    .or_else(|| label("app.kubernetes.io/name"))
+                    .or_else(|| label("service.istio.io/canonical-name"))
+                    .unwrap_or_else(|| self.workload_name());
+                format!("{app}.{namespace}")
+            }
+            TraceServiceName::CanonicalNameOnly => self.canonical_service().to_owned(),
+            TraceServiceName::CanonicalNameAndNamespace => {
+                format!("{}.{namespace}", self.canonical_service())
+            }
+        }
     }
 
     /// The canonical revision: the first label present of `service.istio.io/canonical-revision`,

@@ -96,7 +96,7 @@ pub use resource::security::{
 pub use resource::telemetry::{
     CustomTag, FileLogFormat, MeshTelemetry, Metric, MetricSelector, MetricsOverride, Percentage,
     TagOverride, Telemetry, TelemetryAccessLogging, TelemetryMetrics, TelemetryMode,
-    TelemetryProvider, TelemetryTracing, TracingService,
+    TelemetryProvider, TelemetryTracing, TracingService, TracingServiceName,
 };
 pub(crate) use resource::uri::shown_uri;
 pub use yaml::error::{Problem, ProblemKind, Problems};

@@ -339,4 +339,18 @@ pub struct MeshTelemetry {
     pub custom_tags: Option<BTreeMap<String, CustomTag>>,
     /// `defaultConfig.tracing.zipkin.address`.
     pub zipkin_address: Option<Text>,
+    /// `defaultConfig.tracingServiceName`.
+    pub tracing_service_name: Option<TracingServiceName>,
+}
+
+/// How spans name their service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TracingServiceName {
+    /// `APP_LABEL_AND_NAMESPACE`, Istio's default.
+    #[default]
+    AppLabelAndNamespace,
+    /// `CANONICAL_NAME_ONLY`.
+    CanonicalNameOnly,
+    /// `CANONICAL_NAME_AND_NAMESPACE`.
+    CanonicalNameAndNamespace,
 }

@@ -202,6 +202,7 @@ accessLogFormat: '{\"code\": \"%RESPONSE_CODE%\"}'
 enableTracing: false
 defaultProviders: {tracing: [zipkin], metrics: [], accessLogging: [envoy]}
 defaultConfig:
+  tracingServiceName: CANONICAL_NAME_ONLY
   tracing:
     sampling: 12.5
     customTags: {a: {literal: {value: x}}}
@@ -223,6 +224,10 @@ defaultConfig:
     assert_eq!(
         found.zipkin_address.as_deref(),
         Some("zipkin.istio-system:9411")
+    );
+    assert_eq!(
+        found.tracing_service_name,
+        Some(TracingServiceName::CanonicalNameOnly)
     );
 
     assert_eq!(settings("accessLogFile: ''"), MeshTelemetry::default());

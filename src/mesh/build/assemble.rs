@@ -90,6 +90,8 @@ impl MeshBuilder {
             tls: &self.tls,
         };
         let rules = rules.read(self.workload.namespace(), &mut faults).await;
+        let named = rules.trace_service_name();
+        self.workload = self.workload.or_trace_service_name(named);
         if !edge_propagation.exports()
             && let Some(sink) = rules.exporter(&self.workload, &mut faults)
         {

@@ -18,8 +18,8 @@ use super::reload::{
 };
 use super::svid_keys::SvidFeed;
 use super::token_terms;
-use crate::identity::Workload;
-use crate::istio::{Position, Problem, Problems};
+use crate::identity::{TraceServiceName, Workload};
+use crate::istio::{Position, Problem, Problems, TracingServiceName};
 use crate::jwt::{Counts, Keyring, SvidKeys, Terms};
 use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 use crate::mesh::error::Faults;
@@ -157,6 +157,19 @@ impl ReadConfig {
     pub(in crate::mesh) fn stated_trust_domain(&self) -> Option<&str> {
         let configuration = self.configuration.as_ref()?;
         configuration.mesh_config.trust_domain.as_deref()
+    }
+
+    /// The name of the service in traces that the MeshConfig chooses, if it does.
+    pub(in crate::mesh) fn trace_service_name(&self) -> Option<TraceServiceName> {
+        let configuration = self.configuration.as_ref()?;
+        let chosen = configuration.mesh_config.telemetry.tracing_service_name?;
+        Some(match chosen {
+            TracingServiceName::AppLabelAndNamespace => TraceServiceName::AppLabelAndNamespace,
+            TracingServiceName::CanonicalNameOnly => TraceServiceName::CanonicalNameOnly,
+            TracingServiceName::CanonicalNameAndNamespace => {
+                TraceServiceName::CanonicalNameAndNamespace
+            }
+        })
     }
 
     /// The exporter of spans that the configuration names, if it does.

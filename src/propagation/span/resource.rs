@@ -9,15 +9,11 @@ use crate::matcher::query;
 pub(in crate::propagation) fn attributes(workload: &Workload) -> Vec<(Cow<'static, str>, String)> {
     let label = |key: &str| workload.labels().get(key).map(String::as_str);
     let namespace = workload.namespace();
-    let app = label("app")
-        .or_else(|| label("app.kubernetes.io/name"))
-        .or_else(|| label("service.istio.io/canonical-name"))
-        .unwrap_or_else(|| workload.workload_name());
     let mut attributes = Vec::with_capacity(8);
     let mut add = |name: &'static str, value: String| {
         attributes.push((Cow::Borrowed(name), value));
     };
-    add(SERVICE_NAME, format!("{app}.{namespace}"));
+    add(SERVICE_NAME, workload.trace_service());
     add("service.namespace", namespace.to_owned());
     add("telemetry.sdk.name", "tower-mesh".to_owned());
     add("telemetry.sdk.language", "rust".to_owned());

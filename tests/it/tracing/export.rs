@@ -6,9 +6,12 @@ use http::Request;
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
+use tower_mesh::identity::TraceServiceName;
 use tower_mesh::metrics::Format;
 use tower_mesh::propagation::{ExportCounts, Otlp, Propagation, Zipkin};
+use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
+use tower_mesh::{Mesh, Workload};
 
 use super::collector::{Bad, Collector, bad, request, silent_port};
 use crate::support::log::Log;
@@ -262,6 +265,48 @@ async fn a_mesh_exports_in_one_line_counts_and_sends_the_rest_at_its_end() {
         "mesh_span_export_queue 0\n",
     ] {
         assert!(metrics.contains(line), "{line}{metrics}");
+    }
+}
+
+/// As MeshConfig says, unless the workload says it itself.
+#[tokio::test]
+async fn spans_call_the_service_as_they_are_told() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let only = "defaultConfig: {tracingServiceName: CANONICAL_NAME_ONLY}";
+    let both = Some(TraceServiceName::CanonicalNameAndNamespace);
+    for (settings, chosen, expected) in [
+        ("", None, "label.default"),
+        (only, None, "canonical"),
+        (only, both, "canonical.default"),
+    ] {
+        let mut collector = Collector::start().await;
+        let url = collector.url();
+        let workload = Workload::new("default", "app")
+            .label("app", "label")
+            .label("service.istio.io/canonical-name", "canonical");
+        let workload = match chosen {
+            Some(name) => workload.trace_service_name(name),
+            None => workload,
+        };
+        let identity = pki.identity("default", "app").unwrap();
+        let config = Fixed::yaml("none.yaml", "").mesh_config("mesh.yaml", settings);
+        let builder = Mesh::builder(workload, identity).config(config);
+        let mesh = build(builder.telemetry(|telemetry| {
+            let telemetry = telemetry.zipkin(&url);
+            telemetry.propagation(Propagation::new().sample_percent(100.0))
+        }))
+        .await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let serving = tokio::spawn(mesh.serve_on(listener, reader()));
+        let request = Request::get("/").header("host", "app");
+        let request = request.extension(crate::support::mesh::unproven());
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let answer = mesh.protect(reader()).oneshot(request).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+        mesh.shutdown(Duration::ZERO);
+        serving.await.unwrap().unwrap();
+        let spans = collector.spans();
+        assert_eq!(spans[0]["localEndpoint"]["serviceName"], expected);
     }
 }
 

@@ -5,6 +5,7 @@ use crate::istio::yaml::cursor::Cursor;
 use crate::istio::yaml::fields::Fields;
 use crate::istio::{
     FileLogFormat, MeshTelemetry, Percentage, TelemetryProvider, Text, TracingService,
+    TracingServiceName,
 };
 
 /// The fields that this file reads whole.
@@ -26,6 +27,18 @@ const UNSERVED: [&str; 8] = [
     "lightstep",
     "opencensus",
     "sds",
+];
+
+const SERVICE_NAMES: &[(&str, TracingServiceName)] = &[
+    (
+        "APP_LABEL_AND_NAMESPACE",
+        TracingServiceName::AppLabelAndNamespace,
+    ),
+    ("CANONICAL_NAME_ONLY", TracingServiceName::CanonicalNameOnly),
+    (
+        "CANONICAL_NAME_AND_NAMESPACE",
+        TracingServiceName::CanonicalNameAndNamespace,
+    ),
 ];
 
 /// The settings of the mesh.
@@ -54,6 +67,9 @@ pub(super) fn mesh_telemetry(fields: Fields<'_, '_>) -> MeshTelemetry {
             .and_then(|at| sampling(&at)),
         custom_tags: tags.map(|tags| custom_tags(&tags)),
         zipkin_address: zipkin.and_then(|zipkin| zipkin.filled("address")),
+        tracing_service_name: config
+            .and_then(|config| config.get("tracingServiceName"))
+            .and_then(|at| at.word(SERVICE_NAMES)),
     }
 }
 
@@ -61,7 +77,11 @@ pub(super) fn mesh_telemetry(fields: Fields<'_, '_>) -> MeshTelemetry {
 pub(super) fn has_unused_defaults(fields: Fields<'_, '_>) -> bool {
     let config = fields.get("defaultConfig");
     let config = config.as_ref().and_then(Cursor::any_fields);
-    config.is_some_and(|config| !config.other_than(&["tracing"]).is_empty())
+    config.is_some_and(|config| {
+        !config
+            .other_than(&["tracing", "tracingServiceName"])
+            .is_empty()
+    })
 }
 
 fn sampling(at: &Cursor<'_, '_>) -> Option<Percentage> {
