@@ -75,6 +75,8 @@ mod format;
 mod log;
 mod logs;
 mod sink;
+#[cfg(all(feature = "server", feature = "client"))]
+mod tag_format;
 
 pub use filter::Filter;
 #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
@@ -91,5 +93,7 @@ pub use logs::{AccessLogLayer, AccessLogs, LayerLine};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use logs::{Line, Readers};
 pub use sink::{LineSink, Sink};
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use tag_format::OperatorText;
 
 pub use crate::matcher::path_redaction::TemplateError;

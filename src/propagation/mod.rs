@@ -149,6 +149,8 @@ pub use layer::{ClientPropagation, ClientPropagationLayer, PropagationLayer, Ser
 pub use options::TraceOptions;
 pub use outbound::{ClientSpan, ClientSpans};
 pub use span::custom::CustomTagError;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use span::custom::formatted::{TagFormat, TagText, TextBeginning, shown_header};
 pub use span::custom::tag::CustomTag;
 pub use span::export_counts::ExportCounts;
 pub use span::finished::{FinishedSpan, SpanEvent, SpanKind, SpanSink, SpanView, TagValue};

@@ -130,6 +130,40 @@ impl Format {
     }
 }
 
+impl Format {
+    /// The text of an exchange for a place in which nothing must be escaped. What has no value is
+    /// left out.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(in crate::access_log) fn plain(&self, facts: Facts<'_>) -> Vec<u8> {
+        let (mut out, mut scratch) = (Vec::new(), Vec::new());
+        let Shape::Text(pieces) = &self.shape else {
+            return out;
+        };
+        for piece in pieces {
+            let (operator, most) = match piece {
+                Piece::Literal(literal) => {
+                    out.extend_from_slice(literal);
+                    continue;
+                }
+                Piece::Value { operator, most, .. } => (operator, *most),
+            };
+            scratch.clear();
+            let text = match value::of(operator, facts, &mut scratch) {
+                Value::Unset => continue,
+                Value::Number(number) => {
+                    write_number(&mut out, number);
+                    continue;
+                }
+                Value::Text(text) => text,
+                Value::Written => scratch.as_slice(),
+            };
+            let room = room(&out, 0);
+            out.extend_from_slice(cut(cut(text, most), room));
+        }
+        out
+    }
+}
+
 fn write_object(
     out: &mut Vec<u8>,
     scratch: &mut Vec<u8>,

@@ -118,6 +118,23 @@ impl Kept {
         }
     }
 
+    /// Keeps of each header what `shown` leaves of it.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(in crate::access_log) fn showing(
+        &mut self,
+        shown: fn(&HeaderValue) -> Option<HeaderValue>,
+    ) {
+        for headers in [&mut self.request, &mut self.response, &mut self.trailers] {
+            headers.retain_mut(|(_, value)| match shown(value) {
+                Some(shown) => {
+                    *value = shown;
+                    true
+                }
+                None => false,
+            });
+        }
+    }
+
     /// Keeps what the head of the response has.
     pub(in crate::access_log) fn answered(
         &mut self,

@@ -6,7 +6,7 @@ use super::line_counts::LineCounts;
 use super::logs::LogCompiler;
 use super::metrics;
 use super::reports::Reports;
-use super::spans;
+use super::spans::{self, Shown};
 use crate::access_log::AccessLog;
 use crate::identity::Workload;
 use crate::istio::{Problem, Problems};
@@ -87,9 +87,13 @@ impl TelemetryCompiler {
         let mut problems = found.problems.clone();
         self.logs.keep_files_of(&self.own.reports.load());
         let [server, client] = &self.base;
+        let shown = Shown {
+            hidden: &self.own.hidden,
+            own_id: self.own.own_id.as_ref(),
+        };
         let options = [
-            spans::options(server, &found.server.tracing, &mut problems),
-            spans::options(client, &found.client.tracing, &mut problems),
+            spans::options(server, &found.server.tracing, &shown, &mut problems),
+            spans::options(client, &found.client.tracing, &shown, &mut problems),
         ];
         let plan = metrics::plan(&found, &mut problems);
         let reports = self.logs.compile(&found, workload, &mut problems);

@@ -5,7 +5,9 @@ use http::{HeaderMap, request, response};
 
 use super::active::Open;
 use super::conventions::Operation;
+use super::custom::formatted::TextBeginning;
 use super::custom::tag::CustomTag;
+use super::custom::texts::TagTexts;
 use super::errors::Errors;
 use super::finished::{FinishedSpan, SpanKind, SpanSink, SpanView};
 use super::identity::Identity;
@@ -117,6 +119,12 @@ impl Recorder {
         let custom = custom.collect();
         let name = name();
         let start = now();
+        let beginning = TextBeginning {
+            request,
+            began: start,
+            call: (kind == SpanKind::Client).then_some((trace, cluster)),
+        };
+        let texts = TagTexts::begin(custom_tags, beginning);
         let open = own.map(|own| Open::server(trace, own, sink, view, start));
         Recording(Some(Box::new(Started {
             open,
@@ -131,6 +139,7 @@ impl Recorder {
             is_grpc: call.is_grpc,
             tags,
             custom,
+            texts,
             view,
             has_istio_tags,
             exchange: own.cloned(),
@@ -160,6 +169,7 @@ struct Started {
     tags: Tags,
     /// Those of the operator.
     custom: Vec<Tag>,
+    texts: TagTexts,
     view: SpanView,
     has_istio_tags: bool,
     /// Of the request that came in: what guards say of its target is known at the end.
@@ -227,9 +237,11 @@ impl Recording {
 
     /// Reads the head of the response.
     pub(in crate::propagation) fn respond(&mut self, headers: &HeaderMap) {
-        if let Some(started) = &mut self.0
-            && started.is_grpc
-        {
+        let Some(started) = &mut self.0 else {
+            return;
+        };
+        started.texts.answered(headers);
+        if started.is_grpc {
             if started.view.has_istio() {
                 started.tags.grpc_message(headers);
             }
@@ -251,10 +263,11 @@ impl Recording {
 
     /// Reads the trailers of the response: what they say of gRPC counts more than its head.
     pub(in crate::propagation) fn trailers(&mut self, trailers: &HeaderMap) {
-        if let Some(started) = &mut self.0
-            && started.is_grpc
-            && started.view.has_istio()
-        {
+        let Some(started) = &mut self.0 else {
+            return;
+        };
+        started.texts.trailers(trailers);
+        if started.is_grpc && started.view.has_istio() {
             started.tags.grpc_message(trailers);
         }
     }
@@ -276,6 +289,7 @@ impl Recording {
             is_grpc,
             mut tags,
             custom,
+            texts,
             view,
             has_istio_tags,
             exchange,
@@ -306,6 +320,7 @@ impl Recording {
             }
         };
         tags.add(custom);
+        tags.add(texts.end(report));
         let mut span = FinishedSpan {
             name,
             kind,

@@ -6,6 +6,17 @@ use std::fmt;
 pub struct CustomTagError(String);
 
 impl CustomTagError {
+    /// The text of a tag's format cannot be used.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for resources of a mesh")
+    )]
+    pub(crate) fn of_format(tag: &str, error: &dyn Error) -> Self {
+        Self(format!(
+            "the text of the tag `{tag}` cannot be used: {error}"
+        ))
+    }
+
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

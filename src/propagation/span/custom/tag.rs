@@ -4,6 +4,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::error::CustomTagError;
+use super::formatted::TagFormat;
 use crate::context::Hide;
 use crate::matcher::query;
 use crate::propagation::format::headers::text;
@@ -42,7 +43,12 @@ pub struct CustomTag {
 #[derive(Clone, Debug)]
 enum Source {
     Fixed(Arc<str>),
-    Header { name: HeaderName, default: Arc<str> },
+    Header {
+        name: HeaderName,
+        default: Arc<str>,
+    },
+    /// Known at the end.
+    Format(Arc<dyn TagFormat>),
 }
 
 impl CustomTag {
@@ -111,6 +117,22 @@ impl CustomTag {
         Self::new(name, source)
     }
 
+    /// A tag with a text that is made at the end of each exchange. The spans of single tries do not
+    /// have it.
+    ///
+    /// # Errors
+    /// The name is empty.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "for resources of a mesh")
+    )]
+    pub(crate) fn formatted(
+        name: &str,
+        format: impl TagFormat + 'static,
+    ) -> Result<Self, CustomTagError> {
+        Self::new(name.into(), Source::Format(Arc::new(format)))
+    }
+
     fn new(name: Box<str>, source: Source) -> Result<Self, CustomTagError> {
         if name.is_empty() {
             return Err(CustomTagError::new("a tag has no name"));
@@ -124,7 +146,15 @@ impl CustomTag {
         &self.name
     }
 
-    /// The tag of a request with these headers; `None` where it has no value.
+    /// What makes its text, if that is known at the end alone.
+    pub(in crate::propagation) fn format(&self) -> Option<&dyn TagFormat> {
+        match &self.source {
+            Source::Format(format) => Some(&**format),
+            Source::Fixed(_) | Source::Header { .. } => None,
+        }
+    }
+
+    /// The tag of a request with these headers; `None` where it has no value yet.
     pub(in crate::propagation) fn of(
         &self,
         headers: &HeaderMap,
@@ -137,6 +167,7 @@ impl CustomTag {
                 Some(value) => shown(value, None)?,
                 None => TagValue::Shared(Arc::clone(default)),
             },
+            Source::Format(_) => return None,
         };
         let is_empty = value.as_str().is_empty();
         (!is_empty).then(|| {

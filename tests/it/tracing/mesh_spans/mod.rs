@@ -2,5 +2,6 @@
 
 mod facts;
 mod names;
+mod resources;
 pub(super) mod site;
 mod tries;
