@@ -22,13 +22,16 @@ use crate::mesh::client::Bounds;
 pub struct TcpOptions {
     /// Judges a connection when it is accepted, for protocols in which the server speaks first, as
     /// in MySQL and SMTP. By default it is judged at its first byte, as by Envoy, and its handler
-    /// begins then.
+    /// begins then. On a PERMISSIVE port the first byte tells TLS from plaintext all the same, so
+    /// that a silent client in plaintext is not served there: make the port STRICT or DISABLE.
     pub server_first: bool,
     /// How long a client may take to send its first byte; 60 s by default. Until then the connection
     /// is not judged. (Envoy waits for [`idle`](Self::idle).) Not with
-    /// [`server_first`](Self::server_first).
+    /// [`server_first`](Self::server_first). 0 closes each connection that has not sent one when it
+    /// is accepted; `Duration::MAX` is without a bound.
     pub first_byte: Duration,
     /// How long a connection may carry nothing in either direction; 1 hour by default, as in Istio.
+    /// 0 closes it at once, where Envoy's 0 is without a bound: that is `Duration::MAX` here.
     pub idle: Duration,
     /// How long a connection may last; `None`, without a bound, by default. What ends here has
     /// Envoy's flag `DT`.
