@@ -24,6 +24,8 @@ mod handler;
 mod limits;
 #[path = "alloc/metrics.rs"]
 mod metrics;
+#[path = "alloc/tracing.rs"]
+mod tracing;
 
 use std::hint::black_box;
 use std::io::{ErrorKind, Read, Write};

@@ -76,6 +76,7 @@ pub mod observability {}
 /// [calls]: calls
 /// [layers]: layers
 /// [observability]: observability
+/// [Trace cases]: trace_cases
 ///
 #[doc = include_str!("../../docs/tracing.md")]
 pub mod tracing {}
@@ -141,6 +142,13 @@ pub mod external_authorization {}
 ///
 #[doc = include_str!("../../docs/outages.md")]
 pub mod outages {}
+
+/// [access log]: access_log
+/// [observability]: observability
+/// [tracing]: tracing
+///
+#[doc = include_str!("../../docs/trace-cases.md")]
+pub mod trace_cases {}
 
 /// [layers]: layers
 /// [policy]: policy#when-a-watched-configuration-changes

@@ -14,7 +14,7 @@ use crate::support::mesh::{settle, until};
 
 /// The lines of a log.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl LineSink for Lines {
     fn take(&self, line: &[u8]) -> bool {
@@ -26,7 +26,7 @@ impl LineSink for Lines {
 }
 
 impl Lines {
-    fn sink(&self) -> Sink {
+    pub(crate) fn sink(&self) -> Sink {
         Sink::custom(self.clone())
     }
 
@@ -40,7 +40,7 @@ impl Lines {
     }
 
     /// All lines, once there are so many, and nothing else is to come.
-    async fn take(&self, count: usize) -> Vec<String> {
+    pub(crate) async fn take(&self, count: usize) -> Vec<String> {
         until("lines", || self.0.lock().unwrap().len() >= count).await;
         settle().await;
         let lines = std::mem::take(&mut *self.0.lock().unwrap());
@@ -48,7 +48,7 @@ impl Lines {
         lines
     }
 
-    async fn one(&self) -> String {
+    pub(crate) async fn one(&self) -> String {
         self.take(1).await.remove(0)
     }
 }

@@ -126,6 +126,47 @@ impl Heard {
 }
 
 #[tokio::test]
+async fn row_9_a_stale_header_of_b3_goes_nowhere() {
+    let app = App::start(0.0).await;
+    let stale = "1af7651916cd43dd8448eb211c80319c";
+    let single = format!("{T}-{S}-1");
+    let sent = [
+        ("b3", &*single),
+        ("x-b3-traceid", stale),
+        ("x-b3-sampled", "0"),
+    ];
+    let heard = app.ask(&sent).await;
+    for headers in [&heard.seen, &heard.sent] {
+        let b3: Vec<_> = one(headers, "b3").split('-').collect();
+        assert_eq!((b3[0], b3[2]), (T, "1"), "{headers:?}");
+        let is_stale = |(_, value): &(String, String)| value.contains(stale);
+        assert!(!headers.iter().any(is_stale), "{headers:?}");
+        assert_eq!(one(headers, "x-b3-sampled"), "");
+    }
+    until("two spans", || app.spans.0.lock().unwrap().len() == 2).await;
+}
+
+#[tokio::test]
+async fn row_10_debugging_beats_a_refusal_to_record() {
+    let app = App::start(0.0).await;
+    let sent = [
+        ("x-b3-traceid", T),
+        ("x-b3-spanid", S),
+        ("x-b3-flags", "1"),
+        ("x-b3-sampled", "0"),
+    ];
+    let heard = app.ask(&sent).await;
+    for headers in [&heard.seen, &heard.sent] {
+        assert_eq!(one(headers, "x-b3-traceid"), T);
+        assert_eq!(one(headers, "x-b3-flags"), "1");
+        assert_eq!(one(headers, "x-b3-sampled"), "");
+    }
+    until("two spans", || app.spans.0.lock().unwrap().len() == 2).await;
+    let spans = app.spans.0.lock().unwrap();
+    assert!(spans.iter().all(|span| span.trace.is_debug()));
+}
+
+#[tokio::test]
 async fn row_11_a_short_trace_id_stays_short_in_b3() {
     let app = App::start(0.0).await;
     let sent = [

@@ -1,7 +1,11 @@
 //! Spans of a composed mesh, of both sides of a call.
 
 mod facts;
+mod faults;
+mod headers;
 mod names;
+mod outcomes;
 mod resources;
 pub(super) mod site;
 mod tries;
+mod watched;
