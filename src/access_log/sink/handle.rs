@@ -133,10 +133,17 @@ impl Sink {
     /// for the collector are those of `OTEL_EXPORTER_OTLP_LOGS_HEADERS`, else
     /// `OTEL_EXPORTER_OTLP_HEADERS`.
     ///
-    /// At most 8,192 records and 8 MiB wait ([`otlp_with`](Self::otlp_with) sets others); one that
-    /// finds no room is dropped and counted. A task on the runtime of the requests sends them in
-    /// batches, and a collector that is down, slow or broken has no effect on a request: its records
-    /// count as failed, and a warning says so once.
+    /// At most 8,192 records and 8 MiB wait or are being sent ([`otlp_with`](Self::otlp_with) sets
+    /// others); one that finds no room is dropped and counted. A value of an attribute has at most
+    /// 4 KiB. A task on the runtime of the requests sends the records, at most 512 in a batch and at
+    /// the latest after one second; `OTEL_BLRP_MAX_QUEUE_SIZE`, `OTEL_BLRP_MAX_EXPORT_BATCH_SIZE`,
+    /// `OTEL_BLRP_SCHEDULE_DELAY` and `OTEL_BLRP_EXPORT_TIMEOUT` (milliseconds) change that.
+    ///
+    /// A collector that is down, slow or broken has no effect on a request. A batch that it cannot
+    /// take now is sent again, up to three times within the timeout of ten seconds; then its records
+    /// count as failed, as do those of a batch that is refused and those that the collector rejects
+    /// of one that it takes. A warning says so once. A connection on which a batch has failed is not
+    /// used again, so one that has died without a word costs one batch.
     ///
     /// # Errors
     /// When it is no such URL: another scheme, no host, or a user or password in it.
@@ -145,8 +152,8 @@ impl Sink {
         Ok(Self(Arc::new(Inner::Otlp(LogExport::to(url)?))))
     }
 
-    /// As [`otlp`](Self::otlp). At most so many records and bytes wait, and the collector may take
-    /// so long for a batch; retries are included.
+    /// As [`otlp`](Self::otlp), with at most so many records (from 1 to 131,072) and bytes, those of
+    /// the batch that is being sent among them, and so long for each batch, retries included.
     ///
     /// # Errors
     /// As of [`otlp`](Self::otlp).

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::TelemetryOptions;
 #[cfg(feature = "otlp")]
-use crate::mesh::push::otlp_metrics::Collector;
-#[cfg(feature = "otlp")]
 use crate::propagation::Otlp;
 #[cfg(feature = "zipkin")]
 use crate::propagation::Zipkin;
+#[cfg(feature = "otlp")]
+use crate::propagation::collector::Target;
 #[cfg(any(feature = "otlp", feature = "zipkin"))]
 use crate::propagation::{EndpointError, SpanSink};
 
@@ -60,7 +60,7 @@ impl TelemetryOptions {
     /// A URL that cannot be used is a mistake that [`build`](crate::MeshBuilder::build) reports.
     #[cfg(feature = "otlp")]
     pub fn otlp_metrics(mut self, url: &str) -> Self {
-        match Collector::to(url) {
+        match Target::guess(url, "/v1/metrics") {
             Ok(collector) => self.metrics_collector = Some(collector),
             Err(error) => self.mistakes.push(format!("otlp_metrics: {error}")),
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::access_log::AccessLog;
 use crate::matcher::path_redaction::PathRedaction;
-#[cfg(feature = "otlp")]
-use crate::mesh::push::otlp_metrics::Collector;
 use crate::mesh::watches::Observers;
 use crate::message::Report;
 use crate::metrics::Registry;
+#[cfg(feature = "otlp")]
+use crate::propagation::collector::Target;
 use crate::propagation::{Propagation, SpanSink};
 
 /// What a mesh reports about its requests and calls:
@@ -22,7 +22,7 @@ pub struct TelemetryOptions {
     pub(in crate::mesh) mistakes: Vec<String>,
     pub(in crate::mesh) registry: Registry,
     #[cfg(feature = "otlp")]
-    pub(in crate::mesh) metrics_collector: Option<Collector>,
+    pub(in crate::mesh) metrics_collector: Option<Target>,
     pub(in crate::mesh) records_allows: bool,
     pub(in crate::mesh) access_logs: Vec<AccessLog>,
     pub(in crate::mesh) hidden: PathRedaction,

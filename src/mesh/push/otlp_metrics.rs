@@ -1,77 +1,81 @@
 //! Pushes the metrics to an OpenTelemetry collector, over OTLP.
 
-use std::future::pending;
+use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Uri, header};
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use prost::Message;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
-use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
 
 use crate::identity::Workload;
 use crate::metrics::otlp::attribute;
 use crate::metrics::{Counter, Registry};
-use crate::propagation::{EndpointError, OpenTelemetry, collector};
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Where metrics go.
-#[derive(Clone, Debug)]
-pub(in crate::mesh) struct Collector {
-    url: Uri,
-    is_http: bool,
-}
-
-impl Collector {
-    /// Over HTTP where the URL has OTLP's port for it, or a path; else over gRPC.
-    pub(in crate::mesh) fn to(url: &str) -> Result<Self, EndpointError> {
-        let bare = collector::read(url, "/")?;
-        let is_http = bare.port_u16() == Some(4318) || bare.path() != "/";
-        let url = match is_http {
-            true => collector::read(url, "/v1/metrics")?,
-            false => bare,
-        };
-        Ok(Self { url, is_http })
-    }
-}
+use crate::propagation::OpenTelemetry;
+use crate::propagation::collector::{self, Client, Partial, Refused, Signal, Target};
 
 /// Pushes all metrics at intervals. A collector that is slow, broken or absent has no effect beyond
 /// the counts and a line in the log: the numbers are totals, so that the next push has all of them.
 #[derive(Debug)]
 pub(in crate::mesh) struct MetricsPusher {
-    to: Collector,
+    collector: String,
     registry: Registry,
     resource: Resource,
-    headers: HeaderMap,
     every: Duration,
     within: Duration,
     exported: Counter,
     failed: Counter,
-    /// One push at a time; whether the last one failed.
+    /// Data points of pushes that were taken.
+    rejected: Counter,
+    /// One push at a time.
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    grpc: Option<MetricsServiceClient<tonic::transport::Channel>>,
+    client: Client,
+    /// Whether the last push failed.
     is_failing: bool,
+    /// Whether the collector has rejected some of the last one.
+    rejects: bool,
+}
+
+/// OTLP's metrics.
+struct Metrics;
+
+impl Signal for Metrics {
+    const NAME: &'static str = "METRICS";
+
+    type Request = ExportMetricsServiceRequest;
+    type Response = ExportMetricsServiceResponse;
+
+    fn call(
+        channel: Channel,
+        request: Request<Self::Request>,
+    ) -> impl Future<Output = Result<Response<Self::Response>, Status>> + Send {
+        let mut client = MetricsServiceClient::new(channel);
+        async move { client.export(request).await }
+    }
+
+    fn partial(response: Self::Response) -> Partial {
+        let partial = response.partial_success.unwrap_or_default();
+        Partial {
+            rejected: u64::try_from(partial.rejected_data_points).unwrap_or(0),
+            message: partial.error_message,
+        }
+    }
 }
 
 impl MetricsPusher {
     /// `OTEL_METRIC_EXPORT_INTERVAL` and `OTEL_METRIC_EXPORT_TIMEOUT` are in milliseconds.
-    pub(in crate::mesh) fn new(
-        to: Collector,
-        registry: &Registry,
-        workload: &Workload,
-    ) -> Arc<Self> {
+    pub(in crate::mesh) fn new(to: Target, registry: &Registry, workload: &Workload) -> Arc<Self> {
         let resource = OpenTelemetry::resource(workload);
         let attributes = resource.iter();
         let attributes =
@@ -79,19 +83,25 @@ impl MetricsPusher {
         let help = "Pushes of metrics to a collector, by outcome.";
         let count =
             |outcome| registry.counter("mesh_metrics_export_total", help, &[("outcome", outcome)]);
+        let state = State {
+            client: Client::new::<Metrics>(to),
+            is_failing: false,
+            rejects: false,
+        };
         Arc::new(Self {
-            to,
+            collector: state.client.place(),
             registry: registry.clone(),
-            resource: Resource {
-                attributes: attributes.collect(),
-                ..Resource::default()
-            },
-            headers: collector::headers("METRICS"),
+            resource: collector::resource(attributes),
             every: milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 60_000),
             within: milliseconds("OTEL_METRIC_EXPORT_TIMEOUT", 30_000),
             exported: count("exported"),
             failed: count("failed"),
-            state: Mutex::default(),
+            rejected: registry.counter(
+                "mesh_metrics_rejected_points_total",
+                "Data points that a collector has rejected, of pushes that it took.",
+                &[],
+            ),
+            state: Mutex::new(state),
         })
     }
 
@@ -115,13 +125,11 @@ impl MetricsPusher {
         let deadline = Instant::now() + within;
         let is_taken = match timeout_at(deadline, self.state.lock()).await {
             Ok(mut state) => {
-                let sent = timeout_at(deadline, self.send(&mut state)).await;
-                let sent = sent.unwrap_or_else(|_| {
-                    // The connection may be dead without anybody having said so.
-                    state.grpc = None;
-                    Err(format!("no answer within {within:?}").into())
-                });
-                self.tell(&mut state, &sent)
+                let sent = timeout_at(deadline, self.send(&mut state.client)).await;
+                let sent =
+                    sent.unwrap_or_else(|_| Err(format!("no answer within {within:?}").into()));
+                self.tell(&mut state, &sent);
+                sent.is_ok()
             }
             // Another push is under way, which tells.
             Err(_) => false,
@@ -135,28 +143,27 @@ impl MetricsPusher {
         is_taken
     }
 
-    async fn send(&self, state: &mut State) -> Result<(), BoxError> {
+    /// Returns what the collector has rejected of all.
+    async fn send(&self, client: &mut Client) -> Result<Partial, BoxError> {
+        let mut all = Partial::default();
         for metrics in self.registry.batches() {
             let request = self.request(metrics);
-            match self.to.is_http {
-                true => self.post(request).await?,
-                false => self.call(state, request).await?,
+            let sent = client.export::<Metrics>(&request).await;
+            let partial = sent.map_err(Refused::into_error)?;
+            all.rejected += partial.rejected;
+            if all.message.is_empty() {
+                all.message = partial.message;
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     fn request(&self, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
-        let scope = InstrumentationScope {
-            name: "tower-mesh".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..InstrumentationScope::default()
-        };
         ExportMetricsServiceRequest {
             resource_metrics: vec![ResourceMetrics {
                 resource: Some(self.resource.clone()),
                 scope_metrics: vec![ScopeMetrics {
-                    scope: Some(scope),
+                    scope: Some(collector::scope()),
                     metrics,
                     schema_url: String::new(),
                 }],
@@ -165,55 +172,38 @@ impl MetricsPusher {
         }
     }
 
-    async fn post(&self, request: ExportMetricsServiceRequest) -> Result<(), BoxError> {
-        let mut headers = self.headers.clone();
-        let protobuf = HeaderValue::from_static("application/x-protobuf");
-        headers.insert(header::CONTENT_TYPE, protobuf);
-        let body = Bytes::from(request.encode_to_vec());
-        let response = collector::post(&self.to.url, headers, body).await?;
-        match response.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(format!("it answered with {status}").into()),
-        }
-    }
-
-    async fn call(
-        &self,
-        state: &mut State,
-        request: ExportMetricsServiceRequest,
-    ) -> Result<(), BoxError> {
-        let client = match &mut state.grpc {
-            Some(client) => client,
-            none => none.insert(MetricsServiceClient::connect(self.to.url.to_string()).await?),
-        };
-        let mut request = tonic::Request::new(request);
-        *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
-        let answer = client.export(request).await;
-        if answer.is_err() {
-            state.grpc = None;
-        }
-        answer?;
-        Ok(())
-    }
-
     /// Once until it changes.
-    fn tell(&self, state: &mut State, sent: &Result<(), BoxError>) -> bool {
-        let collector = collector::shown(&self.to.url);
+    fn tell(&self, state: &mut State, sent: &Result<Partial, BoxError>) {
+        let collector = &self.collector;
         match (sent, state.is_failing) {
-            (Err(reason), false) => tracing::warn!(
+            (Err(error), false) => tracing::warn!(
                 target: "tower_mesh::export",
-                %collector, %reason, "the collector does not take metrics"
+                %collector, reason = collector::shown(&**error),
+                "the collector does not take metrics"
             ),
-            (Ok(()), true) => tracing::info!(
+            (Ok(_), true) => tracing::info!(
                 target: "tower_mesh::export",
                 %collector, "the collector takes metrics again"
             ),
             _ => {}
         }
         state.is_failing = sent.is_err();
-        sent.is_ok()
+        let Ok(partial) = sent else {
+            return;
+        };
+        self.rejected.add(partial.rejected);
+        if partial.rejected > 0 && !state.rejects {
+            tracing::warn!(
+                target: "tower_mesh::export",
+                %collector, rejected = partial.rejected, reason = collector::cut(&partial.message),
+                "the collector rejects some data points; they are counted"
+            );
+        }
+        state.rejects = partial.rejected > 0;
     }
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 fn milliseconds(name: &str, usual: u64) -> Duration {
     let set = variable(name).and_then(|value| value.trim().parse().ok());

@@ -21,9 +21,17 @@ pub(super) trait Transport: Send + 'static {
         "spans"
     }
 
-    /// Sends a batch. Returns how many of its items the collector has rejected. It may take for
-    /// ever: who calls this has a timeout.
-    fn send(&mut self, batch: Vec<Item>) -> impl Future<Output = Result<u64, BoxError>> + Send;
+    /// Sends a batch. Returns what the collector has rejected of it. It may take for ever: who calls
+    /// this has a timeout, and drops the future.
+    fn send(&mut self, batch: Vec<Item>) -> impl Future<Output = Result<Partial, BoxError>> + Send;
+}
+
+/// What a collector has rejected of a batch that it has taken: OTLP's partial success.
+#[derive(Debug, Default)]
+pub(crate) struct Partial {
+    pub(crate) rejected: u64,
+    /// Why, in the collector's words.
+    pub(crate) message: String,
 }
 
 /// The task of an exporter: takes spans from the queue, and sends them in batches.
@@ -40,6 +48,8 @@ pub(super) struct Batches<T> {
     /// How many spans have failed since the collector last took some. The log tells of the first
     /// and of the end, so that a collector that is down writes one line.
     failed: u64,
+    /// Whether the collector has rejected some of the last batch, which is told once, too.
+    rejects: bool,
 }
 
 /// Why a batch is sent.
@@ -65,6 +75,7 @@ impl<T: Transport> Batches<T> {
             sending: 0,
             sending_bytes: 0,
             failed: 0,
+            rejects: false,
         }
     }
 
@@ -119,7 +130,7 @@ impl<T: Transport> Batches<T> {
         self.sending = 0;
         self.counts.release(take(&mut self.sending_bytes));
         match sent {
-            Ok(Ok(rejected)) => self.exported(spans, rejected),
+            Ok(Ok(partial)) => self.exported(spans, &partial),
             Ok(Err(error)) => self.failed(spans, &*error),
             Err(_) => {
                 let error = format!("no answer within {:?}", self.limits.timeout);
@@ -128,8 +139,19 @@ impl<T: Transport> Batches<T> {
         }
     }
 
-    fn exported(&mut self, spans: u64, rejected: u64) {
+    fn exported(&mut self, spans: u64, partial: &Partial) {
+        let rejected = partial.rejected;
         self.counts.exported(spans, rejected);
+        if rejected > 0 && !self.rejects {
+            let (collector, items) = (self.transport.place(), self.transport.items());
+            let reason = cut(&partial.message);
+            tracing::warn!(
+                target: "tower_mesh::export",
+                %collector, rejected, reason,
+                "the collector rejects some {items}; they are counted and not sent again"
+            );
+        }
+        self.rejects = rejected > 0;
         let failed = take(&mut self.failed);
         if failed > 0 {
             let (collector, items) = (self.transport.place(), self.transport.items());
@@ -187,12 +209,16 @@ async fn untraced<F: Future>(future: F) -> F::Output {
     future.await
 }
 
-/// An error with its causes, cut: a collector's own words may be long.
-fn shown(error: &(dyn std::error::Error + 'static)) -> String {
-    let text = ErrorChain(error).to_string();
+/// An error with its causes, cut.
+pub(crate) fn shown(error: &(dyn std::error::Error + 'static)) -> String {
+    cut(&ErrorChain(error).to_string())
+}
+
+/// A collector's own words, cut.
+pub(crate) fn cut(text: &str) -> String {
     text.chars().take(LONGEST_ERROR).collect()
 }
 
 const LONGEST_ERROR: usize = 512;
 
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,8 +1,3 @@
-#[cfg(all(feature = "otlp", feature = "access-log"))]
-use std::sync::Arc;
-#[cfg(all(feature = "otlp", feature = "access-log"))]
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use tokio::sync::oneshot;
 
 #[cfg(feature = "zipkin")]
@@ -39,7 +34,7 @@ impl Item {
             #[cfg(feature = "opentelemetry")]
             Self::Application(span) => of_application(span),
             #[cfg(all(feature = "otlp", feature = "access-log"))]
-            Self::Log(item) => item.held.0,
+            Self::Log(item) => item.bytes,
         };
         bytes as u64
     }
@@ -93,18 +88,14 @@ impl Item {
 #[derive(Debug)]
 pub(super) struct LogItem {
     pub(super) record: opentelemetry_proto::tonic::logs::v1::LogRecord,
-    /// Until the record has gone.
-    pub(super) held: Held,
+    bytes: usize,
 }
 
-/// The bytes of a record that waits; the drop makes room.
 #[cfg(all(feature = "otlp", feature = "access-log"))]
-#[derive(Debug)]
-pub(super) struct Held(pub(super) usize, pub(super) Arc<AtomicUsize>);
-
-#[cfg(all(feature = "otlp", feature = "access-log"))]
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.1.fetch_sub(self.0, Ordering::Relaxed);
+impl LogItem {
+    pub(super) fn new(record: opentelemetry_proto::tonic::logs::v1::LogRecord) -> Self {
+        let attributes = size_of_val(&record.attributes[..]);
+        let bytes = size_of::<Self>() + attributes + prost::Message::encoded_len(&record);
+        Self { record, bytes }
     }
 }

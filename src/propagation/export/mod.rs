@@ -6,6 +6,8 @@
 //! has ended. So nothing of a collector, slow, broken or absent, reaches a request.
 
 mod batch;
+#[cfg(feature = "otlp")]
+pub(crate) mod collector;
 mod counts;
 mod endpoint;
 mod item;
@@ -16,21 +18,11 @@ pub(super) mod otlp;
 pub(crate) mod otlp_logs;
 #[cfg(feature = "otlp")]
 mod otlp_send;
-#[cfg(feature = "otlp")]
-mod otlp_target;
 mod post;
 mod queue;
 #[cfg(feature = "zipkin")]
 pub(super) mod zipkin;
 #[cfg(feature = "zipkin")]
 mod zipkin_json;
-
-/// How to reach a collector, for metrics.
-#[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
-pub(crate) mod collector {
-    pub(crate) use super::endpoint::{read, shown};
-    pub(crate) use super::otlp_target::headers;
-    pub(crate) use super::post::post;
-}
 
 pub use endpoint::EndpointError;

@@ -9,11 +9,11 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
+use super::collector::{TRACES, Target};
 use super::endpoint::EndpointError;
 use super::item::Item;
 use super::limits::Limits;
 use super::otlp_send::Sender;
-use super::otlp_target::Target;
 use super::queue::Queue;
 use crate::identity::Workload;
 use crate::propagation::span::export_counts::ExportCounts;
@@ -84,7 +84,7 @@ impl Otlp {
     /// # Errors
     /// When it is no such URL: another scheme, no host, or a user or password in it.
     pub fn grpc(url: &str) -> Result<Self, EndpointError> {
-        Ok(Self::new(Some(Target::grpc(url)?), Limits::from_env()))
+        Ok(Self::new(Some(Target::grpc(url)?), Limits::of_spans()))
     }
 
     /// Sends protobuf over HTTP/1.1 to this URL, which begins with `http://`; collectors listen on
@@ -93,7 +93,10 @@ impl Otlp {
     /// # Errors
     /// As of [`grpc`](Self::grpc).
     pub fn http(url: &str) -> Result<Self, EndpointError> {
-        Ok(Self::new(Some(Target::http(url)?), Limits::from_env()))
+        Ok(Self::new(
+            Some(Target::http(url, TRACES)?),
+            Limits::of_spans(),
+        ))
     }
 
     /// As [`http`](Self::http) where the port of the URL is 4318 or it has a path, else as
@@ -102,7 +105,10 @@ impl Otlp {
     /// # Errors
     /// As of [`grpc`](Self::grpc).
     pub fn to(url: &str) -> Result<Self, EndpointError> {
-        Ok(Self::new(Some(Target::guess(url)?), Limits::from_env()))
+        Ok(Self::new(
+            Some(Target::guess(url, TRACES)?),
+            Limits::of_spans(),
+        ))
     }
 
     /// Sends where OpenTelemetry's environment variables say.
@@ -117,7 +123,7 @@ impl Otlp {
     /// When the protocol is another, or the URL is not usable, as of [`grpc`](Self::grpc).
     pub fn from_env() -> Result<Self, EndpointError> {
         let to = Target::from_env(|name| std::env::var(name).ok())?;
-        Ok(Self::new(to, Limits::from_env()))
+        Ok(Self::new(to, Limits::of_spans()))
     }
 
     /// Sets how many spans may wait, from 1 to 131,072; 2048 by default. To be called before the

@@ -16,17 +16,17 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use prost::Message as _;
 
-use super::batch::{BoxError, Transport};
-use super::endpoint;
+use super::batch::{BoxError, Partial, Transport};
+use super::collector::Target;
 use super::item::Item;
-use super::otlp_target::Target;
 use super::post::post;
 
 /// Sends batches over OTLP.
 pub(super) struct Sender {
     to: Target,
     timeout: Duration,
-    /// Made in the task of the exporter: a gRPC channel needs a runtime.
+    /// Made in the task of the exporter: a gRPC channel needs a runtime. It is kept only behind an
+    /// answer, so that a connection that has died without a word costs one batch.
     exporter: Option<SpanExporter>,
     resource: Arc<ArcSwapOption<Resource>>,
     /// The one that the exporter has.
@@ -54,14 +54,16 @@ impl Sender {
 
 impl Transport for Sender {
     fn place(&self) -> String {
-        let (Target::Grpc(url) | Target::Http(url)) = &self.to;
-        endpoint::shown(url)
+        self.to.place()
     }
 
-    async fn send(&mut self, batch: Vec<Item>) -> Result<u64, BoxError> {
-        let exporter = match &mut self.exporter {
+    async fn send(&mut self, batch: Vec<Item>) -> Result<Partial, BoxError> {
+        let mut exporter = match self.exporter.take() {
             Some(exporter) => exporter,
-            none => none.insert(exporter(&self.to, self.timeout, &self.rejected)?),
+            None => {
+                self.told = None;
+                exporter(&self.to, self.timeout, &self.rejected)?
+            }
         };
         let resource = self.resource.load_full();
         let same = |(told, now): (&Arc<_>, &Arc<_>)| Arc::ptr_eq(told, now);
@@ -74,7 +76,11 @@ impl Transport for Sender {
         let spans = batch.into_iter().filter_map(data).collect();
         self.rejected.store(0, Ordering::Relaxed);
         exporter.export(spans).await?;
-        Ok(self.rejected.swap(0, Ordering::Relaxed))
+        self.exporter = Some(exporter);
+        Ok(Partial {
+            rejected: self.rejected.swap(0, Ordering::Relaxed),
+            message: String::new(),
+        })
     }
 }
 
@@ -113,11 +119,12 @@ fn data(item: Item) -> Option<SpanData> {
     }
 }
 
-/// How many spans this `ExportTraceServiceResponse` rejects; none if it is no such message.
-fn rejected(response: &[u8]) -> u64 {
-    let response = ExportTraceServiceResponse::decode(response).unwrap_or_default();
+/// How many spans this `ExportTraceServiceResponse` rejects.
+fn rejected(response: &[u8]) -> Result<u64, HttpError> {
+    let response = ExportTraceServiceResponse::decode(response)
+        .map_err(|_| "the collector answers with a body that is no OTLP")?;
     let partial = response.partial_success.unwrap_or_default();
-    u64::try_from(partial.rejected_spans).unwrap_or(0)
+    Ok(u64::try_from(partial.rejected_spans).unwrap_or(0))
 }
 
 /// Posts batches, and reads how many of their spans the collector rejects.
@@ -137,7 +144,7 @@ impl HttpClient for Poster {
         Box::pin(async move {
             let response = post(&head.uri, head.headers, body).await?;
             if response.status().is_success() {
-                self.0.store(rejected(response.body()), Ordering::Relaxed);
+                self.0.store(rejected(response.body())?, Ordering::Relaxed);
             }
             Ok(response)
         })

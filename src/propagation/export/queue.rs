@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
     use crate::context::TraceContext;
-    use crate::propagation::export::batch::BoxError;
+    use crate::propagation::export::batch::{BoxError, Partial};
     use crate::propagation::ids::random;
     use crate::propagation::span::finished::{FinishedSpan, SpanKind};
 
@@ -156,9 +156,9 @@ mod tests {
             "nowhere".to_owned()
         }
 
-        async fn send(&mut self, _: Vec<Item>) -> Result<u64, BoxError> {
+        async fn send(&mut self, _: Vec<Item>) -> Result<Partial, BoxError> {
             self.0.recv().await;
-            Ok(0)
+            Ok(Partial::default())
         }
     }
 
@@ -185,7 +185,7 @@ mod tests {
         let queue = Queue::default();
         let limits = Limits {
             bytes: 100_000,
-            ..Limits::from_env()
+            ..Limits::of_spans()
         };
         let (go, may_go) = mpsc::channel(1);
         let mut transport = Some(Slow(may_go));

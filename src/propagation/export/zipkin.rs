@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use tokio::time::sleep;
 
-use super::batch::{BoxError, Transport};
+use super::batch::{BoxError, Partial, Transport};
 use super::endpoint::{self, EndpointError};
 use super::item::Item;
 use super::limits::Limits;
@@ -88,7 +88,7 @@ impl Zipkin {
     pub fn to(url: &str) -> Result<Self, EndpointError> {
         Ok(Self {
             to: endpoint::read(url, "/api/v2/spans")?,
-            limits: Limits::from_env(),
+            limits: Limits::of_spans(),
             shared: Arc::default(),
         })
     }
@@ -188,7 +188,7 @@ impl Transport for Post {
         endpoint::shown(&self.to)
     }
 
-    async fn send(&mut self, batch: Vec<Item>) -> Result<u64, BoxError> {
+    async fn send(&mut self, batch: Vec<Item>) -> Result<Partial, BoxError> {
         let service = self.service.load();
         let service = service.as_ref().map_or("unknown_service", |name| name);
         let body = Bytes::from(zipkin_json::write(&batch, service)?);
@@ -196,7 +196,7 @@ impl Transport for Post {
         let mut delay = FIRST_DELAY;
         for _ in 0..RETRIES {
             match post(&self.to, headers(), body.clone()).await {
-                Ok(response) if response.status().is_success() => return Ok(0),
+                Ok(response) if response.status().is_success() => return Ok(Partial::default()),
                 Ok(response) if !may_pass(response.status()) => {
                     return Err(refused(response.status()));
                 }
@@ -207,7 +207,7 @@ impl Transport for Post {
             delay *= 2;
         }
         match post(&self.to, headers(), body).await?.status() {
-            status if status.is_success() => Ok(0),
+            status if status.is_success() => Ok(Partial::default()),
             status => Err(refused(status)),
         }
     }

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
     LogsService, LogsServiceServer,
 };
 use opentelemetry_proto::tonic::collector::logs::v1::{
-    ExportLogsServiceRequest, ExportLogsServiceResponse,
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -24,8 +24,10 @@ use tower_mesh::access_log::{AccessLog, Side, Sink};
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, Workload};
+use tracing::Level;
 
-use crate::support::mesh::{app, build, lines, policy, read, serve, until};
+use crate::support::log::Log;
+use crate::support::mesh::{app, build, lines, policy, read, serve, settle, until};
 
 type Exports = mpsc::UnboundedReceiver<ExportLogsServiceRequest>;
 
@@ -223,6 +225,7 @@ enum Bad {
     Hangs,
     Refuses,
     TalksNonsense,
+    SendsAPage,
 }
 
 async fn bad(kind: Bad) -> String {
@@ -237,6 +240,7 @@ async fn bad(kind: Bad) -> String {
                     Bad::Hangs => b"",
                     Bad::Refuses => b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
                     Bad::TalksNonsense => b"\x00\xff what is this\r\n\r\n",
+                    Bad::SendsAPage => b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>",
                 };
                 let _ = stream.write_all(answer).await;
                 while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
@@ -258,6 +262,7 @@ async fn a_bad_collector_costs_its_lines_and_nothing_else() {
         bad(Bad::Hangs).await,
         bad(Bad::Refuses).await,
         bad(Bad::TalksNonsense).await,
+        bad(Bad::SendsAPage).await,
     ] {
         let sink = Sink::otlp_with(&url, 2, 1 << 20, Duration::from_millis(50)).unwrap();
         let (mesh, desk, _) = meshes(&pki, &sink).await;
@@ -278,17 +283,84 @@ async fn a_bad_collector_costs_its_lines_and_nothing_else() {
     }
 }
 
-/// Bytes are bounded as well as records.
+/// Bytes are bounded as well as records, also while a batch is being sent.
 #[tokio::test]
 async fn large_lines_do_not_fill_the_memory() {
     let pki = Pki::new("cluster.local").unwrap();
-    let url = bad(Bad::Hangs).await;
-    let sink = Sink::otlp_with(&url, 1000, 600, Duration::from_secs(600)).unwrap();
+    let (sent, mut connections) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/logs", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = sent.send(stream);
+        }
+    });
+    let sink = Sink::otlp_with(&url, 1000, 16 << 10, Duration::from_secs(600)).unwrap();
+    let (mesh, desk, _) = meshes(&pki, &sink).await;
+    let ask = async |times: usize| {
+        for _ in 0..times {
+            let answer = desk.client().get("http://app.default/").await.unwrap();
+            drop(read(answer).await);
+        }
+        settle().await;
+        sink.dropped_lines()
+    };
+    let before = ask(30).await;
+    assert!((20..60).contains(&before), "{before}");
+    // The collector has the batch and does not answer.
+    assert!(!mesh.flush_spans(Duration::ZERO).await);
+    let _held = connections.recv().await.unwrap();
+    assert_eq!(ask(5).await, before + 10);
+}
+
+/// The connection that has died without a word is not used again.
+#[tokio::test]
+async fn a_dead_connection_costs_one_batch() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let sink = Sink::otlp_with(&url, 1000, 1 << 20, Duration::from_secs(2)).unwrap();
     let (_mesh, desk, _) = meshes(&pki, &sink).await;
-    for _ in 0..10 {
+    let ask = async || {
+        let answer = desk.client().get("http://app.default/").await.unwrap();
+        assert_eq!(read(answer).await.0, 200);
+    };
+    ask().await;
+    let (_dead, _) = listener.accept().await.unwrap();
+    until("the first batch", || sink.failed_lines() > 0).await;
+    let (sender, mut exports) = mpsc::unbounded_channel();
+    let server = tonic::transport::Server::builder()
+        .add_service(LogsServiceServer::new(Grpc(sender)))
+        .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener));
+    tokio::spawn(server);
+    ask().await;
+    exports.recv().await.unwrap();
+    until("the count", || sink.written_lines() > 0).await;
+}
+
+/// What a collector has not taken of a batch is counted, and told once.
+#[tokio::test]
+async fn records_that_a_collector_rejects_are_told() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (events, _listening) = Log::listen(Level::WARN);
+    let partial = ExportLogsServiceResponse {
+        partial_success: Some(ExportLogsPartialSuccess {
+            rejected_log_records: 1,
+            error_message: "too old".to_owned(),
+        }),
+    };
+    let app = Router::new().fallback(move || async move { partial.encode_to_vec() });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/logs", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let sink = Sink::otlp(&url).unwrap();
+    let (mesh, desk, _) = meshes(&pki, &sink).await;
+    for batch in 1..=2 {
         let answer = desk.client().get("http://app.default/").await.unwrap();
         drop(read(answer).await);
+        until("a batch", || sink.failed_lines() >= batch).await;
+        let _ = mesh.flush_spans(Duration::from_secs(20)).await;
     }
-    until("the lines", || sink.dropped_lines() >= 19).await;
-    assert!(sink.dropped_lines() <= 20);
+    let told = events.with(&["rejects some log records", "too old"]);
+    assert_eq!(told.len(), 1, "{told:?}");
 }

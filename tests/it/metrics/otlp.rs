@@ -10,12 +10,13 @@ use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::
     MetricsService, MetricsServiceServer,
 };
 use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, number_data_point};
 use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::transport::Server;
@@ -25,8 +26,10 @@ use tower_mesh::Mesh;
 use tower_mesh::message::{ByteCount, End};
 use tower_mesh::propagation::Propagation;
 use tower_mesh::testing::Pki;
+use tracing::Level;
 
 use super::{call, routes};
+use crate::support::log::Log;
 use crate::support::mesh::{app, build, caller, lines, pass, serve, settle, until};
 
 type Sent = mpsc::UnboundedSender<ExportMetricsServiceRequest>;
@@ -218,20 +221,105 @@ async fn the_driver_pushes_once_a_minute() {
     is_whole(&received.recv().await.unwrap());
 }
 
-/// Nothing but the count and the log tells.
+/// What a bad collector answers each connection with; `None` accepts and never answers.
+async fn bad(answer: Option<&'static [u8]>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = [0; 1024];
+                let _ = stream.read(&mut buffer).await;
+                let _ = stream.write_all(answer.unwrap_or_default()).await;
+                while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+/// Nothing but the count and one line of the log tells.
 #[tokio::test]
-async fn a_collector_that_is_down_harms_nothing() {
+async fn a_bad_collector_harms_nothing() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let absent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", absent.local_addr().unwrap());
+    drop(absent);
+    let page = Some(&b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>"[..]);
+    let broken = Some(&b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n"[..]);
+    let garbage = Some(&b"\x00\xff what is this\r\n\r\n"[..]);
+    let (grpc, http) = ("", "/v1/metrics");
+    for (url, path, reason) in [
+        (nobody, grpc, ""),
+        (bad(None).await, grpc, "no answer within"),
+        (bad(None).await, http, "no answer within"),
+        (bad(page).await, http, "200 OK with a body that is no OTLP"),
+        (bad(broken).await, http, "the collector answers 500"),
+        (bad(garbage).await, http, ""),
+        (bad(garbage).await, grpc, ""),
+    ] {
+        let (events, _listening) = Log::listen(Level::WARN);
+        let url = url + path;
+        let mesh = build(app(&pki).telemetry(|telemetry| telemetry.otlp_metrics(&url))).await;
+        let served = serve(&mesh, routes()).await;
+        let desk = caller(&pki, "desk", served.address).await;
+        let within = match reason {
+            "no answer within" => Duration::from_millis(200),
+            _ => SOON,
+        };
+        for _ in 0..2 {
+            let (is_taken, status) = tokio::join!(mesh.flush_metrics(within), call(&desk, "/text"));
+            assert_eq!((is_taken, status), (false, 200), "{url}");
+        }
+        let counted = lines(&mesh, "mesh_metrics_export_total", &[r#"outcome="failed""#]);
+        assert!(counted[0].ends_with(" 2"), "{url}: {counted:?}");
+        let told = events.with(&["the collector does not take metrics", &url, reason]);
+        assert_eq!(told.len(), 1, "{url}: {told:?}");
+    }
+}
+
+/// The connection that has died without a word is not used again.
+#[tokio::test]
+async fn a_dead_connection_costs_one_push() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let pki = Pki::new("cluster.local").unwrap();
-    let mesh = build(app(&pki).telemetry(|telemetry| telemetry.otlp_metrics(&url))).await;
-    let served = serve(&mesh, routes()).await;
-    let desk = caller(&pki, "desk", served.address).await;
-    assert!(!mesh.flush_metrics(SOON).await);
-    assert_eq!(call(&desk, "/text").await, 200);
-    let counted = lines(&mesh, "mesh_metrics_export_total", &[r#"outcome="failed""#]);
-    assert!(counted[0].ends_with(" 1"), "{counted:?}");
+    let mesh = answered(&url).await;
+    let (is_taken, dead) = tokio::join!(
+        mesh.flush_metrics(Duration::from_secs(2)),
+        listener.accept()
+    );
+    let _dead = dead.unwrap();
+    assert!(!is_taken);
+    let (sent, mut received) = mpsc::unbounded_channel();
+    let server = Server::builder().add_service(MetricsServiceServer::new(OverGrpc(sent)));
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    assert!(mesh.flush_metrics(SOON).await);
+    is_whole(&received.recv().await.unwrap());
+}
+
+/// What a collector has not taken of a push is counted, and told once.
+#[tokio::test]
+async fn points_that_a_collector_rejects_are_told() {
+    let (events, _listening) = Log::listen(Level::WARN);
+    let partial = ExportMetricsServiceResponse {
+        partial_success: Some(ExportMetricsPartialSuccess {
+            rejected_data_points: 3,
+            error_message: "too old".to_owned(),
+        }),
+    };
+    let app = Router::new().fallback(move || async move { partial.encode_to_vec() });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/metrics", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let mesh = answered(&url).await;
+    for _ in 0..2 {
+        assert!(mesh.flush_metrics(SOON).await);
+    }
+    let counted = &lines(&mesh, "mesh_metrics_rejected_points_total", &[])[0];
+    let count: u64 = counted.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(count >= 6 && count.is_multiple_of(3), "{counted}");
+    let told = events.with(&["rejects some data points", "too old"]);
+    assert_eq!(told.len(), 1, "{told:?}");
 }
 
 #[tokio::test]

@@ -298,3 +298,22 @@ async fn spans_that_a_collector_rejects_are_counted_apart() {
     assert_eq!((counts.exported, counts.rejected), (1, 1), "{counts:?}");
     assert_eq!((counts.queued, counts.failed), (0, 0), "{counts:?}");
 }
+
+/// The connection that has died without a word is not used again.
+#[tokio::test]
+async fn a_dead_connection_costs_one_batch() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let otlp = Otlp::grpc(&url).unwrap().timeout(Duration::from_secs(2));
+    let propagation = to(&otlp);
+    request(&propagation, &[]).await;
+    let (is_done, dead) = tokio::join!(otlp.flush(SOON), listener.accept());
+    let _dead = dead.unwrap();
+    assert!(is_done);
+    assert_eq!(otlp.counts().failed, 2);
+    let mut requests = serve(listener, Code::Ok);
+    request(&propagation, &[]).await;
+    assert!(otlp.flush(SOON).await);
+    assert_eq!(otlp.counts().exported, 2);
+    assert!(requests.try_recv().is_ok());
+}

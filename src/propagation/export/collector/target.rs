@@ -1,39 +1,52 @@
+//! Where a collector is, and the headers that it gets.
+
 use http::Uri;
-#[cfg(any(feature = "access-log", all(feature = "server", feature = "client")))]
+#[cfg(feature = "access-log")]
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::endpoint::{EndpointError, read};
-#[cfg(any(feature = "access-log", all(feature = "server", feature = "client")))]
+#[cfg(feature = "access-log")]
 use crate::matcher::query::percent_decode;
+use crate::propagation::export::endpoint::{self, EndpointError, read};
 
-/// Where and how spans are sent.
+/// Where and how a signal is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Grpc(Uri),
     Http(Uri),
 }
 
 impl Target {
-    pub(super) fn grpc(url: &str) -> Result<Self, EndpointError> {
+    pub(in crate::propagation::export) fn grpc(url: &str) -> Result<Self, EndpointError> {
         read(url, "/").map(Self::Grpc)
     }
 
-    pub(super) fn http(url: &str) -> Result<Self, EndpointError> {
-        read(url, "/v1/traces").map(Self::Http)
+    /// A URL without a path gets this one.
+    pub(in crate::propagation::export) fn http(
+        url: &str,
+        path: &'static str,
+    ) -> Result<Self, EndpointError> {
+        read(url, path).map(Self::Http)
     }
 
-    /// By the port that OpenTelemetry gives each protocol, and by the path that only HTTP has.
-    pub(super) fn guess(url: &str) -> Result<Self, EndpointError> {
+    /// By the port that OpenTelemetry gives each protocol, and by the path that only HTTP has. Over
+    /// HTTP, a URL without a path gets this one.
+    pub(crate) fn guess(url: &str, path: &'static str) -> Result<Self, EndpointError> {
         let uri = read(url, "/")?;
         match uri.port_u16() == Some(4318) || uri.path() != "/" {
-            true => Self::http(url),
+            true => Self::http(url, path),
             false => Self::grpc(url),
         }
     }
 
+    /// Where to, for the log.
+    pub(crate) fn place(&self) -> String {
+        let (Self::Grpc(url) | Self::Http(url)) = self;
+        endpoint::shown(url)
+    }
+
     /// By OpenTelemetry's "OpenTelemetry Protocol Exporter" and "Environment Variable
     /// Specification"; `None` when they switch the export off.
-    pub(super) fn from_env(
+    pub(in crate::propagation::export) fn from_env(
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<Self>, EndpointError> {
         let env = |name| env(name).filter(|value| !value.trim().is_empty());
@@ -55,7 +68,8 @@ impl Target {
             Some("http/protobuf") | None => {
                 let below = |all: String| format!("{}/v1/traces", all.trim().trim_end_matches('/'));
                 let url = own.or_else(|| all.map(below));
-                Self::http(url.as_deref().unwrap_or("http://localhost:4318")).map(Some)
+                let url = url.as_deref().unwrap_or("http://localhost:4318");
+                Self::http(url, TRACES).map(Some)
             }
             Some(other) => Err(EndpointError::new(format!(
                 "OTEL_EXPORTER_OTLP_PROTOCOL: {other:?} is not supported: take `grpc` or \
@@ -68,7 +82,7 @@ impl Target {
 /// The headers for the collector of a signal, `METRICS` or `LOGS`: `KEY=VALUE,KEY=VALUE`,
 /// percent-encoded, by OpenTelemetry's "Specifying headers via environment variables". What cannot be
 /// a header is left out. (The exporter of spans reads its own.)
-#[cfg(any(feature = "access-log", all(feature = "server", feature = "client")))]
+#[cfg(feature = "access-log")]
 pub(crate) fn headers(signal: &str) -> HeaderMap {
     let own = format!("OTEL_EXPORTER_OTLP_{signal}_HEADERS");
     let names = [&own, "OTEL_EXPORTER_OTLP_HEADERS"];
@@ -78,7 +92,7 @@ pub(crate) fn headers(signal: &str) -> HeaderMap {
     headers_of(&set.find(|text| !text.trim().is_empty()).unwrap_or_default())
 }
 
-#[cfg(any(feature = "access-log", all(feature = "server", feature = "client")))]
+#[cfg(feature = "access-log")]
 fn headers_of(text: &str) -> HeaderMap {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     let header = |(name, value): (&str, &str)| {
@@ -90,6 +104,9 @@ fn headers_of(text: &str) -> HeaderMap {
     };
     pairs.filter_map(header).collect()
 }
+
+/// OTLP's path for spans.
+pub(in crate::propagation::export) const TRACES: &str = "/v1/traces";
 
 #[cfg(test)]
 mod tests {
@@ -135,7 +152,7 @@ mod tests {
                 Ok("http://c/api".parse().map(Target::Http).unwrap()),
             ),
         ] {
-            assert_eq!(Target::guess(url), expected, "{url}");
+            assert_eq!(Target::guess(url, TRACES), expected, "{url}");
         }
         for wrong in [
             "",
@@ -146,7 +163,7 @@ mod tests {
             "http://u:p@c",
             "http://",
         ] {
-            assert!(Target::guess(wrong).is_err(), "{wrong}");
+            assert!(Target::guess(wrong, TRACES).is_err(), "{wrong}");
         }
     }
 
