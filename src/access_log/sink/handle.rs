@@ -200,13 +200,19 @@ impl Sink {
     /// To know that the old one is no longer written, call [`flush`](Self::flush) after it.
     ///
     /// # Errors
-    /// The file cannot be opened; the old one stays in use.
+    /// The file cannot be opened, with its path; the old one stays in use.
     pub fn reopen(&self) -> io::Result<()> {
         if let Inner::Written {
             file: Some(file), ..
         } = &*self.0
         {
-            let opened = open(&file.path)?;
+            let opened = open(&file.path).map_err(|error| {
+                let path = file.path.display();
+                let message = format!(
+                    "the access log {path} cannot be opened again: {error}; the old file stays in use"
+                );
+                io::Error::new(error.kind(), message)
+            })?;
             file.next.store(Some(Arc::new(opened)));
         }
         Ok(())

@@ -58,12 +58,9 @@ impl Mesh {
     /// Where lines wait for a collector: of the application's logs, and of those in use.
     fn collectors(&self) -> Vec<Sink> {
         let mut sinks = self.parts().log_sinks.clone();
-        let reports = self.client().outbound().reports.load();
-        for side in [&reports.server, &reports.client] {
-            for sink in side.access_logs.sinks() {
-                if !sinks.iter().any(|known| known.is_same(sink)) {
-                    sinks.push(sink.clone());
-                }
+        for sink in self.access_log_sinks() {
+            if !sinks.iter().any(|known| known.is_same(&sink)) {
+                sinks.push(sink);
             }
         }
         sinks

@@ -1,5 +1,6 @@
-//! The export of spans and metrics, as a mesh measures it and ends it.
+//! The export of spans, metrics and lines, as a mesh measures it and ends it.
 
+mod access_logs;
 #[cfg(feature = "otlp")]
 pub(super) mod collectors;
 pub(super) mod flush;

@@ -96,7 +96,7 @@ impl TelemetryCompiler {
             spans::options(client, &found.client.tracing, &shown, &mut problems),
         ];
         let plan = metrics::plan(&found, &mut problems);
-        let reports = self.logs.compile(&found, workload, &mut problems);
+        let reports = self.logs.compile(&found, mesh, workload, &mut problems);
         match Problems::from_list(without_twins(problems)) {
             Some(problems) => Err(problems),
             None => Ok(CompiledTelemetry {

@@ -16,7 +16,7 @@ use crate::access_log::{AccessLog, AccessLogs, FormatError, Readers, Side, Sink}
 #[cfg(feature = "cel")]
 use crate::cel::{Condition, Fact};
 use crate::identity::Workload;
-use crate::istio::{FileLogFormat, Problem, Text, TracingService};
+use crate::istio::{FileLogFormat, MeshConfig, Problem, Text, TracingService};
 use crate::matcher::path_redaction::PathRedaction;
 #[cfg(feature = "otlp")]
 use crate::mesh::export::collectors::tell_workload;
@@ -36,6 +36,8 @@ pub(super) struct LogCompiler {
     /// The name of this process.
     #[cfg(feature = "cel")]
     node: Arc<str>,
+    /// MeshConfig's `accessLogFile`.
+    mesh_file: Option<Text>,
     files: BTreeMap<String, Sink>,
     #[cfg(feature = "otlp")]
     collectors: BTreeMap<String, Sink>,
@@ -49,6 +51,7 @@ impl LogCompiler {
             id,
             #[cfg(feature = "cel")]
             node: Arc::default(),
+            mesh_file: None,
             files: BTreeMap::new(),
             #[cfg(feature = "otlp")]
             collectors: BTreeMap::new(),
@@ -70,9 +73,11 @@ impl LogCompiler {
     pub(super) fn compile(
         &mut self,
         found: &EffectiveTelemetry,
+        mesh: &MeshConfig,
         workload: &Workload,
         problems: &mut Vec<Problem>,
     ) -> Reports {
+        self.mesh_file.clone_from(&mesh.telemetry.access_log_file);
         #[cfg(feature = "cel")]
         {
             self.node = workload.node_id().into();
@@ -200,11 +205,16 @@ impl LogCompiler {
         if let Some(known) = self.files.get(path.as_str()) {
             return Some(known.clone());
         }
+        let is_of_mesh = self.mesh_file.as_ref().map(Text::at) == Some(path.at());
+        let field = match is_of_mesh {
+            true => "accessLogFile",
+            false => "envoyFileAccessLog.path",
+        };
         // To open a pipe that nobody reads would wait for a reader.
         let kind = std::fs::metadata(path.as_str()).map(|found| found.file_type());
         if kind.is_ok_and(is_pipe) {
             let message = format!("the access log `{path}` is a pipe: write a file, or {STDOUT}");
-            problems.push(Problem::new(path.at().clone(), "path", message));
+            problems.push(Problem::new(path.at().clone(), field, message));
             return None;
         }
         match Sink::file(path.as_str()) {
@@ -216,7 +226,7 @@ impl LogCompiler {
                 let message = format!(
                     "the access log `{path}` cannot be opened: {error}; write another path, or {STDOUT}"
                 );
-                problems.push(Problem::new(path.at().clone(), "path", message));
+                problems.push(Problem::new(path.at().clone(), field, message));
                 None
             }
         }

@@ -1,6 +1,7 @@
 //! Telemetry resources in a mesh that serves: what they change, and that they change it at once.
 
 use std::path::Path;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
@@ -176,6 +177,72 @@ async fn mesh_config_alone_writes_a_log() {
     assert_eq!(
         lines(&ward.mesh, "mesh_access_log_lines_total", &[]),
         ["mesh_access_log_lines_total 1"]
+    );
+}
+
+/// logrotate's way: the file is moved away, and opened again on a signal.
+#[tokio::test]
+async fn files_that_mesh_config_names_are_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, settings) = file_log(&folder);
+    let log = mesh_wide("  accessLogging: [{providers: [{name: file}]}]");
+    let mut ward = Ward::new(&settings, &log).await;
+    ward.ask("/200", &[]).await;
+    assert!(ward.mesh.flush_access_logs(Duration::from_secs(20)));
+    let moved = folder.path().join("access.log.1");
+    std::fs::rename(&path, &moved).unwrap();
+    ward.mesh.reopen_access_logs().unwrap();
+    ward.ask("/404", &[]).await;
+    assert!(ward.mesh.flush_access_logs(Duration::from_secs(20)));
+    assert_eq!(std::fs::read_to_string(&moved).unwrap(), "/200 200\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "/404 404\n");
+    // Where it cannot be opened, the old one stays in use.
+    std::fs::rename(&path, &moved).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let error = ward.mesh.reopen_access_logs().unwrap_err().to_string();
+    assert!(error.contains(&path.display().to_string()), "{error}");
+    ward.ask("/201", &[]).await;
+    assert!(ward.mesh.flush_access_logs(Duration::from_secs(20)));
+    assert_eq!(
+        std::fs::read_to_string(&moved).unwrap(),
+        "/404 404\n/201 201\n"
+    );
+}
+
+/// The configuration that names it is refused, and the last good one keeps serving and logging.
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_refuses_its_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, settings) = file_log(&folder);
+    let log = mesh_wide("  accessLogging: [{providers: [{name: file}]}]");
+    let mut ward = Ward::new(&settings, &log).await;
+    let absent = folder.path().join("no/such/folder/access.log");
+    let absent = absent.display();
+    let off = mesh_wide("  tracing: [{randomSamplingPercentage: 1}]");
+    let provider =
+        format!("extensionProviders:\n- name: file\n  envoyFileAccessLog: {{path: {absent}}}\n");
+    for (settings, text, at) in [
+        (
+            format!("accessLogFile: {absent}\n"),
+            &off,
+            "mesh.yaml:1:16: accessLogFile: ",
+        ),
+        (provider, &log, "mesh.yaml:3:30: envoyFileAccessLog.path: "),
+    ] {
+        let refused = ward.sender.send(loaded(&settings, text).unwrap()).await;
+        let error = refused.unwrap_err().problems().unwrap().to_string();
+        let cause = format!("{at}the access log `{absent}` cannot be opened: ");
+        assert!(error.contains(&cause), "{error}");
+        assert!(
+            error.contains("write another path, or /dev/stdout"),
+            "{error}"
+        );
+        ward.ask("/200", &[]).await;
+        assert!(ward.mesh.flush_access_logs(Duration::from_secs(20)));
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        "/200 200\n/200 200\n"
     );
 }
 
