@@ -67,12 +67,39 @@ pub(super) fn merge(
     }
     in_scope.sort_by(|(a, _), (b, _)| a.cmp(b));
     in_scope.dedup_by(|(a, _), (b, _)| a == b);
+    let is_on = |key: &String| states.get(key).is_some_and(|state| state.is_on);
+    if let Some((_, name)) = in_scope.iter().find(|(key, _)| is_on(key))
+        && !in_scope.iter().any(|(_, name)| providers.is_log(name))
+    {
+        return instead_of(name, mesh, &in_scope, providers);
+    }
     let logs = in_scope.into_iter().filter_map(|(key, name)| {
         let state = states.get(&key).filter(|state| state.is_on)?;
         let found = providers.find(name, Use::AccessLogging)?;
         log(key, found, state.filter)
     });
     logs.collect()
+}
+
+/// What is written where no provider that an entry names is one of logs: as istiod, which then finds
+/// nothing of the Telemetry API, the log of `accessLogFile`. Both cases are noted.
+fn instead_of(
+    named: &Text,
+    mesh: &MeshConfig,
+    in_scope: &[(String, &Text)],
+    providers: &mut Providers<'_>,
+) -> Vec<EffectiveAccessLog> {
+    for (_, name) in in_scope {
+        let _ = providers.find(name, Use::AccessLogging);
+    }
+    let file = mesh.telemetry.access_log_file.as_ref();
+    let what = match file {
+        Some(file) => format!("MeshConfig's accessLogFile {file} is written instead, unfiltered"),
+        None => "no line is written".to_owned(),
+    };
+    let message = format!("none of the providers in force is one of access logs, so {what}");
+    providers.note(named.at(), "accessLogging.providers", message);
+    file.map(|file| of_mesh(file, mesh)).into_iter().collect()
 }
 
 fn log(

@@ -11,8 +11,7 @@
 //!
 //! 1. that of the root namespace without a selector;
 //! 2. that of the workload's own namespace without a selector;
-//! 3. those of its own namespace whose selector matches, the oldest first. Istio takes only one of
-//!    these.
+//! 3. those of its own namespace whose selector matches, the oldest first.
 //!
 //! Of several without a selector in one namespace only the oldest counts, by `creationTimestamp`;
 //! where it is not written, the first of the text or of the files in their order.
@@ -26,6 +25,12 @@
 //! | `tracing` | field by field, for requests and for calls; `customTags` as a whole. A provider that is named and not found switches it off |
 //! | `metrics` | a list of providers replaces the one before, and overrides for others are left out. `disabled` and each tag of each metric is replaced by itself. `ALL_METRICS` with `disabled: true` switches requests or calls off, and any later override for them on again |
 //! | `accessLogging` | providers likewise. `disabled` on an entry for a provider takes its log away, and an entry without it gives it back. A log has the filter of the last entry that names its provider, or that has a filter |
+//!
+//! An entry of `accessLogging` without providers has those of the entry before it that is about the
+//! same side, else the defaults. (istiod also takes over those of an entry about the other side, and
+//! then finds none of them in force.) Where none of the providers in force is one of access logs,
+//! `accessLogFile` is written as if there were no resource, as istiod does, and a
+//! [note](EffectiveTelemetry::notes) says so.
 //!
 //! Where no resource says anything, MeshConfig counts: `defaultProviders`, `accessLogFile` with its
 //! format and encoding, `enableTracing` and `defaultConfig.tracing`.

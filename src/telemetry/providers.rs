@@ -16,6 +16,9 @@ pub(super) struct Providers<'m> {
 /// Whether there is a sink for collectors.
 const SERVES_OTLP: bool = cfg!(feature = "otlp");
 
+/// Kinds of access logs that are not served.
+const LOG_KINDS: [&str; 2] = ["envoyHttpAls", "envoyTcpAls"];
+
 /// What a list of providers is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
@@ -107,6 +110,22 @@ impl<'m> Providers<'m> {
         };
         self.note(name.at(), format!("{}.providers", of.list()), message);
         None
+    }
+
+    /// Whether Istio would write a log to it, be it served here or not.
+    pub(super) fn is_log(&self, name: &Text) -> bool {
+        let mut defined = self.mesh.extension_providers.iter();
+        let defined = defined.find(|provider| provider.name.eq_ignore_ascii_case(name));
+        match defined.map(|provider| &provider.kind) {
+            None => self.built_in(name, Use::AccessLogging).is_some(),
+            Some(ProviderKind::Telemetry(provider)) => match &**provider {
+                TelemetryProvider::FileAccessLog { .. }
+                | TelemetryProvider::OtelAccessLog { .. } => true,
+                TelemetryProvider::Unserved(kind) => LOG_KINDS.contains(&kind.as_str()),
+                _ => false,
+            },
+            Some(_) => false,
+        }
     }
 
     /// Istio's own.

@@ -269,7 +269,10 @@ fn access_logs_are_merged_per_provider_and_mode() {
         (&[(Mesh, "accessLogging: [{providers: [{name: json}, {name: file}]}]")], "file@/tmp/a.log, json@/tmp/b.log", "file@/tmp/a.log, json@/tmp/b.log"),
         (&[(Mesh, "accessLogging: [{providers: [{name: file}]}, {providers: [{name: json}]}]")], "file@/tmp/a.log, json@/tmp/b.log", "file@/tmp/a.log, json@/tmp/b.log"),
         (&[(Mesh, "accessLogging: [{providers: [{name: file}]}]"), (Namespace, "accessLogging: [{providers: [{name: json}]}]")], "json@/tmp/b.log", "json@/tmp/b.log"),
-        (&[(Mesh, "accessLogging: [{providers: [{name: nobody}, {name: authz}, {name: zip}]}]")], "", ""),
+        // Where none is one of access logs, the mesh's file, as in istiod (`setHTTPAccessLog`).
+        (&[(Mesh, "accessLogging: [{providers: [{name: nobody}, {name: authz}, {name: zip}], filter: {expression: a}}]")], "@/dev/stderr", "@/dev/stderr"),
+        (&[(Mesh, "accessLogging: [{providers: [{name: nobody}], disabled: true}]")], "", ""),
+        (&[(Mesh, "accessLogging: [{providers: [{name: nobody}, {name: hals}]}]")], "", ""),
         (&[(Mesh, "accessLogging: [{providers: [{name: nobody}, {name: als}]}]")], "als@-", "als@-"),
         // Modes.
         (&[(Mesh, "accessLogging: [{match: {mode: CLIENT}, providers: [{name: file}]}]")], "@/dev/stderr", "file@/tmp/a.log"),
@@ -384,7 +387,7 @@ fn what_has_no_effect_is_noted_with_its_place() {
         (Mesh, "metrics: [{providers: [{name: zip}]}]", "t.yaml:5:33: ", "is not for metrics"),
         (Mesh, "accessLogging: [{providers: [{name: hals}]}]", "t.yaml:5:39: ", "of the kind envoyHttpAls"),
         (Mesh, "tracing: [{providers: [{name: als}]}]", "t.yaml:5:33: ", "is not for tracing"),
-        (Mesh, "accessLogging: [{providers: [{name: authz}]}]", "t.yaml:5:39: ", "is not for accessLogging"),
+        (Mesh, "accessLogging: [{providers: [{name: file}, {name: authz}]}]", "t.yaml:5:53: ", "is not for accessLogging"),
         (Mesh, "metrics: [{overrides: [{match: {customMetric: unheard}}]}]", "t.yaml:5:49: ", "no metric `unheard`"),
         (Mesh, "metrics: [{overrides: [{match: {metric: REQUEST_COUNT}, tagOverrides: {z: {operation: REMOVE}}}]}]", "t.yaml:5:77: ", "no metric has a label `z`"),
         (Namespace, "targetRefs: [{kind: Service, name: s}]", "t.yaml:5:16: ", "not for this workload"),
@@ -427,6 +430,32 @@ fn more_labels_of_one_metric_than_a_scrape_can_bear_are_refused_with_the_resourc
     for metric in Metric::ALL {
         assert_eq!(bad.server.metrics.get(metric).tags.len(), 64);
     }
+}
+
+/// No log opens or closes in silence because its providers do not exist.
+#[test]
+fn what_is_written_where_no_provider_is_one_of_logs_is_noted() {
+    let spec = [(Mesh, "accessLogging: [{providers: [{name: nobody}]}]")];
+    let notes = |mesh: &str| {
+        let found = merged_in(mesh, &spec);
+        found
+            .notes
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let [missing, instead] = &notes("accessLogFile: /dev/stderr")[..] else {
+        panic!("{:?}", notes("accessLogFile: /dev/stderr"));
+    };
+    assert!(missing.contains("no `nobody`"), "{missing}");
+    assert!(instead.starts_with("t.yaml:5:39: "), "{instead}");
+    assert!(
+        instead
+            .ends_with("so MeshConfig's accessLogFile /dev/stderr is written instead, unfiltered"),
+        "{instead}"
+    );
+    let none = notes("").pop().unwrap();
+    assert!(none.ends_with("so no line is written"), "{none}");
 }
 
 #[test]
