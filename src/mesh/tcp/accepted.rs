@@ -213,9 +213,13 @@ impl<H> Service<H> {
 /// the time to read it. The system answers bytes that nobody reads with a reset, which would take
 /// from the client what it has not read yet; so they are read until its end.
 async fn close(mut io: Io, record: &Record) {
-    let ended = timeout(FAREWELL, io.shutdown()).await;
+    let is_ended = matches!(timeout(FAREWELL, io.shutdown()).await, Ok(Ok(())));
+    if !is_ended {
+        // The client has gone, or takes nothing any more: it may lack some of what was written.
+        record.broke();
+    }
     record.end(&End::Done);
-    if matches!(ended, Ok(Ok(()))) {
+    if is_ended {
         let rest = async {
             let mut rest = vec![0; FIRST];
             while matches!(io.read(&mut rest).await, Ok(1..)) {}

@@ -113,6 +113,29 @@ async fn a_client_that_vanishes_is_told_by_its_flag() {
     assert_eq!(site.seen.line().await, "DC - 1/1");
 }
 
+/// The handler knows nothing of it: it has written what it had to say, and is done.
+#[tokio::test]
+async fn an_end_that_cannot_be_sent_is_told() {
+    let vanished = Arc::new(Notify::new());
+    let gone = Arc::clone(&vanished);
+    let handler = move |mut connection: TcpConnection| {
+        let gone = Arc::clone(&gone);
+        async move {
+            let byte = connection.read_u8().await?;
+            connection.write_all(&[byte]).await?;
+            gone.notified().await;
+            Ok(())
+        }
+    };
+    let site = Site::start(|app| app, TcpOptions::default(), handler).await;
+    let client = open(&site).await;
+    // Its close is a reset.
+    client.transport().set_zero_linger().unwrap();
+    drop(client);
+    vanished.notify_one();
+    assert_eq!(site.seen.line().await, "DC - 1/1");
+}
+
 #[tokio::test]
 async fn a_shutdown_waits_for_handlers_and_cuts_what_is_left() {
     // Nobody is told but by `draining`.
