@@ -111,7 +111,8 @@ impl Engine {
     /// As [`judge`](Self::judge), with the answers of the providers. Those of MeshConfig are asked
     /// before a token is demanded, those in the process (expressions, the application's) after it,
     /// and all of them before other rules: a refusal of theirs ends it, and what they allow may
-    /// still be refused by the rules.
+    /// still be refused by the rules. A raw TCP connection that a rule of a provider over HTTP
+    /// matches is refused without an answer, because nothing can ask such a provider about it.
     ///
     /// # Example
     /// ```
@@ -162,6 +163,11 @@ impl Engine {
             };
             let refusal = stages.refused_by_custom(&view);
             let refusal = refusal.or_else(|| ask(false)).or_else(|| ask(true));
+            // As `serve_tcp`: nothing can ask it, whatever it would answer.
+            let refusal = refusal.or_else(|| {
+                let policy = stages.first_unasked(&view)?.policy;
+                Some(Decision::new(false, Some(Action::Custom), Some(policy)))
+            });
             return Judgement {
                 status: None,
                 decision: refusal.unwrap_or_else(|| stages.decide(&view)),
@@ -294,7 +300,16 @@ impl Engine {
         custom: &[CustomMatch],
     ) -> Explanation {
         let chain = self.program().tcp.get(port(connection));
-        self.explain_chain(chain, connection, decision, custom)
+        let mut explanation = self.explain_chain(chain, connection, decision, custom);
+        let stages = self.0.tcp.get(port(connection));
+        if let Some(unasked) = stages.first_unasked(&View::new(connection))
+            && decision.action == Some(Action::Custom)
+            && decision.policy.as_ref() == Some(&unasked.policy)
+        {
+            let report = ProviderReport::unasked(&unasked.provider, &unasked.policy);
+            explanation.providers.push(report);
+        }
+        explanation
     }
 
     /// Says why [`judge`](Self::judge) answers as it does; `None` when the request never reaches a

@@ -80,7 +80,16 @@ impl Stages {
     /// The first provider whose rules want it to be asked, also one that Istio leaves out.
     pub(super) fn first_custom(&self, view: &View<'_>) -> Option<CustomMatch> {
         let usable = self.custom.iter().filter(|asked| asked.usable.is_some());
-        usable.chain(&self.unasked).find_map(|provider| {
+        let mut asked = usable.filter_map(|provider| {
+            let policy = provider.rules.first(view)?;
+            Some(provider.asked(policy))
+        });
+        asked.next().or_else(|| self.first_unasked(view))
+    }
+
+    /// The first provider that Istio leaves out of raw TCP although its rules want it to be asked.
+    pub(super) fn first_unasked(&self, view: &View<'_>) -> Option<CustomMatch> {
+        self.unasked.iter().find_map(|provider| {
             let policy = provider.rules.first(view)?;
             Some(provider.asked(policy))
         })

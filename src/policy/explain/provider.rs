@@ -13,7 +13,8 @@ pub struct ProviderReport {
     pub provider: String,
     /// The CUSTOM rule that asks it.
     pub policy: String,
-    /// `allow`, `deny` or `error`; `None` where the answer is not known.
+    /// `allow`, `deny` or `error`; `None` where the answer is not known. It is `unasked` of a
+    /// provider over HTTP and a raw TCP connection, which is refused because nothing can ask it.
     pub answer: Option<&'static str>,
     /// The status with which it refuses the request; `None` when it does not. A raw TCP connection
     /// is closed instead.
@@ -37,7 +38,18 @@ impl ProviderReport {
             refusal,
         }
     }
+
+    pub(in crate::policy) fn unasked(name: &str, policy: &PolicyId) -> Self {
+        Self {
+            provider: name.to_owned(),
+            policy: policy.to_string(),
+            answer: Some(UNASKED),
+            refusal: None,
+        }
+    }
 }
+
+const UNASKED: &str = "unasked";
 
 impl fmt::Display for ProviderReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,6 +62,10 @@ impl fmt::Display for ProviderReport {
         write!(f, "{policy} asks provider `{provider}`: ")?;
         match (answer, refusal) {
             (None, _) => f.write_str("its answer decides"),
+            (Some(UNASKED), _) => f.write_str(
+                "it speaks HTTP, so it cannot be asked about a connection without HTTP, which is \
+                 refused",
+            ),
             (Some("error"), Some(status)) => {
                 write!(f, "it cannot be asked, which refuses with {status}")
             }

@@ -122,14 +122,19 @@ fn two_providers_refuse_each_its_own_requests() {
     }
 }
 
-/// An HTTP provider cannot be asked about raw TCP and is left out of it; a gRPC one is asked, by what its rules say without HTTP.
+/// An HTTP provider cannot be asked about raw TCP, so what its rules match there is refused, as `serve_tcp` does; a gRPC one is asked, by what its
+/// rules say without HTTP.
 #[test]
 fn raw_tcp_asks_grpc_providers_only() {
-    for (provider, expected) in [("opa", 1), ("web", 0)] {
+    for (provider, expected, allowed) in [("opa", 1, true), ("web", 0, false)] {
         let spec = asks(provider, "/x");
         let judgement = engine(&[("ask", &spec)]).judge(&Request::tcp());
         assert_eq!(judgement.custom.len(), expected, "{provider}");
-        assert_eq!((judgement.status, judgement.decision.allowed), (None, true));
+        assert_eq!(
+            (judgement.status, judgement.decision.allowed),
+            (None, allowed),
+            "{provider}"
+        );
     }
 }
 
@@ -337,6 +342,46 @@ fn a_provider_refuses_a_connection_without_a_status() {
         );
         let why = engine.explain_judgement_with(&Request::tcp(), &|_, _| Some(answer));
         assert_eq!(why.unwrap().allowed, allowed);
+    }
+}
+
+/// Nothing can ask a provider over HTTP about a raw TCP connection, so `serve_tcp` refuses what its rules match; `judge_with` and the explanation say
+/// the same, whatever the provider would answer.
+#[test]
+fn a_connection_that_a_provider_over_http_has_to_judge_is_refused() {
+    let mesh = "
+extensionProviders:
+- name: web
+  envoyExtAuthzHttp: {service: web.policy.svc.cluster.local, port: 80, failOpen: true}
+";
+    let ask = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: foo}
+spec: {action: CUSTOM, provider: {name: web}, rules: [{to: [{operation: {ports: ['7']}}]}]}
+";
+    let engine = Engine::builder(&Workload::new("foo", "httpbin"))
+        .mesh_config(parse_mesh_config("mesh.yaml", mesh).unwrap())
+        .yaml(ask)
+        .build()
+        .unwrap();
+    for answer in [
+        None,
+        Some(ProviderAnswer::Allow),
+        Some(ProviderAnswer::Error),
+    ] {
+        let judge = |port| engine.judge_with(&Request::tcp().port(port), &|_, _| answer);
+        let refused = judge(7);
+        assert_eq!(refused.decision, engine.decide_tcp(&Request::tcp().port(7)));
+        assert!(!refused.decision.allowed && refused.status.is_none());
+        assert_eq!(refused.unknown_answers().count(), 0);
+        assert!(judge(8).decision.allowed);
+        let why = engine.explain_judgement_with(&Request::tcp().port(7), &|_, _| answer);
+        let why = why.unwrap().to_string();
+        let reason = "asks provider `web`: it speaks HTTP, so it cannot be asked about a connection without HTTP, which is refused";
+        assert!(why.contains(reason), "{why}");
+        let passes = engine.explain_tcp(&Request::tcp().port(8));
+        assert!(passes.allowed && passes.providers.is_empty(), "{passes}");
     }
 }
 
