@@ -4,11 +4,11 @@
 pub(super) mod connection;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, request, response};
+use http::{HeaderMap, HeaderName, Request, request, response};
 use http_body::Body;
 
 #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
@@ -16,7 +16,7 @@ use super::format::Measured;
 use super::format::{Call, CallFailure, Facts, Kept};
 use super::log::AccessLog;
 use super::sink::Sink;
-use crate::context::{Exchange, Peer, TraceContext};
+use crate::context::{Exchange, TraceContext};
 #[cfg(all(feature = "server", feature = "client"))]
 use crate::matcher::path_redaction::PathRedaction;
 use crate::message::{
@@ -183,7 +183,6 @@ impl AccessLogs {
         Some(Box::new(Line {
             kept: Kept::new(head, began(), &set.request_headers),
             set: Arc::clone(set),
-            tells_time: None,
         }))
     }
 }
@@ -222,24 +221,9 @@ impl fmt::Debug for AccessLogs {
 pub(crate) struct Line {
     set: Arc<Set>,
     kept: Kept,
-    /// Set where the response tells how long the application took.
-    tells_time: Option<(Exchange, Instant)>,
 }
 
 impl Line {
-    /// Lets the response tell a caller that belongs to the mesh how long the application took, as
-    /// the sidecar does.
-    #[cfg_attr(
-        not(all(feature = "server", feature = "client")),
-        allow(dead_code, reason = "for the mesh")
-    )]
-    pub(crate) fn tell_time(&mut self, exchange: &Exchange, started: Instant) {
-        let is_logged = !self.set.logs.is_empty();
-        if is_logged && exchange.peer().and_then(Peer::spiffe_id).is_some() {
-            self.tells_time = Some((exchange.clone(), started));
-        }
-    }
-
     /// Learns from this count when the body of the request has ended.
     pub(crate) fn receives(&mut self, body: &ByteCount) {
         body.time_end();
@@ -279,7 +263,8 @@ impl Line {
     /// What is known at the end.
     #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
     pub(crate) fn facts<'a>(&'a self, report: &'a Report<'a>) -> Facts<'a> {
-        static NOTHING: LazyLock<PathRedaction> = LazyLock::new(PathRedaction::default);
+        static NOTHING: std::sync::LazyLock<PathRedaction> =
+            std::sync::LazyLock::new(PathRedaction::default);
         Facts {
             report,
             kept: &self.kept,
@@ -321,12 +306,6 @@ impl Watch for Line {
         let now = Instant::now();
         let names = &self.set.response_headers;
         self.kept.answered(&head.headers, names, now);
-        if let Some((exchange, started)) = &self.tells_time
-            && exchange.details().is_none()
-        {
-            let took = now.saturating_duration_since(*started).as_millis();
-            head.headers.insert(SERVICE_TIME, millis(took));
-        }
     }
 
     fn trailers(&mut self, trailers: &HeaderMap) {
@@ -399,16 +378,3 @@ impl Begin for AccessLogs {
         (Request::from_parts(head, body), record)
     }
 }
-
-/// So many milliseconds. Nearly all answers take one of a few times, which are made once.
-fn millis(took: u128) -> HeaderValue {
-    static SHORT: LazyLock<Vec<HeaderValue>> =
-        LazyLock::new(|| (0..1_000_u64).map(HeaderValue::from).collect());
-    let short = usize::try_from(took).ok().and_then(|took| SHORT.get(took));
-    match short {
-        Some(short) => short.clone(),
-        None => u64::try_from(took).unwrap_or(u64::MAX).into(),
-    }
-}
-
-const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");

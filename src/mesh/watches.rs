@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode, Version, request, response};
 use crate::access_log::Line;
 use crate::concurrency::Permit;
 use crate::context::{Peer, UnderWay};
+use crate::mesh::telemetry::ServiceTime;
 #[cfg(feature = "cel")]
 use crate::mesh::telemetry::{Measuring, Tags};
 use crate::message::{Report, Watch, contained};
@@ -31,6 +32,8 @@ pub(in crate::mesh) struct Watches<S, M> {
     pub(in crate::mesh) under_way: Option<OnConnection>,
     /// The place of an inbound request within the concurrency limit.
     pub(in crate::mesh) permit: Option<Permit>,
+    /// Set for inbound requests of callers that belong to the mesh.
+    pub(in crate::mesh) service_time: Option<ServiceTime>,
 }
 
 /// The metrics of one exchange.
@@ -77,6 +80,9 @@ impl<S: Watch, M: Metrics> Watch for Watches<S, M> {
         }
         if let Some(log) = &mut self.log {
             log.answered(head);
+        }
+        if let Some(service_time) = &self.service_time {
+            service_time.answered(head);
         }
         self.metrics.answered(head);
         self.span.answered(head);

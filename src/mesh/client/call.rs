@@ -113,6 +113,7 @@ impl Outbound {
         }
         let watches = Watches {
             permit: None,
+            service_time: None,
             log,
             #[cfg(feature = "cel")]
             tags: reports.client.tags.clone(),

@@ -46,9 +46,7 @@ impl TelemetryOptions {
     /// Writes an access log: a line for each request, each call, or both, as its
     /// [`side`](AccessLog::side) says. Without this there is no access log. Each call adds one.
     ///
-    /// Where callers of the mesh get a response of the application, the header
-    /// `x-envoy-upstream-service-time` then tells them how many milliseconds it took, as the
-    /// sidecar's does. The metrics `mesh_access_log_lines_total` and
+    /// The metrics `mesh_access_log_lines_total` and
     /// `mesh_access_log_dropped_total` count what becomes of the lines.
     ///
     /// ```

@@ -25,6 +25,7 @@ use super::waiting::{self, Outcome};
 use crate::context::{Exchange, Peer};
 use crate::gate::{self, Arrival, strip};
 use crate::mesh::config::live::CompiledInbound;
+use crate::mesh::telemetry::ServiceTime;
 use crate::mesh::watches::{OnConnection, Watches};
 use crate::message::{ByteCount, CountingBody, Direction, LocalReply, ResponseFlags};
 
@@ -241,7 +242,6 @@ impl Inbound {
         let reports = self.reports.load();
         let mut log = reports.server.access_logs.open(head, || now);
         if let Some(line) = &mut log {
-            line.tell_time(exchange, started);
             line.receives(&received);
         }
         let watches = Watches {
@@ -253,6 +253,7 @@ impl Inbound {
             observers: self.observers.clone(),
             under_way: peer.map(|peer| OnConnection::begin(peer, head)),
             permit: None,
+            service_time: ServiceTime::new(exchange, started),
         };
         let kept = Some(exchange.clone());
         let record = Record::new(Direction::Inbound, head, kept, received, started, watches);

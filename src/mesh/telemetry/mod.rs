@@ -10,6 +10,7 @@
 //!  └ reports     what a request or a call reads of it, once
 //! facts          what expressions read
 //! exporter       where spans go, if the application does not say it
+//! service_time   how long the application took, for callers of the mesh
 //! ```
 
 mod applied;
@@ -20,6 +21,7 @@ mod line_counts;
 mod logs;
 mod metrics;
 mod reports;
+mod service_time;
 mod spans;
 #[cfg(feature = "cel")]
 mod tags;
@@ -27,5 +29,6 @@ mod tags;
 pub(in crate::mesh) use applied::{CompiledTelemetry, OwnTelemetry, TelemetryCompiler};
 pub(in crate::mesh) use exporter::exporter;
 pub(in crate::mesh) use reports::Reports;
+pub(in crate::mesh) use service_time::ServiceTime;
 #[cfg(feature = "cel")]
 pub(in crate::mesh) use tags::{Measuring, Tags};
