@@ -4,6 +4,16 @@ use std::borrow::Cow;
 
 use super::referer;
 
+/// Whether this header, in lower case, holds what proves an identity: no log, span or metric shows
+/// it.
+#[cfg(any(feature = "access-log", feature = "cel", feature = "propagation"))]
+pub(crate) fn holds_secret(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization" | "proxy-authorization" | "cookie" | "set-cookie"
+    )
+}
+
 /// How Envoy stores the lines of one header of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -44,7 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "peer_text",
         ],
     ),
-    ("cel", &["identity", "istio", "policy"]),
+    ("cel", &["identity", "istio", "matcher", "policy"]),
     // What decides about a request before a service is called: the guards of floor 3 are its kinds.
     (
         "guard",

@@ -8,6 +8,7 @@ use http::HeaderName;
 use super::names::{SIMPLE, unknown};
 pub(super) use super::simple::{End, Shown, Simple};
 use super::time::TimeFormat;
+use crate::matcher::header::holds_secret;
 
 /// What a piece of a line is made from.
 #[derive(Clone, Debug)]
@@ -250,7 +251,7 @@ fn response_part(name: &str) -> Result<ResponsePart, String> {
 
 fn header(name: &str) -> Result<HeaderName, String> {
     let lower = name.to_ascii_lowercase();
-    if SECRET.contains(&lower.as_str()) {
+    if holds_secret(&lower) {
         return Err(format!(
             "the header {name} holds a secret, and is not logged"
         ));
@@ -259,13 +260,6 @@ fn header(name: &str) -> Result<HeaderName, String> {
 }
 
 const PATH: &str = "%PATH(..)% is WQ or NQ, and ORIG, PATH or ORIG_OR_PATH behind a colon";
-
-const SECRET: [&str; 4] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-];
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::fact::{Fact, PeerField};
 use crate::cel::attribute::Type;
 use crate::cel::syntax::vocabulary::{self, Named, Vocabulary};
+use crate::matcher::header::holds_secret;
 
 /// The attributes of Telemetry resources.
 #[derive(Debug)]
@@ -150,7 +151,7 @@ fn of_request(name: &str) -> Fact {
 
 fn header(name: &str, fact: impl FnOnce(&str) -> Fact) -> Named<Fact> {
     let name = name.to_ascii_lowercase();
-    if SECRET.contains(&name.as_str()) {
+    if holds_secret(&name) {
         return Named::Wrong(format!(
             "the header `{name}` holds a secret, which logs and metrics must not show"
         ));
@@ -175,14 +176,6 @@ fn trailer(name: &str) -> Named<Fact> {
         ),
     }
 }
-
-/// Headers that hold what proves an identity.
-const SECRET: [&str; 4] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-];
 
 fn peer(rest: &[&str], fact: impl FnOnce(PeerField) -> Fact) -> Named<Fact> {
     let field = match rest {

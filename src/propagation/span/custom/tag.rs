@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::error::CustomTagError;
 use super::formatted::TagFormat;
 use crate::context::Hide;
+use crate::matcher::header::holds_secret;
 use crate::matcher::query;
 use crate::propagation::format::headers::text;
 use crate::propagation::span::finished::TagValue;
@@ -105,7 +106,7 @@ impl CustomTag {
                 "the tag `{name}` names no header: {header:?}"
             )));
         };
-        if SECRET.contains(&header_name.as_str()) {
+        if holds_secret(header_name.as_str()) {
             return Err(CustomTagError::new(format!(
                 "the tag `{name}` cannot show the header `{header_name}`, which holds a secret: name another header"
             )));
@@ -194,14 +195,6 @@ fn shown(value: &HeaderValue, hide: Option<&Hide>) -> Option<TagValue> {
         }
     })
 }
-
-/// As the access log has it.
-const SECRET: [&str; 4] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-];
 
 #[cfg(test)]
 mod tests {
