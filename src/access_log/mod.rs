@@ -51,6 +51,7 @@
 //! | `%GRPC_STATUS%`, `%GRPC_STATUS(NUMBER)%`, `%GRPC_STATUS_NUMBER%` | the status of a gRPC response |
 //! | `%BYTES_RECEIVED%`, `%BYTES_SENT%` | bytes of the bodies |
 //! | `%DURATION%`, `%RESPONSE_DURATION%`, `%RESPONSE_TX_DURATION%` | ms to the end; to the head of the response; from there to the end |
+//! | `%COMMON_DURATION(START:END:PRECISION)%` | from one time to another: `DS_RX_BEG`, `DS_RX_END`, `US_RX_BEG`, `US_RX_END`, `DS_TX_BEG`, `DS_TX_END`, in `ms`, `us` or `ns`; `-` where one of them is not known or the end comes before the start |
 //! | `%REQUEST_DURATION%` | ms from the head of the request to the end of its body, once it was read whole |
 //! | `%UPSTREAM_HOST%`, `%UPSTREAM_REMOTE_ADDRESS%`, `%UPSTREAM_LOCAL_ADDRESS%` | ends of the connection of a call; with `_WITHOUT_PORT` the address alone |
 //! | `%UPSTREAM_REMOTE_PORT%`, `%UPSTREAM_LOCAL_PORT%` | their ports |
@@ -58,15 +59,21 @@
 //! | `%UPSTREAM_TRANSPORT_FAILURE_REASON%` | why a call has no connection |
 //! | `%UPSTREAM_REQUEST_ATTEMPT_COUNT%` | how often a call was tried; of a request 1, or 0 where a guard answered |
 //! | `%UPSTREAM_PROTOCOL%` | the protocol of the response to a call |
-//! | `%UPSTREAM_PEER_URI_SAN%`, `%UPSTREAM_PEER_SUBJECT%`, `%UPSTREAM_LOCAL_URI_SAN%`, `%UPSTREAM_TLS_VERSION%`, `%UPSTREAM_TLS_CIPHER%` | of a call over mutual TLS |
+//! | `%UPSTREAM_PEER_URI_SAN%`, `%UPSTREAM_PEER_DNS_SAN%`, `%UPSTREAM_PEER_SUBJECT%`, `%UPSTREAM_LOCAL_URI_SAN%`, `%UPSTREAM_TLS_VERSION%`, `%UPSTREAM_TLS_CIPHER%` | of a call over mutual TLS |
 //! | `%DOWNSTREAM_REMOTE_ADDRESS%` | the client: what a trusted proxy has told, or the other end of the connection |
-//! | `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%`, `%DOWNSTREAM_LOCAL_ADDRESS%` | the ends of the connection; with `_WITHOUT_PORT` the address alone |
-//! | `%DOWNSTREAM_REMOTE_PORT%`, `%DOWNSTREAM_DIRECT_REMOTE_PORT%`, `%DOWNSTREAM_LOCAL_PORT%` | their ports |
-//! | `%DOWNSTREAM_PEER_URI_SAN%`, `%DOWNSTREAM_PEER_SUBJECT%`, `%DOWNSTREAM_PEER_FINGERPRINT_256%`, `%DOWNSTREAM_LOCAL_URI_SAN%`, `%DOWNSTREAM_TLS_VERSION%`, `%DOWNSTREAM_TLS_CIPHER%` | of mutual TLS; subjects are `-` after handshakes of this crate, which keep the URI alone |
+//! | `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%`, `%DOWNSTREAM_LOCAL_ADDRESS%`, `%DOWNSTREAM_DIRECT_LOCAL_ADDRESS%` | the ends of the connection; with `_WITHOUT_PORT` the address alone |
+//! | `%DOWNSTREAM_REMOTE_PORT%`, `%DOWNSTREAM_DIRECT_REMOTE_PORT%`, `%DOWNSTREAM_LOCAL_PORT%`, `%DOWNSTREAM_DIRECT_LOCAL_PORT%` | their ports |
+//! | `%DOWNSTREAM_PEER_URI_SAN%`, `%DOWNSTREAM_PEER_DNS_SAN%`, `%DOWNSTREAM_PEER_SUBJECT%`, `%DOWNSTREAM_PEER_FINGERPRINT_256%`, `%DOWNSTREAM_LOCAL_URI_SAN%`, `%DOWNSTREAM_TLS_VERSION%`, `%DOWNSTREAM_TLS_CIPHER%` | of mutual TLS; subjects and DNS names are `-` after handshakes of this crate, which keep the URI alone |
 //! | `%REQUESTED_SERVER_NAME%` | the server name that the caller's TLS asked for |
+//! | `%STREAM_ID%` | the request id |
+//! | `%ACCESS_LOG_TYPE%` | `DownstreamEnd`; of connections without HTTP `TcpConnectionEnd` |
 //! | `%ROUTE_NAME%`, `%TRACE_ID%`, `%SPAN_ID%` | as Envoy's |
 //! | `%HOSTNAME%`, `%ENVIRONMENT(NAME)%` | the host's name, which is the pod's; a variable, or `-`; both are read with the format |
 //! | `%CONNECTION_TERMINATION_DETAILS%` | `-`: of connections without HTTP |
+//!
+//! `%REQUEST_HEADER(..)%`, `%RESPONSE_HEADER(..)%` and `%RESPONSE_TRAILER(..)%` are other names of
+//! `REQ`, `RESP` and `TRAILER`. Envoy's other operators are refused, each with its reason, which
+//! `docs/access-log.md` lists.
 //!
 //! Sources: Istio's `MeshConfig.accessLogFormat`, and Envoy's documentation of access logs.
 

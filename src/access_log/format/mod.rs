@@ -9,6 +9,7 @@ mod grpc;
 mod names;
 mod operator;
 mod parse;
+mod refused;
 mod simple;
 mod time;
 mod value;

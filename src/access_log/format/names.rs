@@ -1,17 +1,25 @@
 //! The names of operators.
 
+use super::refused::refused;
 use super::simple::{End, Shown, Simple};
 
 /// The sentence about an operator that there is not.
 pub(super) fn unknown(name: &str) -> String {
+    if let Some(why) = refused(name) {
+        return format!("%{name}% is no operator here: {why}");
+    }
     let with_argument = [
         "START_TIME",
         "EMIT_TIME",
         "REQ",
+        "REQUEST_HEADER",
         "REQ_WITHOUT_QUERY",
         "PATH",
         "RESP",
+        "RESPONSE_HEADER",
         "TRAILER",
+        "RESPONSE_TRAILER",
+        "COMMON_DURATION",
         "GRPC_STATUS",
         "GRPC_STATUS_NUMBER",
         "HOSTNAME",
@@ -50,7 +58,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// The operators without an argument.
-pub(super) const SIMPLE: [(&str, Simple); 48] = [
+pub(super) const SIMPLE: [(&str, Simple); 55] = [
     ("PROTOCOL", Simple::Protocol),
     ("RESPONSE_CODE", Simple::ResponseCode),
     ("RESPONSE_CODE_DETAILS", Simple::ResponseCodeDetails),
@@ -74,6 +82,7 @@ pub(super) const SIMPLE: [(&str, Simple); 48] = [
     ("REQUESTED_SERVER_NAME", Simple::RequestedServerName),
     ("ROUTE_NAME", Simple::RouteName),
     ("DOWNSTREAM_PEER_URI_SAN", Simple::DownstreamPeerUriSan),
+    ("DOWNSTREAM_PEER_DNS_SAN", Simple::DownstreamPeerDnsSan),
     ("DOWNSTREAM_TLS_VERSION", Simple::DownstreamTlsVersion),
     ("DOWNSTREAM_TLS_CIPHER", Simple::DownstreamTlsCipher),
     ("DOWNSTREAM_PEER_SUBJECT", Simple::DownstreamPeerSubject),
@@ -83,6 +92,7 @@ pub(super) const SIMPLE: [(&str, Simple); 48] = [
     ),
     ("DOWNSTREAM_LOCAL_URI_SAN", Simple::DownstreamLocalUriSan),
     ("UPSTREAM_PEER_URI_SAN", Simple::UpstreamPeerUriSan),
+    ("UPSTREAM_PEER_DNS_SAN", Simple::UpstreamPeerDnsSan),
     ("UPSTREAM_PEER_SUBJECT", Simple::UpstreamPeerSubject),
     ("UPSTREAM_LOCAL_URI_SAN", Simple::UpstreamLocalUriSan),
     ("UPSTREAM_TLS_VERSION", Simple::UpstreamTlsVersion),
@@ -95,6 +105,8 @@ pub(super) const SIMPLE: [(&str, Simple); 48] = [
     ("REQUEST_DURATION", Simple::RequestDuration),
     ("TRACE_ID", Simple::TraceId),
     ("SPAN_ID", Simple::SpanId),
+    ("STREAM_ID", Simple::StreamId),
+    ("ACCESS_LOG_TYPE", Simple::AccessLogType),
     (
         "UPSTREAM_HOST",
         Simple::Address(End::Upstream, Shown::Whole),
@@ -133,6 +145,18 @@ pub(super) const SIMPLE: [(&str, Simple); 48] = [
     ),
     (
         "DOWNSTREAM_LOCAL_PORT",
+        Simple::Address(End::DownstreamLocal, Shown::Port),
+    ),
+    (
+        "DOWNSTREAM_DIRECT_LOCAL_ADDRESS",
+        Simple::Address(End::DownstreamLocal, Shown::Whole),
+    ),
+    (
+        "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT",
+        Simple::Address(End::DownstreamLocal, Shown::Ip),
+    ),
+    (
+        "DOWNSTREAM_DIRECT_LOCAL_PORT",
         Simple::Address(End::DownstreamLocal, Shown::Port),
     ),
     (

@@ -6,7 +6,7 @@ use std::fs;
 use http::HeaderName;
 
 use super::names::{SIMPLE, unknown};
-pub(super) use super::simple::{End, Shown, Simple};
+pub(super) use super::simple::{CommonDuration, End, Shown, Simple, TimePoint};
 use super::time::TimeFormat;
 use crate::matcher::header::holds_secret;
 
@@ -26,6 +26,7 @@ pub(super) enum Operator {
     /// A trailer of the response, or else the other one.
     Trailer(HeaderName, Option<HeaderName>),
     GrpcStatus(GrpcForm),
+    CommonDuration(CommonDuration),
     /// What was read when the format was.
     Fixed(Box<[u8]>),
     Simple(Simple),
@@ -75,11 +76,11 @@ impl Operator {
         match (name, argument) {
             ("START_TIME", argument) => time(name, argument).map(Self::StartTime),
             ("EMIT_TIME", argument) => time(name, argument).map(Self::EmitTime),
-            ("REQ", Some(argument)) => {
+            ("REQ" | "REQUEST_HEADER", Some(argument)) => {
                 let (first, other) = two(argument, request_part)?;
                 Ok(Self::Request(first, other))
             }
-            ("RESP", Some(argument)) => {
+            ("RESP" | "RESPONSE_HEADER", Some(argument)) => {
                 let (first, other) = two(argument, response_part)?;
                 Ok(Self::Response(first, other))
             }
@@ -88,12 +89,17 @@ impl Operator {
                 Ok(Self::WithoutQuery(first, other))
             }
             ("PATH", argument) => path(argument),
-            ("TRAILER", Some(argument)) => {
+            ("TRAILER" | "RESPONSE_TRAILER", Some(argument)) => {
                 let (first, other) = two(argument, header)?;
                 Ok(Self::Trailer(first, other))
             }
-            ("REQ" | "REQ_WITHOUT_QUERY" | "RESP" | "TRAILER", None) => {
-                Err(format!("%{name}% needs a header: %{name}(NAME)%"))
+            (
+                "REQ" | "REQUEST_HEADER" | "REQ_WITHOUT_QUERY" | "RESP" | "RESPONSE_HEADER"
+                | "TRAILER" | "RESPONSE_TRAILER",
+                None,
+            ) => Err(format!("%{name}% needs a header: %{name}(NAME)%")),
+            ("COMMON_DURATION", argument) => {
+                CommonDuration::parse(argument.unwrap_or_default()).map(Self::CommonDuration)
             }
             ("HOSTNAME", None) => Ok(Self::Fixed(hostname().into())),
             ("ENVIRONMENT", Some(variable)) if is_variable(variable) => {
@@ -127,11 +133,13 @@ impl Operator {
             | Self::WithoutQuery(..)
             | Self::Response(..)
             | Self::Trailer(..)
+            | Self::CommonDuration(_)
             | Self::GrpcStatus(_) => true,
             Self::StartTime(_) | Self::EmitTime(_) | Self::Fixed(_) => false,
             Self::Simple(simple) => matches!(
                 simple,
                 Simple::Protocol
+                    | Simple::StreamId
                     | Simple::UpstreamProtocol
                     | Simple::ResponseCodeDetails
                     | Simple::RouteName
@@ -281,12 +289,18 @@ mod tests {
             (
                 "VIRTUAL_CLUSTER_NAME",
                 None,
-                "%VIRTUAL_CLUSTER_NAME% is no operator here",
+                "%VIRTUAL_CLUSTER_NAME% is no operator here: it names a part of a proxy's configuration, which a process does not have",
             ),
             (
                 "FILTER_STATE",
                 Some("x"),
-                "%FILTER_STATE% is no operator here",
+                "%FILTER_STATE% is no operator here: it holds what a proxy's filters leave for one another, and there are none here",
+            ),
+            ("NONESUCH", None, "%NONESUCH% is no operator here"),
+            (
+                "COMMON_DURATION",
+                Some("DS_RX_BEG:US_CX_BEG:ms"),
+                "%COMMON_DURATION(START:END:PRECISION)% knows the times DS_RX_BEG, DS_RX_END, US_RX_BEG, US_RX_END, DS_TX_BEG and DS_TX_END, and the precisions ms, us and ns",
             ),
             ("REQ", None, "%REQ% needs a header: %REQ(NAME)%"),
             ("REQ", Some("a b"), "\"a b\" is no name of a header"),

@@ -9,9 +9,12 @@ use super::details;
 use super::escape::write_number;
 use super::facts::Facts;
 use super::grpc;
-use super::operator::{End, Operator, RequestPart, ResponsePart, Shown, Simple};
+use super::operator::{
+    CommonDuration, End, Operator, RequestPart, ResponsePart, Shown, Simple, TimePoint,
+};
 use super::time;
 use crate::context::Peer;
+use crate::message::EndKind;
 
 /// What an operator stands for in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +91,29 @@ pub(super) fn of<'a>(operator: &'a Operator, facts: Facts<'a>, scratch: &mut Vec
             },
             None => Value::Unset,
         },
+        Operator::CommonDuration(common) => match common_duration(*common, facts) {
+            Some(count) => Value::Number(count),
+            None => Value::Unset,
+        },
         Operator::Simple(simple) => self::simple(*simple, facts, scratch),
     }
+}
+
+/// `None` if one of the times is not known, or the end is before the start.
+fn common_duration(common: CommonDuration, facts: Facts<'_>) -> Option<u64> {
+    let is_whole = facts.report.end.kind == EndKind::Complete;
+    let whole = || is_whole.then_some(facts.report.duration);
+    let at = |point| match point {
+        TimePoint::DownstreamRxBegin => Some(Duration::ZERO),
+        TimePoint::DownstreamRxEnd => facts.until_received(),
+        TimePoint::UpstreamRxBegin | TimePoint::UpstreamRxEnd if facts.is_local() => None,
+        TimePoint::UpstreamRxBegin | TimePoint::DownstreamTxBegin => facts.until_answered(),
+        TimePoint::UpstreamRxEnd | TimePoint::DownstreamTxEnd => {
+            facts.until_answered().and_then(|_| whole())
+        }
+    };
+    let between = at(common.end)?.checked_sub(at(common.start)?)?;
+    u64::try_from(between.as_nanos().checked_div(common.unit)?).ok()
 }
 
 fn request<'a>(part: &RequestPart, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<'a> {
@@ -244,6 +268,13 @@ fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<
         },
         Simple::DownstreamPeerUriSan => uri_san(facts.downstream()),
         Simple::UpstreamPeerUriSan => uri_san(facts.upstream()),
+        Simple::DownstreamPeerDnsSan => dns_sans(facts.downstream(), scratch),
+        Simple::UpstreamPeerDnsSan => dns_sans(facts.upstream(), scratch),
+        Simple::StreamId => Value::header(facts.request_id()),
+        Simple::AccessLogType => match facts.kept.connection.is_some() {
+            true => Value::Text(b"TcpConnectionEnd"),
+            false => Value::Text(b"DownstreamEnd"),
+        },
         Simple::DownstreamPeerSubject => subject(facts.downstream()),
         Simple::UpstreamPeerSubject => subject(facts.upstream()),
         Simple::DownstreamPeerFingerprint => {
@@ -293,6 +324,19 @@ fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<
 
 fn uri_san(peer: Option<&Peer>) -> Value<'_> {
     Value::text(peer.and_then(Peer::spiffe_id).map(|id| id.as_str()))
+}
+
+/// All of them, as Envoy joins them.
+fn dns_sans<'a>(peer: Option<&Peer>, scratch: &mut Vec<u8>) -> Value<'a> {
+    let names = peer.and_then(Peer::certificate);
+    let names = names.map_or(&[][..], |certificate| &certificate.dns_sans[..]);
+    for (index, name) in names.iter().enumerate() {
+        push(scratch, index, name);
+    }
+    match names.is_empty() {
+        true => Value::Unset,
+        false => Value::Written,
+    }
 }
 
 fn subject(peer: Option<&Peer>) -> Value<'_> {

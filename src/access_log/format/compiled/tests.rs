@@ -292,6 +292,14 @@ fn operators_have_their_values() {
             "tower-mesh -",
         ),
         ("%UPSTREAM_REQUEST_ATTEMPT_COUNT% %REQUEST_DURATION%", "1 0"),
+        (
+            "%COMMON_DURATION(US_RX_BEG:DS_TX_END:us)% %COMMON_DURATION(DS_TX_END:DS_RX_BEG:ns)%",
+            "1000 -",
+        ),
+        (
+            "%ACCESS_LOG_TYPE% %REQUEST_HEADER(x-none?:METHOD)%",
+            "DownstreamEnd GET",
+        ),
         ("%SPAN_ID%", "0202020202020202"),
         (
             "%EMIT_TIME% %EMIT_TIME(%T.%3f)%",
