@@ -147,6 +147,42 @@ async fn a_reset_stream_is_told_from_a_lost_connection() {
     }
 }
 
+/// A connection that its client breaks ends all of its streams; none of them was reset by itself.
+#[tokio::test]
+async fn a_broken_connection_is_told_from_a_reset_stream() {
+    let (pki, kept) = (pki(), Lines::default());
+    let log = kept.log();
+    let mesh = build(app(&pki).telemetry(|telemetry| telemetry.access_log(log))).await;
+    let came = Arc::new(Notify::new());
+    let told = Arc::clone(&came);
+    let late = Router::new().fallback(any(async move || {
+        told.notify_one();
+        std::future::pending::<&str>().await
+    }));
+    let served = serve(&mesh, late).await;
+    let mut stream = dial(&pki, "desk", served.address, Protocol::Http2).await;
+    let frame = |kind: u8, flags: u8, id: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, id][..], payload].concat()
+    };
+    // GET, http, /, and the literal :authority.
+    let head = [&[0x82, 0x86, 0x84, 0x41, 11][..], b"app.default"].concat();
+    let opening = [
+        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+        &frame(4, 0, 0, &[]),
+        &frame(1, 5, 1, &head),
+    ];
+    stream.write_all(&opening.concat()).await.unwrap();
+    came.notified().await;
+    // A frame of data that is of no stream. The client stays.
+    stream.write_all(&frame(0, 0, 0, b"x")).await.unwrap();
+    assert_eq!(
+        kept.one().await,
+        "HTTP/2 GET app.default/ 0 DPE http2.violation.of.messaging.rule 0/0"
+    );
+    drop(stream);
+}
+
 /// What a server does to the streams that it gets.
 #[derive(Clone, Copy)]
 enum Does {

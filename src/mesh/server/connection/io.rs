@@ -63,6 +63,8 @@ pub(in crate::mesh) struct IoTimeouts<T> {
     /// The version that ALPN chose; `None` without ALPN.
     agreed: Option<Version>,
     phase: Phase,
+    /// Whether the last read brought something.
+    has_read: bool,
     /// Of the phase.
     limit: TimeLimit,
     /// Of a pending write.
@@ -108,6 +110,7 @@ impl<T> IoTimeouts<T> {
             state,
             agreed,
             phase: Phase::Opening(PREFACE),
+            has_read: false,
             stalled: TimeLimit::default(),
             lingers: None,
             cut: None,
@@ -200,6 +203,18 @@ impl<T> IoTimeouts<T> {
         }
     }
 
+    /// Called when our side is about to be closed. On HTTP/2 that waits for the streams, unless the
+    /// connection fails: because of what was read last, or, if nothing was, because its client has
+    /// answered no ping. The streams end before the connection does, and must know why by then.
+    fn notes_failure(&self) {
+        if matches!(self.phase, Phase::Http2) && self.state.open() > 0 {
+            self.state.ends(match self.has_read {
+                true => Ending::Broken,
+                false => Ending::Left,
+            });
+        }
+    }
+
     fn written<R>(
         &mut self,
         polled: Poll<io::Result<R>>,
@@ -231,6 +246,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for IoTimeouts<T> {
         self.check_cut(|cut| &mut cut.reading, cx)?;
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.has_read = polled.is_ready();
         if polled.is_pending() {
             return self.waits(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
@@ -267,6 +283,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for IoTimeouts<T> {
         self.check_cut(|cut| &mut cut.writing, cx)?;
         let this = &mut *self;
         if this.lingers.is_none() {
+            this.notes_failure();
             let polled = Pin::new(&mut this.io).poll_shutdown(cx);
             ready!(this.written(polled, cx))?;
             if this.state.tunnel().is_some() {
