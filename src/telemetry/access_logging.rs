@@ -67,6 +67,9 @@ pub(super) fn merge(
     }
     in_scope.sort_by(|(a, _), (b, _)| a.cmp(b));
     in_scope.dedup_by(|(a, _), (b, _)| a == b);
+    if in_scope.is_empty() {
+        return without_provider(selected, mesh, mode, providers);
+    }
     let is_on = |key: &String| states.get(key).is_some_and(|state| state.is_on);
     if let Some((_, name)) = in_scope.iter().find(|(key, _)| is_on(key))
         && !in_scope.iter().any(|(_, name)| providers.is_log(name))
@@ -79,6 +82,41 @@ pub(super) fn merge(
         log(key, found, state.filter)
     });
     logs.collect()
+}
+
+/// What is written where entries have no provider, and there is no default one: as istiod, the log of
+/// `accessLogFile`, but nothing where the last entry says `disabled`. Both are noted.
+fn without_provider(
+    selected: &[&Telemetry],
+    mesh: &MeshConfig,
+    mode: Mode,
+    providers: &mut Providers<'_>,
+) -> Vec<EffectiveAccessLog> {
+    let mut has_entries = selected.iter().filter_map(|resource| {
+        let entries = resource.access_logging.iter();
+        let last = entries.rev().find(|entry| mode.is_of(entry.mode))?;
+        Some((&resource.meta.at, last))
+    });
+    let (Some((at, last)), Some(file)) = (has_entries.next_back(), &mesh.telemetry.access_log_file)
+    else {
+        return Vec::new();
+    };
+    let is_off = last.disabled == Some(true);
+    let message = match is_off {
+        true => format!(
+            "disabled without a provider takes the log of MeshConfig's accessLogFile {file} away, \
+             which Istio would write; name the provider `envoy` to say so in both"
+        ),
+        false => format!(
+            "no entry names a provider and MeshConfig has no default one, so MeshConfig's \
+             accessLogFile {file} is written as it is, unfiltered; name the provider `envoy`"
+        ),
+    };
+    providers.note(at, "accessLogging", message);
+    match is_off {
+        true => Vec::new(),
+        false => vec![of_mesh(file, mesh)],
+    }
 }
 
 /// What is written where no provider that an entry names is one of logs: as istiod, which then finds

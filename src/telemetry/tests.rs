@@ -274,6 +274,9 @@ fn access_logs_are_merged_per_provider_and_mode() {
         (&[(Mesh, "accessLogging: [{providers: [{name: nobody}], disabled: true}]")], "", ""),
         (&[(Mesh, "accessLogging: [{providers: [{name: nobody}, {name: hals}]}]")], "", ""),
         (&[(Mesh, "accessLogging: [{providers: [{name: nobody}, {name: als}]}]")], "als@-", "als@-"),
+        // The same where there is none, unless the entry switches it off.
+        (&[(Mesh, "accessLogging: [{filter: {expression: a}}]")], "@/dev/stderr", "@/dev/stderr"),
+        (&[(Mesh, "accessLogging: [{match: {mode: CLIENT}, disabled: true}]")], "@/dev/stderr", ""),
         // Modes.
         (&[(Mesh, "accessLogging: [{match: {mode: CLIENT}, providers: [{name: file}]}]")], "@/dev/stderr", "file@/tmp/a.log"),
         (&[(Mesh, "accessLogging: [{providers: [{name: file}]}]"), (Own, "accessLogging: [{match: {mode: CLIENT}, disabled: true}]")], "file@/tmp/a.log", ""),
@@ -456,6 +459,24 @@ fn what_is_written_where_no_provider_is_one_of_logs_is_noted() {
     );
     let none = notes("").pop().unwrap();
     assert!(none.ends_with("so no line is written"), "{none}");
+    for (entry, piece) in [
+        ("filter: {expression: a}", "is written as it is, unfiltered"),
+        (
+            "disabled: true",
+            "takes the log of MeshConfig's accessLogFile /dev/stderr away",
+        ),
+    ] {
+        let spec = format!("accessLogging: [{{{entry}}}]");
+        let found = merged(&[(Mesh, &spec)]);
+        let [note] = &found.notes[..] else {
+            panic!("{:?}", found.notes);
+        };
+        let note = note.to_string();
+        assert!(
+            note.starts_with("t.yaml:") && note.contains(piece),
+            "{note}"
+        );
+    }
 }
 
 #[test]
