@@ -4,8 +4,8 @@
 pub(super) mod connection;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, Request, request, response};
@@ -19,6 +19,8 @@ use super::sink::Sink;
 use crate::context::{Exchange, TraceContext};
 #[cfg(all(feature = "server", feature = "client"))]
 use crate::matcher::path_redaction::PathRedaction;
+#[cfg(all(feature = "server", feature = "client"))]
+use crate::message::CallProgress;
 use crate::message::{
     Begin, ByteCount, CountingBody, Direction, Record, Report, Watch, WatchLayer, contained,
 };
@@ -230,13 +232,10 @@ impl Line {
         self.kept.received = Some(body.clone());
     }
 
-    /// The count of a call's tries.
-    #[cfg_attr(
-        not(all(feature = "server", feature = "client")),
-        allow(dead_code, reason = "for the client of a mesh")
-    )]
-    pub(crate) fn counts_attempts(&mut self) -> Arc<AtomicU32> {
-        Arc::clone(self.kept.attempts.get_or_insert_default())
+    /// Follows the attempts of a call.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn follows(&mut self, progress: &Arc<CallProgress>) {
+        self.kept.progress = Some(Arc::clone(progress));
     }
 
     /// Nothing could be read of the request's head.

@@ -54,7 +54,8 @@ pub struct End {
     pub bytes: u64,
     /// The number of messages that have begun; 0 unless the body is gRPC.
     pub messages: u64,
-    /// The gRPC status from the trailers or, without them, from the response head.
+    /// The gRPC status from the trailers or, without them, from the response head. A gRPC call that
+    /// failed without a response has the one that Envoy would have answered with.
     pub grpc_status: Option<GrpcStatus>,
 }
 

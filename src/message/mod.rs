@@ -25,6 +25,8 @@
 //! ```
 
 mod body;
+#[cfg(all(feature = "server", feature = "client"))]
+mod call_progress;
 mod contained;
 #[cfg(any(feature = "metrics", feature = "propagation"))]
 pub(crate) mod conventions;
@@ -41,6 +43,8 @@ mod watch;
 mod watch_layer;
 
 pub use body::GuardBody;
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use call_progress::{CallProgress, CalledServer};
 pub use contained::contained;
 pub use counting::{ByteCount, CountingBody};
 pub use eos::{End, EndKind, EosBody, OnEnd};

@@ -11,9 +11,13 @@ use http::{
 };
 use http_body::Body;
 
+#[cfg(all(feature = "server", feature = "client"))]
+use super::CallProgress;
 use super::contained::contained;
 use super::watch::{Direction, Report, Watch};
-use super::{ByteCount, End, EndKind, EosBody, LocalReply, OnEnd, ResponseFlags};
+use super::{
+    ByteCount, End, EndKind, EosBody, GrpcStatus, LocalReply, OnEnd, ResponseFlags, is_grpc,
+};
 use crate::context::{Ending, Exchange, Peer};
 use crate::matcher::authority::shown;
 
@@ -58,6 +62,11 @@ struct Open<W> {
     exchange: Option<Exchange>,
     /// The server that answered a call.
     peer: Option<Peer>,
+    /// Names the server of a call that nobody answered.
+    #[cfg(all(feature = "server", feature = "client"))]
+    progress: Option<Arc<CallProgress>>,
+    /// Whether it is a call of gRPC.
+    is_grpc_call: bool,
     /// Boxed because it is large and, without observers, not kept.
     target: Option<Box<Target>>,
     request_body: ByteCount,
@@ -93,6 +102,9 @@ impl<W: Watch> Record<W> {
             version: head.version,
             exchange,
             peer: None,
+            #[cfg(all(feature = "server", feature = "client"))]
+            progress: None,
+            is_grpc_call: direction == Direction::Outbound && is_grpc(&head.headers),
             target: None,
             request_body: body,
             started: now,
@@ -107,6 +119,15 @@ impl<W: Watch> Record<W> {
     #[cfg(all(feature = "server", feature = "client"))]
     pub(crate) fn started(&self) -> Option<Instant> {
         self.0.as_ref().map(|open| open.started)
+    }
+
+    /// Follows the attempts of a call: without a response, they know the server.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn following(mut self, progress: Arc<CallProgress>) -> Self {
+        if let Some(open) = &mut self.0 {
+            open.progress = Some(progress);
+        }
+        self
     }
 
     /// Keeps the authority and the path of the request for the [`Report`].
@@ -163,7 +184,7 @@ impl<W: Watch> Record<W> {
     }
 
     /// Records that there will be no response. `status` is the status that Envoy would have
-    /// answered with.
+    /// answered with if the call is not gRPC.
     pub fn failed(&mut self, status: StatusCode, flags: ResponseFlags) {
         if let Some(open) = &mut self.0 {
             open.failure = Some(status);
@@ -213,10 +234,20 @@ impl<W: Watch> Record<W> {
             Some(Target::Host(host)) => (host.to_str().ok(), None),
             Some(Target::Uri(uri)) => (uri.authority().map(Authority::as_str), Some(uri.path())),
         };
+        #[cfg(all(feature = "server", feature = "client"))]
+        let called = open
+            .progress
+            .as_ref()
+            .and_then(|progress| progress.server());
+        #[cfg(all(feature = "server", feature = "client"))]
+        let called = called.as_ref().and_then(|server| server.peer.as_ref());
+        #[cfg(not(all(feature = "server", feature = "client")))]
+        let called = None;
         let (peer, path) = match open.direction {
             Direction::Inbound => (caller(), exchange.and_then(Exchange::path).or(path)),
-            Direction::Outbound => (open.peer.as_ref(), path),
+            Direction::Outbound => (open.peer.as_ref().or(called), path),
         };
+        let (counted_status, end) = open.counted(end);
         let known = open.flags.union(open.request_body.flags());
         let authority = authority.map(shown).filter(|shown| !shown.is_empty());
         let report = Report {
@@ -228,7 +259,7 @@ impl<W: Watch> Record<W> {
             authority,
             path,
             status: open.status,
-            counted_status: open.status.or(open.failure),
+            counted_status,
             end,
             flags: flags(open.direction, end, known, caller()),
             request_bytes: open.request_body.bytes(),
@@ -237,6 +268,23 @@ impl<W: Watch> Record<W> {
         };
         let watch = &mut open.watch;
         contained(|| watch.ended(&report));
+    }
+}
+
+impl<W: Watch> Open<W> {
+    /// The status that counts. A call that failed without a response has the one that Envoy would
+    /// have answered with: to gRPC it answers 200, and says in `grpc-status` why.
+    fn counted(&self, mut end: End) -> (Option<StatusCode>, End) {
+        let is_failed_call = self.direction == Direction::Outbound && end.kind == EndKind::Failed;
+        if self.status.is_some() || !is_failed_call {
+            return (self.status, end);
+        }
+        let status = self.failure.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        if !self.is_grpc_call {
+            return (Some(status), end);
+        }
+        end.grpc_status = Some(GrpcStatus::from_http(status));
+        (Some(StatusCode::OK), end)
     }
 }
 

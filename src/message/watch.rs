@@ -70,7 +70,8 @@ pub struct Report<'a> {
     /// Outbound: the facts of the request that was being handled when the call was made, if there
     /// was one.
     pub exchange: Option<&'a Exchange>,
-    /// The other end of the connection, if it is known: the caller, or the server that was called.
+    /// The other end of the connection, if it is known: the caller, or the server that was called,
+    /// whether it answered or not.
     pub peer: Option<&'a Peer>,
     /// The request's method.
     pub method: &'a Method,
@@ -85,8 +86,9 @@ pub struct Report<'a> {
     pub path: Option<&'a str>,
     /// The status of the response; `None` if there was none.
     pub status: Option<StatusCode>,
-    /// The status that metrics count: the response's or, for a call that failed without a response,
-    /// the status that Envoy would have answered with.
+    /// The status that spans, metrics and access logs show: the response's or, for a call that
+    /// failed without a response, the status that Envoy would have answered with. To a gRPC call
+    /// that is 200, and the [end](Self::end) has the gRPC status.
     pub counted_status: Option<StatusCode>,
     /// How the response body ended, and how many bytes it had.
     pub end: End,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
-use http::{Request, StatusCode, header, request, response};
+use http::{Request, header, request, response};
 use http_body::Body;
 
 use super::connection::Connection;
@@ -32,7 +32,7 @@ use crate::context::TraceContext;
 use crate::context::{self, Exchange, Peer};
 use crate::identity::{SpiffeId, Workload};
 use crate::message::{
-    Begin, ByteCount, CountingBody, Direction, End, EndKind, Record, Report, ResponseFlags, Watch,
+    Begin, ByteCount, CountingBody, Direction, End, Record, Report, ResponseFlags, Watch,
 };
 
 /// The metrics of the calls that go out: Istio's series with `reporter="source"`. Cheap to clone.
@@ -289,19 +289,19 @@ impl Watch for ClientRecord {
         self.progressed(messages, Instant::now());
     }
 
-    /// Of a call that failed without an answer, and whose client does not know better, the answer
-    /// would have been 503.
+    /// A call without an answer is counted for the server that it had reached, if it had.
     fn ended(&mut self, report: &Report<'_>) {
         self.active = None;
         if let Some(conventions) = self.metrics.0.registry.conventions() {
             let is_grpc = self.measurement.is_grpc();
             conventions.ended(report, is_grpc, self.called.as_deref());
         }
-        let mut report = *report;
-        if report.end.kind == EndKind::Failed && report.counted_status.is_none() {
-            report.counted_status = Some(StatusCode::SERVICE_UNAVAILABLE);
+        self.measurement.reported(report);
+        if self.base.is_none() && report.peer.is_some() {
+            let (nothing, now) = (ReceivedMetadata::default(), self.measurement.start());
+            let client = &*self.metrics.0;
+            self.base = Some(client.base_of(&self.destination, report.peer, &nothing, now));
         }
-        self.measurement.reported(&report);
         // A client that opens no span of its own has that of the request that it calls for.
         let request = || SpanIds::sampled(report.exchange.and_then(Exchange::trace));
         let span = self.span.or_else(request);

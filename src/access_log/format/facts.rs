@@ -1,8 +1,9 @@
 //! What is known of an exchange when its line is written.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+#[cfg(all(feature = "server", feature = "client"))]
+use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::Authority;
@@ -11,7 +12,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
 use crate::context::{Exchange, ForwardedPeer, Peer, Refusal, TraceContext};
 use crate::matcher::authority::shown;
 use crate::matcher::path_redaction::PathRedaction;
-use crate::message::{ByteCount, Direction, EndKind, Report};
+#[cfg(all(feature = "server", feature = "client"))]
+use crate::message::CallProgress;
+use crate::message::{ByteCount, Direction, Report};
 
 /// What a line needs of the request, kept from its beginning, and of the response's head.
 #[derive(Debug)]
@@ -27,8 +30,9 @@ pub(in crate::access_log) struct Kept {
     trailers: Vec<(HeaderName, HeaderValue)>,
     /// What is read of the request's body.
     pub(in crate::access_log) received: Option<ByteCount>,
-    /// How often a call was tried.
-    pub(in crate::access_log) attempts: Option<Arc<AtomicU32>>,
+    /// How far a call has come.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(in crate::access_log) progress: Option<Arc<CallProgress>>,
     answered: Option<Instant>,
     pub(in crate::access_log) call: Call,
     /// Of a connection that carries no HTTP: why it ended, if there is more to say than that.
@@ -97,7 +101,8 @@ impl Kept {
             response: Vec::new(),
             trailers: Vec::new(),
             received: None,
-            attempts: None,
+            #[cfg(all(feature = "server", feature = "client"))]
+            progress: None,
             answered: None,
             call: Call::default(),
             connection: None,
@@ -236,7 +241,7 @@ impl<'a> Facts<'a> {
         self.report.peer.filter(|_| self.is_inbound())
     }
 
-    /// The server that answered a call.
+    /// The server of a call.
     pub(crate) fn upstream(self) -> Option<&'a Peer> {
         self.report.peer.filter(|_| !self.is_inbound())
     }
@@ -263,8 +268,24 @@ impl<'a> Facts<'a> {
 
     pub(crate) fn upstream_address(self) -> Option<SocketAddr> {
         let failure = self.kept.call.failure.as_ref();
-        let tried = failure.and_then(|failure| failure.address);
-        self.upstream().map(Peer::remote_addr).or(tried)
+        let tried = || failure.and_then(|failure| failure.address);
+        let of_peer = self.upstream().map(Peer::remote_addr);
+        of_peer.or_else(|| self.called().0).or_else(tried)
+    }
+
+    /// Our end of the connection to the server of a call.
+    pub(crate) fn upstream_local_address(self) -> Option<SocketAddr> {
+        let of_peer = self.upstream().map(Peer::local_addr);
+        of_peer.or_else(|| self.called().1)
+    }
+
+    /// The addresses of the last attempt of a call: of the server, and ours.
+    fn called(self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        #[cfg(all(feature = "server", feature = "client"))]
+        if let Some(server) = self.kept.progress.as_ref().and_then(|it| it.server()) {
+            return (Some(server.remote), server.local);
+        }
+        (None, None)
     }
 
     /// The client: for whom a trusted proxy speaks, or whose connection it is. An address that a
@@ -345,8 +366,10 @@ impl<'a> Facts<'a> {
     /// How often the request was sent to a server; to the application, once, unless a guard has
     /// answered.
     pub(crate) fn attempts(self) -> u32 {
-        let count = self.kept.attempts.as_ref();
-        let called = count.map_or(0, |count| count.load(Ordering::Relaxed));
+        #[cfg(all(feature = "server", feature = "client"))]
+        let called = self.kept.progress.as_ref().map_or(0, |it| it.attempts());
+        #[cfg(not(all(feature = "server", feature = "client")))]
+        let called = 0;
         let is_answered_here = self.is_local() || self.kept.is_unreadable;
         match self.is_inbound() {
             true => (!is_answered_here).into(),
@@ -373,12 +396,7 @@ impl<'a> Facts<'a> {
             true => self.report.status,
             false => self.report.counted_status,
         };
-        let failed = !self.is_inbound() && self.report.end.kind == EndKind::Failed;
-        match status {
-            Some(status) => status.as_u16(),
-            None if failed => 503,
-            None => 0,
-        }
+        status.map_or(0, |status| status.as_u16())
     }
 
     /// From the head of the request to that of the response.

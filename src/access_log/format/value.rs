@@ -312,7 +312,7 @@ fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<
         Simple::Address(end, shown) => {
             let found = match end {
                 End::Upstream => facts.upstream_address(),
-                End::UpstreamLocal => facts.upstream().map(Peer::local_addr),
+                End::UpstreamLocal => facts.upstream_local_address(),
                 End::DownstreamLocal => facts.downstream().map(Peer::local_addr),
                 End::DownstreamRemote => facts.client_address(),
                 End::DownstreamDirect => facts.downstream().map(Peer::remote_addr),

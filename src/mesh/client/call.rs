@@ -29,7 +29,7 @@ use crate::identity::TrustDomain;
 use crate::live::Live;
 use crate::mesh::telemetry::Reports;
 use crate::mesh::watches::{Observers, Watches};
-use crate::message::{CountingBody, Direction, OnEnd as _};
+use crate::message::{CallProgress, CountingBody, Direction, OnEnd as _};
 use crate::metrics::ClientMetrics;
 use crate::propagation::Propagation;
 
@@ -100,10 +100,10 @@ impl Outbound {
         measured.traced(span.trace());
         let reports = self.reports.load();
         let mut log = reports.client.access_logs.open(&head, SystemTime::now);
-        let mut attempts = None;
+        let progress = Arc::<CallProgress>::default();
         if let Some(line) = &mut log {
             line.receives(&sent);
-            attempts = Some(line.counts_attempts());
+            line.follows(&progress);
             if let Some(reach) = reach {
                 line.calls(reach.logged(&head.uri));
             }
@@ -122,7 +122,8 @@ impl Outbound {
             observers: self.observers.clone(),
             under_way: None,
         };
-        let mut record = Record::new(Direction::Outbound, &head, exchange, sent, now, watches);
+        let mut record = Record::new(Direction::Outbound, &head, exchange, sent, now, watches)
+            .following(Arc::clone(&progress));
         if !self.observers.is_empty() {
             record = record.with_target(&head);
         }
@@ -145,7 +146,7 @@ impl Outbound {
             dialer: Arc::clone(&self.dialer),
             cluster,
             tries,
-            attempts,
+            progress,
             is_http2: head.version == Version::HTTP_2
                 || (body.is_grpc() && bound.reads_content_type()),
         };

@@ -13,11 +13,12 @@ impl Errors {
     /// By Envoy's table.
     pub(super) fn new(report: &Report<'_>, kind: SpanKind, is_grpc: bool) -> Self {
         let grpc = report.end.grpc_status.filter(|_| is_grpc);
-        let (is_server_fault, is_refusal) = match (grpc.map(GrpcStatus::code), report.status) {
-            (Some(code), _) => (GRPC_SERVER_FAULTS.contains(&code), code != 0),
-            (None, Some(status)) => (status.is_server_error(), status.is_client_error()),
-            (None, None) => (true, false),
-        };
+        let (is_server_fault, is_refusal) =
+            match (grpc.map(GrpcStatus::code), report.counted_status) {
+                (Some(code), _) => (GRPC_SERVER_FAULTS.contains(&code), code != 0),
+                (None, Some(status)) => (status.is_server_error(), status.is_client_error()),
+                (None, None) => (true, false),
+            };
         Self {
             tag: is_server_fault,
             status: is_server_fault || (is_refusal && kind == SpanKind::Client),

@@ -298,6 +298,13 @@ impl Recording {
         if let Some(exchange) = &exchange {
             tags.hide(exchange);
         }
+        if let Some(peer) = report
+            .peer
+            .filter(|_| kind == SpanKind::Client && report.status.is_none())
+            && view.has_istio()
+        {
+            tags.peer(peer);
+        }
         let mut errors = Errors::new(report, kind, is_grpc);
         match view.has_istio() {
             true => tags.outcome(report, errors, is_grpc),

@@ -151,7 +151,7 @@ impl Tags {
 
     /// What is known when the response has ended.
     pub(super) fn outcome(&mut self, report: &Report<'_>, errors: Errors, is_grpc: bool) {
-        self.status(report.status);
+        self.status(report.counted_status);
         self.size("request_size", report.request_bytes);
         self.size("response_size", report.end.bytes);
         self.flags(report.flags);

@@ -66,8 +66,9 @@ async fn every_call_leaves_one_line() {
         (
             "http://app.default/late",
             format!(
-                "app.default/late 504 UT response_timeout - {} - -",
-                mesh("app")
+                "app.default/late 504 UT response_timeout - {} - {}",
+                mesh("app"),
+                served.address
             ),
         ),
         (

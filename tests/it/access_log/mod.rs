@@ -5,6 +5,7 @@ mod collectors;
 mod flags;
 mod layer;
 mod requests;
+mod unanswered_calls;
 
 use std::sync::{Arc, Mutex};
 

@@ -204,13 +204,13 @@ const ROWS: [Row; 9] = [
         path: "/late",
         version: Version::HTTP_11,
         inbound: "Inbound HTTP/1.1 GET app.default/late 0 0 Cancelled DC 0/0 desk -",
-        outbound: "Outbound HTTP/1.1 GET app.default/late 0 504 Failed UT 0/0 - -",
+        outbound: "Outbound HTTP/1.1 GET app.default/late 0 504 Failed UT 0/0 app -",
     },
     Row {
         path: "/late",
         version: Version::HTTP_2,
         inbound: "Inbound HTTP/2.0 GET app.default/late 0 0 Cancelled DR 0/0 desk -",
-        outbound: "Outbound HTTP/2.0 GET app.default/late 0 504 Failed UT 0/0 - -",
+        outbound: "Outbound HTTP/2.0 GET app.default/late 0 504 Failed UT 0/0 app -",
     },
     Row {
         path: "/upgrade",

@@ -373,7 +373,7 @@ async fn ends_that_nobody_waited_for_are_recorded_once() {
     assert_eq!(failing.oneshot(get("/")).await.unwrap_err(), "refused");
     let span = spans.try_recv().unwrap();
     assert_eq!((span.kind, span.is_error), (SpanKind::Client, true));
-    assert_eq!(span.tag("http.status_code"), Some("0"));
+    assert_eq!(span.tag("http.status_code"), Some("503"));
     assert_eq!(span.tag("response_flags"), Some("UC"));
     assert!(spans.try_recv().is_err());
 }

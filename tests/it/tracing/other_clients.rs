@@ -145,6 +145,6 @@ async fn reqwest_calls_in_the_trace_of_its_request() {
     );
     assert_eq!(
         (status(failed).as_deref(), failed.is_error),
-        (Some("0"), true)
+        (Some("503"), true)
     );
 }

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
+#[cfg(all(feature = "server", feature = "client"))]
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Request, StatusCode, request};
@@ -11,6 +11,8 @@ use super::*;
 use crate::context::{Exchange, Peer, SpanId, TlsFacts, TraceContext, TraceId};
 use crate::identity::PeerCertificate;
 use crate::matcher::path_redaction::PathRedaction;
+#[cfg(all(feature = "server", feature = "client"))]
+use crate::message::CallProgress;
 use crate::message::{ByteCount, Direction, End, EndKind, GrpcStatus, Report, ResponseFlags};
 
 /// 2026-11-23T18:11:28.767Z.
@@ -322,6 +324,7 @@ fn operators_have_their_values() {
 }
 
 /// What a guard has answered was sent to no application, and a call has the facts of its server.
+#[cfg(all(feature = "server", feature = "client"))]
 #[test]
 fn attempts_and_servers_are_those_of_the_exchange() {
     let format = Format::text(
@@ -349,7 +352,9 @@ fn attempts_and_servers_are_those_of_the_exchange() {
     let called = |report: &mut Report<'_>, kept: &mut Kept| {
         report.peer = Some(peer);
         report.version = http::Version::HTTP_2;
-        kept.attempts = Some(Arc::new(AtomicU32::new(3)));
+        let progress = Arc::<CallProgress>::default();
+        (0..3).for_each(|_| progress.begins(None));
+        kept.progress = Some(progress);
     };
     let line = written(&format, &head, None, called, false);
     let id = "spiffe://cluster.local/ns/default/sa/app";

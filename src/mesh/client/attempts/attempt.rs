@@ -5,7 +5,6 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::header::HOST;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
@@ -19,7 +18,7 @@ use crate::mesh::client::pool::connect_error::{ConnectError, Failure, NoConnecti
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::connection::origin::Origin;
 use crate::mesh::client::pool::endpoint::Answer;
-use crate::message::ResponseFlags;
+use crate::message::{CallProgress, ResponseFlags};
 use crate::propagation::Tries;
 
 /// Where a call goes and over which protocol.
@@ -30,8 +29,8 @@ pub(in crate::mesh::client) struct Route {
     pub(in crate::mesh::client) is_http2: bool,
     /// What makes spans of attempts.
     pub(in crate::mesh::client) tries: Option<Arc<Tries>>,
-    /// Counts the tries, if anybody asks.
-    pub(in crate::mesh::client) attempts: Option<Arc<AtomicU32>>,
+    /// What the call's record learns of its attempts.
+    pub(in crate::mesh::client) progress: Arc<CallProgress>,
 }
 
 /// An attempt in progress. It is boxed because hyper's own future has no name.
@@ -60,9 +59,7 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
         let mut is_retried = false;
         // A per-try deadline would wrap the rest of this loop.
         while let Some(candidate) = order.next(Some((&route.dialer, route.is_http2))) {
-            if let Some(attempts) = &route.attempts {
-                attempts.fetch_add(1, Ordering::Relaxed);
-            }
+            route.progress.begins(candidate.endpoint.server.clone());
             let tried = route.tries.as_ref().map(|tries| {
                 let address = candidate.endpoint.address.to_string();
                 tries.begin(request.headers_mut(), address)
@@ -79,6 +76,7 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
                     continue;
                 }
             };
+            route.progress.reached(connection.server());
             let origin = connection.origin;
             // The outcome of the request is known here; an outlier detector would be called next.
             let mut error = match connection.send(request).await {

@@ -18,6 +18,7 @@ use super::health::EndpointHealth;
 use super::picker::Health;
 use crate::context::Peer;
 use crate::mesh::ClientBody;
+use crate::message::CalledServer;
 use crate::propagation::Try;
 use crate::tls::Protocol;
 
@@ -25,6 +26,8 @@ use crate::tls::Protocol;
 #[derive(Debug)]
 pub(in crate::mesh) struct Endpoint {
     pub(in crate::mesh) address: Address,
+    /// The same for reports; `None` where DNS is asked for every connection.
+    pub(in crate::mesh) server: Option<Arc<CalledServer>>,
     target: Arc<Target>,
     http1: Arc<IdleList>,
     http2: Arc<SharedConnections>,
@@ -53,8 +56,17 @@ pub(in crate::mesh) struct Answer {
 
 impl Endpoint {
     pub(super) fn new(address: Address, target: Arc<Target>) -> Self {
+        let server = match address {
+            Address::Socket(remote) => Some(Arc::new(CalledServer {
+                remote,
+                local: None,
+                peer: None,
+            })),
+            Address::Dns { .. } => None,
+        };
         Self {
             address,
+            server,
             target,
             http1: Arc::default(),
             http2: Arc::default(),
@@ -70,6 +82,7 @@ impl Endpoint {
         }
         Arc::new(Self {
             address: self.address.clone(),
+            server: self.server.clone(),
             target: Arc::clone(target),
             http1: Arc::clone(&self.http1),
             http2: Arc::clone(&self.http2),
@@ -226,6 +239,15 @@ impl Endpoint {
 }
 
 impl Checkout {
+    /// The server at its other end.
+    pub(in crate::mesh) fn server(&self) -> Option<Arc<CalledServer>> {
+        let facts = match &self.kind {
+            Kind::Http1(connection, _) => &connection.facts,
+            Kind::Http2(joined) => &joined.connection.facts,
+        };
+        facts.server.clone()
+    }
+
     /// Sends a request. If the connection had not begun to send it, the error returns it.
     pub(in crate::mesh) async fn send(
         self,
@@ -244,7 +266,7 @@ impl Checkout {
                 (response, facts, Some(joined.stream))
             }
         };
-        if let Some(peer) = &facts.peer {
+        if let Some(peer) = facts.peer() {
             response.extensions_mut().insert::<Peer>(peer.clone());
         }
         Ok(Answer {

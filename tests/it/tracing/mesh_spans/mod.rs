@@ -1,6 +1,7 @@
 //! Spans of a composed mesh, of both sides of a call.
 
 mod facts;
+mod failed_calls;
 mod faults;
 mod headers;
 mod names;

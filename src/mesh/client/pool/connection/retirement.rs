@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::context::Peer;
+use crate::message::CalledServer;
 
 /// Whether a connection takes no more requests, because of its age or because an identity on it was
 /// replaced or expired.
@@ -33,8 +34,8 @@ impl Retired {
 /// What a pool knows about one connection. The pool's entry and the connection's task share it.
 #[derive(Debug)]
 pub(in crate::mesh) struct ConnectionFacts {
-    /// The peer that answers; `None` outside the mesh.
-    pub(in crate::mesh) peer: Option<Peer>,
+    /// The server that answers; `None` if its address cannot be read.
+    pub(in crate::mesh) server: Option<Arc<CalledServer>>,
     /// The generation of our identity that the connection was made with.
     generation: u64,
     retired: Arc<Retired>,
@@ -43,13 +44,22 @@ pub(in crate::mesh) struct ConnectionFacts {
 }
 
 impl ConnectionFacts {
-    pub(super) fn new(peer: Option<Peer>, generation: u64, retired: Arc<Retired>) -> Self {
+    pub(super) fn new(
+        server: Option<CalledServer>,
+        generation: u64,
+        retired: Arc<Retired>,
+    ) -> Self {
         Self {
-            peer,
+            server: server.map(Arc::new),
             generation,
             retired,
             looks: AtomicU32::new(0),
         }
+    }
+
+    /// The peer that answers; `None` outside the mesh.
+    pub(in crate::mesh) fn peer(&self) -> Option<&Peer> {
+        self.server.as_ref()?.peer.as_ref()
     }
 
     /// Whether a new call may use the connection: it is not retired, and it presents our current

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use super::retirement::{ConnectionFacts, Retired};
 use crate::context::Peer;
 use crate::log_limit::limited;
+use crate::message::CalledServer;
 use crate::tls::{Deadline, HandshakeStats, Lifetime, Stream};
 
 /// A connection to an upstream. It reports its protocol to the pool, and the peer to each response.
@@ -67,8 +68,25 @@ impl MeshStream {
 
     /// What a pool records about this connection. It was made with this generation of our identity.
     pub(super) fn facts(&self, generation: u64) -> Arc<ConnectionFacts> {
-        let (peer, retired) = (self.peer.clone(), Arc::clone(&self.retired));
-        Arc::new(ConnectionFacts::new(peer, generation, retired))
+        let retired = Arc::clone(&self.retired);
+        Arc::new(ConnectionFacts::new(self.server(), generation, retired))
+    }
+
+    /// The server, as reports name it.
+    fn server(&self) -> Option<CalledServer> {
+        let peer = self.peer.clone();
+        let (remote, local) = match &peer {
+            Some(peer) => (peer.remote_addr(), Some(peer.local_addr())),
+            None => {
+                let tcp = self.io.inner().transport();
+                (tcp.peer_addr().ok()?, tcp.local_addr().ok())
+            }
+        };
+        Some(CalledServer {
+            remote,
+            local,
+            peer,
+        })
     }
 
     /// The underlying stream, unless the connection must be cut. This is checked before each read

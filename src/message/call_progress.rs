@@ -1,0 +1,50 @@
+//! How far a call has come, for what is reported of it where no response says so.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwapOption;
+
+use crate::context::Peer;
+
+/// How far a call has come. Its attempts write it, and its record reads it at the end: a call that
+/// breaks, takes too long or is dropped has no response that names its server.
+#[derive(Debug, Default)]
+pub(crate) struct CallProgress {
+    attempts: AtomicU32,
+    server: ArcSwapOption<CalledServer>,
+}
+
+/// The server that an attempt goes to. Made once for each endpoint and for each connection.
+#[derive(Clone, Debug)]
+pub(crate) struct CalledServer {
+    pub(crate) remote: SocketAddr,
+    /// Our end; `None` before there is a connection.
+    pub(crate) local: Option<SocketAddr>,
+    /// Who answers there; `None` before the handshake, and outside the mesh.
+    pub(crate) peer: Option<Peer>,
+}
+
+impl CallProgress {
+    /// An attempt begins at this server; `None` if its address is not known yet.
+    pub(crate) fn begins(&self, server: Option<Arc<CalledServer>>) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        self.server.store(server);
+    }
+
+    /// The attempt has a connection to this server.
+    pub(crate) fn reached(&self, server: Option<Arc<CalledServer>>) {
+        self.server.store(server);
+    }
+
+    /// How often the call was sent.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// The server of the last attempt.
+    pub(crate) fn server(&self) -> Option<Arc<CalledServer>> {
+        self.server.load_full()
+    }
+}

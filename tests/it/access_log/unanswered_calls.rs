@@ -1,0 +1,197 @@
+//! The lines of calls that get no response, and what metrics count of them.
+
+use std::future::{IntoFuture, pending};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{any, get};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tower_mesh::access_log::{AccessLog, Side};
+use tower_mesh::mesh::ExternalHost;
+use tower_mesh::testing::Pki;
+use tower_mesh::{Mesh, Workload};
+
+use super::Lines;
+use crate::support::mesh::{app, build, lines, read, relay, serve};
+
+const ID: &str = "spiffe://cluster.local/ns/default/sa/app";
+
+/// Addresses of servers, by the hosts that a call names.
+async fn desk(pki: &Pki, kept: &Lines, format: &str, hosts: &[(&str, SocketAddr)]) -> Mesh {
+    let log = AccessLog::format(format).unwrap().to(kept.sink());
+    let identity = pki.identity("default", "desk").unwrap();
+    let builder = Mesh::builder(Workload::new("default", "desk"), identity)
+        .telemetry(|telemetry| telemetry.access_log(log.side(Side::Client)));
+    let add = |builder: tower_mesh::MeshBuilder, (host, address): &(&str, SocketAddr)| match host {
+        &"legacy.example" => builder.outside(host, ExternalHost::plaintext().at([*address])),
+        host => builder.upstream(host, [*address], [ID]),
+    };
+    build(hosts.iter().fold(builder, add)).await
+}
+
+/// A call that has reached a server names it, whatever becomes of it.
+#[tokio::test]
+async fn a_call_without_a_response_names_the_server_that_it_has_reached() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (kept, cut, came) = (
+        Lines::default(),
+        Arc::new(Notify::new()),
+        Arc::new(Notify::new()),
+    );
+    let (cutting, coming) = (Arc::clone(&cut), Arc::clone(&came));
+    let routes = Router::new()
+        .route("/ok", get(async || "ok"))
+        .route("/late", any(pending::<&str>))
+        .route(
+            "/left",
+            any(move || {
+                coming.notify_one();
+                pending::<&str>()
+            }),
+        )
+        .route(
+            "/broken",
+            any(move || {
+                cutting.notify_waiters();
+                pending::<&str>()
+            }),
+        );
+    let served = serve(&build(app(&pki)).await, routes).await;
+    let cut = relay(served.address, cut).await;
+    let plain = plaintext().await;
+    let format = "%RESPONSE_CODE% %RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %UPSTREAM_HOST% \
+                  %UPSTREAM_PEER_URI_SAN% %UPSTREAM_LOCAL_ADDRESS%";
+    let hosts = [
+        ("app.default", served.address),
+        ("cut.default", cut),
+        ("legacy.example", plain),
+    ];
+    let desk = desk(&pki, &kept, format, &hosts).await;
+    let service = |name| format!("outbound|80||{name}.default.svc.cluster.local");
+    let outside = "PassthroughCluster".to_owned();
+    for (uri, status, cluster, address, id) in [
+        (
+            "http://app.default/late",
+            "504 UT",
+            service("app"),
+            served.address,
+            ID,
+        ),
+        (
+            "http://app.default/left",
+            "0 DC",
+            service("app"),
+            served.address,
+            ID,
+        ),
+        (
+            "http://cut.default/broken",
+            "503 UC",
+            service("cut"),
+            cut,
+            ID,
+        ),
+        (
+            "http://legacy.example/ok",
+            "200 -",
+            outside.clone(),
+            plain,
+            "-",
+        ),
+        (
+            "http://legacy.example/broken",
+            "503 UC",
+            outside,
+            plain,
+            "-",
+        ),
+    ] {
+        let call = desk.client().get(uri);
+        let call = match uri.ends_with("/late") {
+            true => call.timeout(Duration::from_millis(50)),
+            false => call,
+        };
+        let mut call = Box::pin(call.into_future());
+        if uri.ends_with("/left") {
+            tokio::select! {
+                _ = call.as_mut() => panic!("an answer"),
+                () = came.notified() => drop(call),
+            }
+        } else if let Ok(answer) = call.await {
+            read(answer).await;
+        }
+        let line = kept.one().await;
+        let start = format!("{status} {cluster} {address} {id} 127.0.0.1:");
+        assert!(line.starts_with(&start), "{line}\n{start}");
+        let counted = lines(
+            &desk,
+            "istio_requests_total",
+            &[&format!("{:?}", cluster.split('|').last().unwrap())],
+        );
+        let principal = format!("destination_principal=\"{id}\"");
+        let is_inside = id == ID;
+        assert!(
+            !is_inside || counted.iter().any(|line| line.contains(&principal)),
+            "{counted:?}"
+        );
+    }
+}
+
+/// A server in plaintext that answers one path and breaks the connection on all others.
+async fn plaintext() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = socket.accept().await {
+            tokio::spawn(async move {
+                use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await.unwrap());
+                }
+                if request.starts_with(b"GET /ok ") {
+                    let answer =
+                        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+                    stream.write_all(answer).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Envoy answers 200 to gRPC, and says in `grpc-status` what is wrong.
+#[tokio::test]
+async fn a_grpc_call_that_reaches_nobody_counts_as_envoys_answer_to_grpc() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let kept = Lines::default();
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = socket.local_addr().unwrap();
+    drop(socket);
+    let format =
+        "%RESPONSE_CODE% %RESPONSE_FLAGS% %GRPC_STATUS% %GRPC_STATUS_NUMBER% %RESP(:STATUS)%";
+    let desk = desk(&pki, &kept, format, &[("closed.default", closed)]).await;
+    for (host, line, labels) in [
+        (
+            "closed.default",
+            "200 UF Unavailable 14 200",
+            r#"response_code="200",grpc_response_status="14",response_flags="UF""#,
+        ),
+        (
+            "unknown.default",
+            "200 NR Unimplemented 12 200",
+            r#"response_code="200",grpc_response_status="12",response_flags="NR""#,
+        ),
+    ] {
+        let call = desk.client().post(format!("http://{host}/pkg.Svc/Do"));
+        let call = call.header("content-type", "application/grpc").body("x");
+        assert!(call.await.is_err());
+        assert_eq!(kept.one().await, line);
+        let labels = [r#"request_protocol="grpc""#, labels];
+        let counted = lines(&desk, "istio_requests_total", &labels);
+        assert_eq!(counted.len(), 1, "{host}: {counted:?}");
+    }
+}
