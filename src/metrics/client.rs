@@ -156,7 +156,7 @@ impl ClientMetrics {
         sent: ByteCount,
         now: Instant,
     ) -> ClientRecord {
-        let destination = self.0.destination(host(request), Reached::Host);
+        let destination = self.0.destination(host(request), Reached::Outside);
         self.started(destination, false, request, sent, now)
     }
 
@@ -331,6 +331,12 @@ impl Begin for ClientMetrics {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reached {
     Host,
+    /// Known to be outside the mesh.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "only the mesh's client knows it")
+    )]
+    Outside,
     #[cfg_attr(
         not(all(feature = "server", feature = "client")),
         allow(dead_code, reason = "only the mesh's client refuses hosts")
@@ -354,6 +360,7 @@ impl Client {
             reach,
             service: Some(match reach {
                 Reached::Host => ServiceName::from_host(host, self.local.namespace()),
+                Reached::Outside => ServiceName::of_external(host, self.local.namespace()),
                 Reached::Nowhere => ServiceName::refused(host),
             }),
             peers: Peers::new(Memo::new()),

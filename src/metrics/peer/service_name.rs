@@ -29,6 +29,17 @@ impl ServiceName {
         }
     }
 
+    /// Reads the host of a call that leaves the mesh: a name of two labels, as `example.com`, is one
+    /// of the public DNS, and no service of a namespace.
+    pub(in crate::metrics) fn of_external(host: &str, own_namespace: &str) -> Self {
+        let read = Self::from_host(host, own_namespace);
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        match host.split_once('.') {
+            Some((_, parent)) if !parent.contains('.') => Self::outside(host),
+            _ => read,
+        }
+    }
+
     pub(in crate::metrics) fn inside(name: &str, namespace: &str) -> Self {
         Self {
             host: format!("{name}.{namespace}{CLUSTER_DOMAIN}"),
@@ -135,6 +146,26 @@ mod tests {
             assert_eq!(service.host, host);
             assert_eq!(service.name, "PassthroughCluster", "{host}");
             assert!(!service.is_inside());
+        }
+    }
+
+    #[test]
+    fn a_name_outside_the_mesh_is_one_of_the_public_dns() {
+        for host in [
+            "example.com",
+            "Example.com.",
+            "charts.svc",
+            "api.example.com",
+        ] {
+            let service = ServiceName::of_external(host, "own");
+            assert_eq!(service.name, "PassthroughCluster", "{host}");
+            assert_eq!(service.host, host.trim_end_matches('.').to_lowercase());
+        }
+        for (host, expected) in [
+            ("charts", "charts.own.svc.cluster.local"),
+            ("charts.default.svc", "charts.default.svc.cluster.local"),
+        ] {
+            assert_eq!(ServiceName::of_external(host, "own").host, expected);
         }
     }
 
