@@ -1,11 +1,13 @@
 //! How far a call has come, for what is reported of it where no response says so.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
+use http::Version;
 
+use super::ResponseFlags;
 use crate::context::Peer;
 
 /// How far a call has come. Its attempts write it, and its record reads it at the end: a call that
@@ -14,6 +16,8 @@ use crate::context::Peer;
 pub(crate) struct CallProgress {
     attempts: AtomicU32,
     server: ArcSwapOption<CalledServer>,
+    /// How the body of the response broke, in Envoy's words.
+    broken: OnceLock<(ResponseFlags, &'static str)>,
 }
 
 /// The server that an attempt goes to. Made once for each endpoint and for each connection.
@@ -22,6 +26,8 @@ pub(crate) struct CalledServer {
     pub(crate) remote: SocketAddr,
     /// Our end; `None` before there is a connection.
     pub(crate) local: Option<SocketAddr>,
+    /// What is spoken; `None` before there is a connection.
+    pub(crate) version: Option<Version>,
     /// Who answers there; `None` before the handshake, and outside the mesh.
     pub(crate) peer: Option<Peer>,
 }
@@ -36,6 +42,16 @@ impl CallProgress {
     /// The attempt has a connection to this server.
     pub(crate) fn reached(&self, server: Option<Arc<CalledServer>>) {
         self.server.store(server);
+    }
+
+    /// The body of the response broke: the flag, and Envoy's response code details.
+    pub(crate) fn breaks(&self, flag: ResponseFlags, details: &'static str) {
+        let _ = self.broken.set((flag, details));
+    }
+
+    /// How the body of the response broke.
+    pub(crate) fn broken(&self) -> Option<(ResponseFlags, &'static str)> {
+        self.broken.get().copied()
     }
 
     /// How often the call was sent.

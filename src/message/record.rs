@@ -130,6 +130,12 @@ impl<W: Watch> Record<W> {
         self
     }
 
+    /// The attempts that it follows.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn progress(&self) -> Option<&Arc<CallProgress>> {
+        self.0.as_ref()?.progress.as_ref()
+    }
+
     /// Keeps the authority and the path of the request for the [`Report`].
     #[must_use]
     pub fn with_target(mut self, head: &request::Parts) -> Self {
@@ -235,25 +241,25 @@ impl<W: Watch> Record<W> {
             Some(Target::Uri(uri)) => (uri.authority().map(Authority::as_str), Some(uri.path())),
         };
         #[cfg(all(feature = "server", feature = "client"))]
-        let called = open
-            .progress
-            .as_ref()
-            .and_then(|progress| progress.server());
+        let server = open.progress.as_ref().and_then(|it| it.server());
         #[cfg(all(feature = "server", feature = "client"))]
-        let called = called.as_ref().and_then(|server| server.peer.as_ref());
+        let (server_address, called) = match &server {
+            Some(server) => (Some(server.remote), server.peer.as_ref()),
+            None => (None, None),
+        };
         #[cfg(not(all(feature = "server", feature = "client")))]
-        let called = None;
+        let (server_address, called) = (None, None);
         let (peer, path) = match open.direction {
             Direction::Inbound => (caller(), exchange.and_then(Exchange::path).or(path)),
             Direction::Outbound => (open.peer.as_ref().or(called), path),
         };
         let (counted_status, end) = open.counted(end);
-        let known = open.flags.union(open.request_body.flags());
         let authority = authority.map(shown).filter(|shown| !shown.is_empty());
         let report = Report {
             direction: open.direction,
             exchange,
             peer,
+            server_address,
             method: &open.method,
             version: open.version,
             authority,
@@ -261,7 +267,7 @@ impl<W: Watch> Record<W> {
             status: open.status,
             counted_status,
             end,
-            flags: flags(open.direction, end, known, caller()),
+            flags: flags(open.direction, end, open.known_flags(), caller()),
             request_bytes: open.request_body.bytes(),
             duration: ended.saturating_duration_since(open.started),
             ended,
@@ -272,6 +278,16 @@ impl<W: Watch> Record<W> {
 }
 
 impl<W: Watch> Open<W> {
+    /// Those that were learned before the end.
+    fn known_flags(&self) -> ResponseFlags {
+        let known = self.flags.union(self.request_body.flags());
+        #[cfg(all(feature = "server", feature = "client"))]
+        if let Some((flag, _)) = self.progress.as_ref().and_then(|it| it.broken()) {
+            return known.union(flag);
+        }
+        known
+    }
+
     /// The status that counts. A call that failed without a response has the one that Envoy would
     /// have answered with: to gRPC it answers 200, and says in `grpc-status` why.
     fn counted(&self, mut end: End) -> (Option<StatusCode>, End) {

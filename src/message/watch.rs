@@ -1,9 +1,12 @@
 //! The trait that observes an exchange, and the report that it gets at the end.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Method, StatusCode, Version, response};
 
+#[cfg(any(feature = "metrics", feature = "propagation"))]
+use super::EndKind;
 use super::{End, ResponseFlags};
 use crate::context::{Exchange, Peer};
 
@@ -73,6 +76,9 @@ pub struct Report<'a> {
     /// The other end of the connection, if it is known: the caller, or the server that was called,
     /// whether it answered or not.
     pub peer: Option<&'a Peer>,
+    /// The address of the server of a call, also where there is no `peer`: outside the mesh, and
+    /// where no connection was made.
+    pub(crate) server_address: Option<SocketAddr>,
     /// The request's method.
     pub method: &'a Method,
     /// The HTTP version of the request or, for a call that got a response, of the response.
@@ -116,7 +122,7 @@ impl Report<'_> {
     #[cfg(any(feature = "metrics", feature = "propagation"))]
     pub(crate) fn is_broken(&self) -> bool {
         let is_good = |status: StatusCode| !status.is_client_error() && !status.is_server_error();
-        self.flags == ResponseFlags::UPSTREAM_CONNECTION_TERMINATION
+        self.end.kind == EndKind::Failed
             && self.end.grpc_status.is_none()
             && self.status.is_some_and(is_good)
     }

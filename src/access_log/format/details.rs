@@ -24,9 +24,9 @@ pub(in crate::access_log) fn of<'a>(facts: Facts<'a>) -> &'a str {
         (EndKind::Complete, _) => "via_upstream",
         (EndKind::Cancelled, _) => dropped(facts.report.flags),
         (EndKind::Failed, None) => "upstream_reset_before_response_started{connection_termination}",
-        (EndKind::Failed, Some(_)) => {
-            "upstream_reset_after_response_started{connection_termination}"
-        }
+        (EndKind::Failed, Some(_)) => facts
+            .broken()
+            .unwrap_or("upstream_reset_after_response_started{connection_termination}"),
     }
 }
 

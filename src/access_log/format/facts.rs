@@ -7,14 +7,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header, request};
 
 use crate::context::{Exchange, ForwardedPeer, Peer, Refusal, TraceContext};
 use crate::matcher::authority::shown;
 use crate::matcher::path_redaction::PathRedaction;
 #[cfg(all(feature = "server", feature = "client"))]
 use crate::message::CallProgress;
-use crate::message::{ByteCount, Direction, Report};
+use crate::message::{ByteCount, Direction, GrpcStatus, Report, is_grpc};
 
 /// What a line needs of the request, kept from its beginning, and of the response's head.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(in crate::access_log) struct Kept {
     host: Option<HeaderValue>,
     request_id: Option<HeaderValue>,
     pub(in crate::access_log) user_agent: Option<HeaderValue>,
+    /// Whether the request is gRPC.
+    is_grpc: bool,
     request: Vec<(HeaderName, HeaderValue)>,
     response: Vec<(HeaderName, HeaderValue)>,
     trailers: Vec<(HeaderName, HeaderValue)>,
@@ -97,6 +99,7 @@ impl Kept {
             uri,
             request_id: head.headers.get("x-request-id").cloned(),
             user_agent: head.headers.get(header::USER_AGENT).cloned(),
+            is_grpc: is_grpc(&head.headers),
             request: named(&head.headers, names),
             response: Vec::new(),
             trailers: Vec::new(),
@@ -270,20 +273,29 @@ impl<'a> Facts<'a> {
         let failure = self.kept.call.failure.as_ref();
         let tried = || failure.and_then(|failure| failure.address);
         let of_peer = self.upstream().map(Peer::remote_addr);
-        of_peer.or_else(|| self.called().0).or_else(tried)
+        of_peer.or(self.report.server_address).or_else(tried)
     }
 
     /// Our end of the connection to the server of a call.
     pub(crate) fn upstream_local_address(self) -> Option<SocketAddr> {
         let of_peer = self.upstream().map(Peer::local_addr);
-        of_peer.or_else(|| self.called().1)
+        of_peer.or_else(|| self.called().0)
     }
 
-    /// The addresses of the last attempt of a call: of the server, and ours.
-    fn called(self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    /// How the body of the response to a call broke.
+    pub(in crate::access_log) fn broken(self) -> Option<&'static str> {
+        #[cfg(all(feature = "server", feature = "client"))]
+        if let Some((_, details)) = self.kept.progress.as_ref().and_then(|it| it.broken()) {
+            return Some(details);
+        }
+        None
+    }
+
+    /// The connection of the last attempt of a call: our end, and what was spoken on it.
+    fn called(self) -> (Option<SocketAddr>, Option<Version>) {
         #[cfg(all(feature = "server", feature = "client"))]
         if let Some(server) = self.kept.progress.as_ref().and_then(|it| it.server()) {
-            return (Some(server.remote), server.local);
+            return (server.local, server.version);
         }
         (None, None)
     }
@@ -357,10 +369,21 @@ impl<'a> Facts<'a> {
         protocol(self.kept.version)
     }
 
-    /// That of the response to a call.
+    /// That of the connection to the server of a call.
     pub(in crate::access_log) fn upstream_protocol(self) -> Option<&'static str> {
-        self.report.status.filter(|_| !self.is_inbound())?;
-        Some(protocol(self.report.version))
+        let answered = self.report.status.filter(|_| !self.is_inbound());
+        let answered = answered.map(|_| self.report.version);
+        self.called().1.or(answered).map(protocol)
+    }
+
+    /// The status of an exchange of gRPC. Where nothing says one, the HTTP status stands for it, as
+    /// in Envoy.
+    pub(in crate::access_log) fn grpc_status(self) -> Option<GrpcStatus> {
+        let of_http = || {
+            let status = StatusCode::from_u16(self.status()).ok()?;
+            self.kept.is_grpc.then(|| GrpcStatus::from_http(status))
+        };
+        self.report.end.grpc_status.or_else(of_http)
     }
 
     /// How often the request was sent to a server; to the application, once, unless a guard has

@@ -84,7 +84,7 @@ pub(super) fn of<'a>(operator: &'a Operator, facts: Facts<'a>, scratch: &mut Vec
             (Value::Unset, Some(other)) => response(other, facts, scratch),
             (value, _) => value,
         },
-        Operator::GrpcStatus(form) => match facts.report.end.grpc_status {
+        Operator::GrpcStatus(form) => match facts.grpc_status() {
             Some(status) => match grpc::name(status, *form) {
                 Some(name) => Value::text(Some(name)),
                 None => Value::Number(status.code().into()),

@@ -69,6 +69,7 @@ impl ConnectionLine {
             direction: self.set.direction,
             exchange: end.exchange,
             peer: end.peer,
+            server_address: None,
             method: &method,
             version: Version::default(),
             authority: None,

@@ -298,12 +298,8 @@ impl Recording {
         if let Some(exchange) = &exchange {
             tags.hide(exchange);
         }
-        if let Some(peer) = report
-            .peer
-            .filter(|_| kind == SpanKind::Client && report.status.is_none())
-            && view.has_istio()
-        {
-            tags.peer(peer);
+        if kind == SpanKind::Client && view.has_istio() {
+            tags.called(report);
         }
         let mut errors = Errors::new(report, kind, is_grpc);
         match view.has_istio() {

@@ -104,7 +104,22 @@ impl Tags {
     }
 
     pub(in crate::propagation) fn peer(&mut self, peer: &Peer) {
-        self.shared("peer.address", peer.remote_ip_text());
+        self.shared(PEER_ADDRESS, peer.remote_ip_text());
+    }
+
+    /// The server of a call, unless its answer has told it.
+    pub(super) fn called(&mut self, report: &Report<'_>) {
+        if self.0.iter().any(|(name, _)| name == PEER_ADDRESS) {
+            return;
+        }
+        match (report.peer, report.server_address) {
+            (Some(peer), _) => self.peer(peer),
+            (None, Some(address)) => {
+                let ip = address.ip().to_canonical();
+                self.owned(PEER_ADDRESS, ip.to_string());
+            }
+            (None, None) => {}
+        }
     }
 
     /// Removes the query parameters from the URL that guards further in have since named as ones
@@ -366,6 +381,7 @@ const DRY_RUN_DENY: [&str; 2] = [
 ];
 /// A text that was cut is at least so long.
 const SHORTEST_CUT: usize = 253;
+const PEER_ADDRESS: &str = "peer.address";
 const HTTP_URL: &str = "http.url";
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

@@ -1,12 +1,18 @@
-//! The lines of calls that get no response, and what metrics count of them.
+//! The lines of calls that get no response, or no whole one, and what metrics count of them.
 
-use std::future::{IntoFuture, pending};
+use std::future::{Future, IntoFuture, pending};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{any, get};
+use bytes::Bytes;
+use http::{StatusCode, Version};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tower_mesh::access_log::{AccessLog, Side};
@@ -132,6 +138,7 @@ async fn a_call_without_a_response_names_the_server_that_it_has_reached() {
             &[&format!("{:?}", cluster.split('|').last().unwrap())],
         );
         let principal = format!("destination_principal=\"{id}\"");
+        assert!(!counted.is_empty(), "{uri}");
         let is_inside = id == ID;
         assert!(
             !is_inside || counted.iter().any(|line| line.contains(&principal)),
@@ -193,5 +200,99 @@ async fn a_grpc_call_that_reaches_nobody_counts_as_envoys_answer_to_grpc() {
         let labels = [r#"request_protocol="grpc""#, labels];
         let counted = lines(&desk, "istio_requests_total", &labels);
         assert_eq!(counted.len(), 1, "{host}: {counted:?}");
+    }
+}
+
+/// A body that breaks when it is told.
+struct Breaking(Option<Pin<Box<dyn Future<Output = ()> + Send>>>, bool);
+
+impl Body for Breaking {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        if !std::mem::replace(&mut self.1, true) {
+            return Poll::Ready(Some(Ok(Frame::data("begun".into()))));
+        }
+        let told = self.0.as_mut().unwrap().as_mut();
+        told.poll(cx).map(|()| Some(Err("broken")))
+    }
+}
+
+/// HTTP/2 says how a stream ends; to HTTP/1 an early end is against the protocol.
+#[tokio::test]
+async fn a_response_that_breaks_says_how() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (kept, heard) = (Lines::default(), Arc::new(Notify::new()));
+    let hearing = Arc::clone(&heard);
+    let broken = any(async move || {
+        let told = Box::pin(async move { hearing.notified().await });
+        axum::body::Body::new(Breaking(Some(told), false))
+    });
+    let served = serve(&build(app(&pki)).await, Router::new().fallback(broken)).await;
+    let format = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_PROTOCOL%";
+    let desk = desk(&pki, &kept, format, &[("app.default", served.address)]).await;
+    let reset = "upstream_reset_after_response_started";
+    for (version, flag, why) in [
+        (Version::HTTP_11, "UPE", "protocol_error"),
+        (Version::HTTP_2, "UR", "remote_reset"),
+    ] {
+        let call = desk.client().get("http://app.default/").version(version);
+        let mut body = call.await.unwrap().into_body();
+        assert!(body.frame().await.unwrap().is_ok());
+        heard.notify_one();
+        assert!(body.frame().await.unwrap().is_err());
+        let protocol = if version == Version::HTTP_2 {
+            "HTTP/2"
+        } else {
+            "HTTP/1.1"
+        };
+        let line = format!("200 {flag} {reset}{{{why}}} {protocol}");
+        assert_eq!(kept.one().await, line);
+        let flags = format!("response_flags=\"{flag}\"");
+        let counted = lines(&desk, "istio_requests_total", &[&flags]);
+        assert_eq!(counted.len(), 1, "{counted:?}");
+    }
+}
+
+/// Of a name of two labels outside the mesh no service is made.
+#[tokio::test]
+async fn a_host_outside_the_mesh_counts_as_such() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (kept, plain) = (Lines::default(), plaintext().await);
+    let format = "%RESPONSE_CODE% %UPSTREAM_CLUSTER%";
+    let desk = desk(&pki, &kept, format, &[("legacy.example", plain)]).await;
+    let answer = desk.client().get("http://legacy.example/ok").await.unwrap();
+    assert_eq!(read(answer).await.0, 200);
+    assert_eq!(kept.one().await, "200 PassthroughCluster");
+    let labels = [
+        r#"destination_service="legacy.example""#,
+        r#"destination_service_name="PassthroughCluster""#,
+        r#"destination_service_namespace="unknown""#,
+    ];
+    let counted = lines(&desk, "istio_requests_total", &labels);
+    assert_eq!(counted.len(), 1, "{counted:?}");
+}
+
+/// As in Envoy, the HTTP status stands for a status of gRPC that is missing.
+#[tokio::test]
+async fn a_grpc_call_without_a_status_is_logged_by_its_http_status() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let kept = Lines::default();
+    let routes = Router::new().fallback(any(async || StatusCode::SERVICE_UNAVAILABLE));
+    let served = serve(&build(app(&pki)).await, routes).await;
+    let format = "%RESPONSE_CODE% %GRPC_STATUS% %GRPC_STATUS_NUMBER%";
+    let desk = desk(&pki, &kept, format, &[("app.default", served.address)]).await;
+    for (content_type, expected) in [
+        ("application/grpc", "503 Unavailable 14"),
+        ("text/plain", "503 - -"),
+    ] {
+        let call = desk.client().post("http://app.default/pkg.Svc/Do");
+        let answer = call.header("content-type", content_type).body("x").await;
+        read(answer.unwrap()).await;
+        assert_eq!(kept.one().await, expected);
     }
 }

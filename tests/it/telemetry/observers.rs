@@ -192,7 +192,7 @@ const ROWS: [Row; 9] = [
         path: "/broken",
         version: Version::HTTP_2,
         inbound: "Inbound HTTP/2.0 GET app.default/broken 200 200 Failed UC 0/4 desk -",
-        outbound: "Outbound HTTP/2.0 GET app.default/broken 200 200 Failed UC 0/4 app -",
+        outbound: "Outbound HTTP/2.0 GET app.default/broken 200 200 Failed UR 0/4 app -",
     },
     Row {
         path: "/endless",

@@ -59,6 +59,7 @@ fn written(
         },
         exchange,
         peer: exchange.and_then(Exchange::peer),
+        server_address: None,
         method: &head.method,
         version: head.version,
         authority: None,

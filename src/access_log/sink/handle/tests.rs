@@ -32,6 +32,7 @@ fn send(sink: &Sink, line: &[u8]) {
         direction: Direction::Inbound,
         exchange: None,
         peer: None,
+        server_address: None,
         method: &head.method,
         version: head.version,
         authority: None,

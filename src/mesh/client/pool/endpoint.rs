@@ -60,6 +60,7 @@ impl Endpoint {
             Address::Socket(remote) => Some(Arc::new(CalledServer {
                 remote,
                 local: None,
+                version: None,
                 peer: None,
             })),
             Address::Dns { .. } => None,

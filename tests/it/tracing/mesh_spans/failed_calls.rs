@@ -41,11 +41,11 @@ async fn the_span_of_a_failed_call_has_the_status_that_is_counted() {
     let (text, grpc) = ("text/plain", "application/grpc");
     let (error, peer) = (Some("true"), Some("127.0.0.1"));
     for (host, content_type, status, code, flags, error, peer) in [
-        ("closed", text, "503", None, "UF", error, None),
+        ("closed", text, "503", None, "UF", error, peer),
         ("broken", text, "503", None, "UC", error, peer),
         ("late", text, "504", None, "UT", error, peer),
         ("unknown", text, "404", None, "NR", None, None),
-        ("closed", grpc, "200", Some("14"), "UF", error, None),
+        ("closed", grpc, "200", Some("14"), "UF", error, peer),
         ("broken", grpc, "200", Some("14"), "UC", error, peer),
         ("unknown", grpc, "200", Some("12"), "NR", error, None),
     ] {

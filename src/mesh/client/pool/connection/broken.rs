@@ -1,6 +1,7 @@
 //! How a connection broke under a call, in Envoy's words.
 
 use std::error::Error;
+use std::io;
 
 use http::StatusCode;
 
@@ -47,6 +48,25 @@ impl Break {
         }
     }
 
+    /// How the body of a response broke. Only HTTP/2 knows how its streams end: to HTTP/1 each early
+    /// end is against the protocol, as in Envoy.
+    pub(in crate::mesh::client) fn of_body(error: &hyper::Error) -> Self {
+        let mut source = error.source();
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref::<h2::Error>() {
+                return Self::of_http2(error);
+            }
+            if let Some(error) = error.downcast_ref::<io::Error>()
+                && error.kind() == io::ErrorKind::ConnectionAborted
+            {
+                // We have cut it, because of its age or an identity on it.
+                return Self::LocalReset;
+            }
+            source = error.source();
+        }
+        Self::Protocol
+    }
+
     pub(in crate::mesh::client) fn flag(self) -> ResponseFlags {
         match self {
             Self::Ended => ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
@@ -64,6 +84,17 @@ impl Break {
             Self::Refused => "remote_refused_stream_reset",
             Self::LocalReset => "local_reset",
             Self::Protocol => "protocol_error",
+        }
+    }
+
+    /// Envoy's response code details where the response had begun.
+    pub(in crate::mesh::client) fn details_of_body(self) -> &'static str {
+        match self {
+            Self::Ended => "upstream_reset_after_response_started{connection_termination}",
+            Self::Reset => "upstream_reset_after_response_started{remote_reset}",
+            Self::Refused => "upstream_reset_after_response_started{remote_refused_stream_reset}",
+            Self::LocalReset => "upstream_reset_after_response_started{local_reset}",
+            Self::Protocol => "upstream_reset_after_response_started{protocol_error}",
         }
     }
 

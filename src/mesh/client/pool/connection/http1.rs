@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper::rt::Executor;
@@ -92,7 +92,7 @@ impl IdleList {
         stream: MeshStream,
         generation: u64,
     ) -> Result<Http1, NoConnection> {
-        let facts = stream.facts(generation);
+        let facts = stream.facts(generation, Version::HTTP_11);
         let (sender, connection) = http1::handshake(stream).await?;
         let (idle, own) = (Arc::downgrade(self), Arc::clone(&facts));
         TokioExecutor::new().execute(async move {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};
 use hyper::rt::Executor;
@@ -222,7 +222,7 @@ impl SharedConnections {
         stream: MeshStream,
         generation: u64,
     ) -> Result<Arc<Http2>, NoConnection> {
-        let facts = stream.facts(generation);
+        let facts = stream.facts(generation, Version::HTTP_2);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE)

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::Version;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -67,13 +68,17 @@ impl MeshStream {
     }
 
     /// What a pool records about this connection. It was made with this generation of our identity.
-    pub(super) fn facts(&self, generation: u64) -> Arc<ConnectionFacts> {
+    pub(super) fn facts(&self, generation: u64, version: Version) -> Arc<ConnectionFacts> {
         let retired = Arc::clone(&self.retired);
-        Arc::new(ConnectionFacts::new(self.server(), generation, retired))
+        Arc::new(ConnectionFacts::new(
+            self.server(version),
+            generation,
+            retired,
+        ))
     }
 
     /// The server, as reports name it.
-    fn server(&self) -> Option<CalledServer> {
+    fn server(&self, version: Version) -> Option<CalledServer> {
         let peer = self.peer.clone();
         let (remote, local) = match &peer {
             Some(peer) => (peer.remote_addr(), Some(peer.local_addr())),
@@ -85,6 +90,7 @@ impl MeshStream {
         Some(CalledServer {
             remote,
             local,
+            version: Some(version),
             peer,
         })
     }
