@@ -6,6 +6,7 @@
 //!
 //! Several tokens in one request are compared with our guards in place of `check`, and raw requests with the sidecar example. Authorizers and
 //! rate limits are compared with whole meshes, which ask the same servers as Envoy.
+//! What both tell of the same requests, and of the same calls, is compared field by field: headers, spans, log lines and metrics.
 //!
 //! `ENVOY` names the program; without it nothing is compared, which is said, and is a failure when `ENVOY_REQUIRED` is set.
 //! `ENVOY_SETS`, `ENVOY_REQUESTS` (of each set), `ENVOY_RAW` (random raw requests) and `ENVOY_SEED` choose what is random.
@@ -20,6 +21,7 @@
     reason = "a test may panic and lock"
 )]
 
+mod calls;
 mod compare;
 mod external;
 mod limits;
@@ -193,6 +195,12 @@ async fn rate_limits_get_the_same_answers() {
 async fn requests_leave_the_same_headers_spans_and_lines() {
     let Some(envoy) = envoy() else { return };
     telemetry::compare(&envoy).await.report();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_leave_the_same_headers_spans_and_lines() {
+    let Some(envoy) = envoy() else { return };
+    calls::compare(&envoy).await.report();
 }
 
 fn envoy() -> Option<PathBuf> {

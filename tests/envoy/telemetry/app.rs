@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -18,11 +18,11 @@ use tokio::sync::Notify;
 use crate::stub::joined;
 
 /// A body of an answer.
-pub(super) type AppBody = UnsyncBoxBody<Bytes, std::io::Error>;
+pub(crate) type AppBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// What reached the application, by the request's `x-case`.
 #[derive(Clone, Default)]
-pub(super) struct Seen(Arc<Inner>);
+pub(crate) struct Seen(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -31,7 +31,7 @@ struct Inner {
 }
 
 impl Seen {
-    fn keep(&self, head: &Parts) {
+    pub(crate) fn keep(&self, head: &Parts) {
         let headers = &head.headers;
         let case = headers.get("x-case").map(HeaderValue::as_bytes);
         let case = String::from_utf8_lossy(case.unwrap_or_default()).into_owned();
@@ -46,12 +46,12 @@ impl Seen {
         self.0.came.notify_waiters();
     }
 
-    pub(super) fn of(&self, case: &str) -> Option<Value> {
+    pub(crate) fn of(&self, case: &str) -> Option<Value> {
         self.0.heads.lock().unwrap().get(case).cloned()
     }
 
     /// Waits until the request of this case is there.
-    pub(super) async fn wait(&self, case: &str) {
+    pub(crate) async fn wait(&self, case: &str) {
         loop {
             let came = self.0.came.notified();
             if self.of(case).is_some() {
@@ -63,7 +63,7 @@ impl Seen {
 }
 
 /// Answers; an error breaks the connection.
-pub(super) async fn answer<B>(seen: Seen, request: Request<B>) -> Response<AppBody>
+pub(crate) async fn answer<B>(seen: Seen, request: Request<B>) -> Response<AppBody>
 where
     B: Body<Data = Bytes>,
 {
@@ -88,7 +88,28 @@ where
             tokio::time::sleep(std::time::Duration::from_millis(30)).await;
             builder.body(whole("slow")).unwrap()
         }
-        "hang" => std::future::pending().await,
+        "hang" | "short" => std::future::pending().await,
+        "break" => builder.body(Breaking(None).boxed_unsync()).unwrap(),
+        "described" => builder
+            .header(
+                "x-envoy-peer-metadata-id",
+                "sidecar~10.0.0.5~p.n~n.svc.cluster.local",
+            )
+            .header("x-envoy-peer-metadata", METADATA)
+            .body(whole("described"))
+            .unwrap(),
+        "named" => builder
+            .header(
+                "x-envoy-decorator-operation",
+                "web.foo.svc.cluster.local:80/named",
+            )
+            .body(whole("named"))
+            .unwrap(),
+        "pkg.Svc" if second == Some("Short") => std::future::pending().await,
+        "pkg.Svc" if second == Some("Break") => builder
+            .header("content-type", "application/grpc")
+            .body(Breaking(None).boxed_unsync())
+            .unwrap(),
         "begin" => builder.body(Begun(Some("begun")).boxed_unsync()).unwrap(),
         "pkg.Svc" => grpc(second.unwrap_or_default()),
         _ => builder
@@ -105,6 +126,7 @@ fn grpc(method: &str) -> Response<AppBody> {
         "Internal" => ("13", Some("broken")),
         "Denied" => ("7", None),
         "Exhausted" => ("8", None),
+        "Unavailable" => ("14", None),
         _ => ("0", None),
     };
     let builder = Response::builder().header("content-type", "application/grpc");
@@ -147,3 +169,28 @@ impl Body for Begun {
         }
     }
 }
+
+/// A body that breaks once its beginning is sent.
+struct Breaking(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Body for Breaking {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        if let Some(time) = &mut self.0 {
+            ready!(time.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(std::io::Error::other("broken"))));
+        }
+        // What is held is sent meanwhile.
+        let time = std::time::Duration::from_millis(30);
+        self.0 = Some(Box::pin(tokio::time::sleep(time)));
+        Poll::Ready(Some(Ok(Frame::data("begun".into()))))
+    }
+}
+
+/// Of the workload `w` in the namespace `n`, whose canonical service is `c`.
+const METADATA: &str = "ChoKCkNMVVNURVJfSUQSDBoKS3ViZXJuZXRlcwo0CgZMQUJFTFMSKiooCiYKH3NlcnZpY2UuaXN0aW8uaW8vY2Fub25pY2FsLW5hbWUSAxoBYwoQCglOQU1FU1BBQ0USAxoBbgoLCgROQU1FEgMaAXAKFAoNV09SS0xPQURfTkFNRRIDGgF3";

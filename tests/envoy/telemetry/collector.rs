@@ -14,13 +14,13 @@ use crate::stub::{plain, serve};
 
 /// The spans that have come.
 #[derive(Clone)]
-pub(super) struct Collector {
-    pub(super) address: SocketAddr,
+pub(crate) struct Collector {
+    pub(crate) address: SocketAddr,
     spans: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Collector {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let spans = Arc::<Mutex<Vec<Value>>>::default();
         let kept = Arc::clone(&spans);
         let address = serve(move |whole| {
@@ -35,7 +35,7 @@ impl Collector {
         Self { address, spans }
     }
 
-    pub(super) fn spans(&self) -> Vec<Value> {
+    pub(crate) fn spans(&self) -> Vec<Value> {
         self.spans.lock().unwrap().clone()
     }
 }

@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Tally;
-use super::ask::Case;
-use super::listed::LISTED;
 use super::record::Record;
 
 impl Tally {
-    pub(super) fn add(&mut self, case: &Case, is_zipkin: bool, ours: &Record, theirs: &Record) {
-        self.requests += 1;
+    pub(crate) fn add(&mut self, case: &str, is_zipkin: bool, ours: &Record, theirs: &Record) {
+        self.exchanges += 1;
         let fields: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
         for field in fields {
             self.fields += 1;
@@ -19,7 +17,7 @@ impl Tally {
             if ours == theirs {
                 continue;
             }
-            let mut listed = LISTED.iter().enumerate();
+            let mut listed = self.list.iter().enumerate();
             let listed = listed.find(|(_, listed)| listed.explains(case, field, ours, theirs));
             if let Some((index, _)) = listed {
                 *self.listed.entry(index).or_default() += 1;
@@ -31,7 +29,7 @@ impl Tally {
             let tracing = if is_zipkin { "zipkin" } else { "otlp" };
             self.differences.push(format!(
                 "{tracing}, {}: {field}: {}, Envoy {}",
-                case.name,
+                case,
                 shown(ours),
                 shown(theirs),
             ));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::record::Record;
 
 /// How many figures were compared, and the differences.
-pub(super) fn compare(told: &str, ours: &[Record], theirs: &[Record]) -> (usize, Vec<String>) {
+pub(crate) fn compare(told: &str, ours: &[Record], theirs: &[Record]) -> (usize, Vec<String>) {
     let mut differences = Vec::new();
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
     for (ours, theirs) in ours.iter().zip(theirs) {
@@ -73,7 +73,7 @@ pub(super) fn compare(told: &str, ours: &[Record], theirs: &[Record]) -> (usize,
     (expected.len() + 1, differences)
 }
 
-fn labels_of(text: &str) -> Vec<(String, String)> {
+pub(crate) fn labels_of(text: &str) -> Vec<(String, String)> {
     let labels = text.trim_end_matches('"').split("\",");
     let label = |label: &str| {
         let (name, value) = label.split_once("=\"").unwrap();
@@ -101,7 +101,7 @@ const FIXED: &[(&str, &str)] = &[
 ];
 
 /// §3.2 of Istio's standard metrics, in its order.
-const LABELS: [&str; 25] = [
+pub(crate) const LABELS: [&str; 25] = [
     "reporter",
     "source_workload",
     "source_canonical_service",

@@ -6,28 +6,30 @@
 //! must be the same, field by field, but for the differences of [`listed`]. The metrics of the mesh
 //! must count what Envoy's log says.
 
-mod app;
+pub(crate) mod app;
 mod ask;
-mod collector;
+pub(crate) mod collector;
 mod compare;
-mod listed;
-mod metrics;
-mod parties;
-mod record;
-mod setting;
+pub(crate) mod listed;
+pub(crate) mod metrics;
+pub(crate) mod parties;
+pub(crate) mod record;
+pub(crate) mod setting;
 mod table;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use self::listed::LISTED;
+use self::listed::{LISTED, Listed};
 use self::parties::Parties;
 
 /// What became of all requests.
-#[derive(Debug, Default)]
 pub(crate) struct Tally {
-    requests: usize,
-    fields: usize,
+    /// What is compared: `requests`, say.
+    of: &'static str,
+    list: &'static [Listed],
+    exchanges: usize,
+    pub(crate) fields: usize,
     /// How many fields each listed difference explains.
     listed: BTreeMap<usize, usize>,
     pub(crate) differences: Vec<String>,
@@ -35,7 +37,7 @@ pub(crate) struct Tally {
 
 /// Sends the whole table to both, with both kinds of tracing.
 pub(crate) async fn compare(program: &Path) -> Tally {
-    let mut tally = Tally::default();
+    let mut tally = Tally::new("requests", LISTED);
     for is_zipkin in [true, false] {
         let parties = Parties::start(program, is_zipkin).await;
         let cases = table::cases(&parties.issuer, is_zipkin);
@@ -48,7 +50,7 @@ pub(crate) async fn compare(program: &Path) -> Tally {
         theirs.end(&parties.pki).await;
         let [ours, theirs] = [ours.records(&cases), theirs.records(&cases)];
         for ((case, ours), theirs) in cases.iter().zip(&ours).zip(&theirs) {
-            tally.add(case, is_zipkin, ours, theirs);
+            tally.add(case.name, is_zipkin, ours, theirs);
         }
         let told = parties.ours.metrics();
         let counted = metrics::compare(&told, &ours, &theirs);
@@ -59,23 +61,35 @@ pub(crate) async fn compare(program: &Path) -> Tally {
 }
 
 impl Tally {
+    pub(crate) fn new(of: &'static str, list: &'static [Listed]) -> Self {
+        Self {
+            of,
+            list,
+            exchanges: 0,
+            fields: 0,
+            listed: BTreeMap::new(),
+            differences: Vec::new(),
+        }
+    }
+
     /// Prints what was found, and fails on anything that the list does not say.
     pub(crate) fn report(&self) {
         for difference in &self.differences {
             eprintln!("{difference}");
         }
         let count = |index: usize| self.listed.get(&index).copied().unwrap_or_default();
-        for (index, listed) in LISTED.iter().enumerate() {
+        for (index, listed) in self.list.iter().enumerate() {
             eprintln!("{:>4} {}: {}", count(index), listed.field, listed.why);
         }
         eprintln!(
-            "telemetry: {} requests, {} fields, {} listed, {} different",
-            self.requests,
+            "telemetry: {} {}, {} fields, {} listed, {} different",
+            self.exchanges,
+            self.of,
             self.fields,
             self.listed.values().sum::<usize>(),
             self.differences.len(),
         );
-        let idle = LISTED.iter().enumerate();
+        let idle = self.list.iter().enumerate();
         let idle: Vec<_> = idle
             .filter(|(index, _)| count(*index) == 0)
             .map(|(_, listed)| listed.field)

@@ -27,21 +27,21 @@ use tower_mesh::{Mesh, Workload};
 use super::app::{Seen, answer};
 use super::ask::Case;
 use super::collector::Collector;
-use super::record::{Record, record};
+use super::record::{Record, Told, record};
 use super::setting::{MORE, NODE, Setting, configuration};
 use crate::server::{spawn, wait};
 use crate::world::{World, policy};
 
 /// Everybody who takes part.
-pub(super) struct Parties {
-    pub(super) pki: Pki,
-    pub(super) issuer: Issuer,
-    pub(super) ours: Party,
-    pub(super) theirs: Party,
+pub(crate) struct Parties {
+    pub(crate) pki: Pki,
+    pub(crate) issuer: Issuer,
+    pub(crate) ours: Party,
+    pub(crate) theirs: Party,
 }
 
 /// The Envoy or the mesh.
-pub(super) struct Party {
+pub(crate) struct Party {
     address: SocketAddr,
     seen: Seen,
     collector: Collector,
@@ -61,14 +61,14 @@ enum Running {
 }
 
 /// Text, JSON, and the operators that Istio's formats do not have.
-enum Logs {
+pub(crate) enum Logs {
     Kept([Lines; 3]),
     Files([PathBuf; 3]),
 }
 
 /// The lines of a log of ours.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl LineSink for Lines {
     fn take(&self, line: &[u8]) -> bool {
@@ -80,7 +80,7 @@ impl LineSink for Lines {
 }
 
 impl Logs {
-    fn lines(&self) -> [Vec<String>; 3] {
+    pub(crate) fn lines(&self) -> [Vec<String>; 3] {
         match self {
             Self::Kept(logs) => logs.clone().map(|log| log.0.lock().unwrap().clone()),
             Self::Files(files) => files.clone().map(|file| {
@@ -94,14 +94,14 @@ impl Logs {
         }
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         let lines = self.lines();
         lines.iter().map(Vec::len).min().unwrap_or_default()
     }
 }
 
 impl Parties {
-    pub(super) async fn start(program: &Path, is_zipkin: bool) -> Self {
+    pub(crate) async fn start(program: &Path, is_zipkin: bool) -> Self {
         let pki = Pki::new("cluster.local").unwrap();
         let issuer = Issuer::es256("https://a.example");
         let denied = json!([{"to": [{"operation": {"paths": ["/denied*", "/pkg.Svc/Refused"]}}]}]);
@@ -245,7 +245,7 @@ impl Party {
     }
 
     /// Waits until all spans are there.
-    pub(super) async fn end(&self, pki: &Pki) {
+    pub(crate) async fn end(&self, pki: &Pki) {
         let last = Case::get("the last", "/last");
         let case = last.with("x-request-id", LAST);
         case.send(pki, self.address, &self.seen).await;
@@ -268,14 +268,26 @@ impl Party {
             let (from, status) = answers[case.name];
             let [text, json, more] = &lines;
             let lines = [&text[index], &json[index], &more[index]];
-            let seen = self.seen.of(case.name);
-            record(case, status, (self.address, from), lines, seen, &spans)
+            let own = self.address.port();
+            record(Told {
+                status: status.into(),
+                lines,
+                seen: self.seen.of(case.name),
+                spans: &spans,
+                has_sent: &|text| case.has_sent(text),
+                names: vec![
+                    (format!("127.0.0.1:{own}"), "OWN"),
+                    (format!("127.0.0.1:{}", from.port()), "CALLER"),
+                    (format!(":{own}/*"), ":PORT/*"),
+                    (format!("|{own}|"), "|PORT|"),
+                ],
+            })
         };
         cases.map(of_case).collect()
     }
 
     /// The metrics of a mesh.
-    pub(super) fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         match &self.running {
             Running::Mesh(mesh, _) => mesh.metrics().render(tower_mesh::metrics::Format::Text),
             Running::Envoy(..) => String::new(),
@@ -296,7 +308,7 @@ impl Drop for Party {
 }
 
 /// Waits for what another process does.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         let waited = start.elapsed();

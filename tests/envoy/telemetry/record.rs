@@ -1,23 +1,35 @@
 //! What one party tells of one request, with names in place of what is made anew each time.
 
-use std::net::SocketAddr;
-
 use serde_json::{Map, Value, json};
 
-use super::ask::Case;
-
 /// Fields by their names, as `json.user_agent`.
-pub(super) type Record = Map<String, Value>;
+pub(crate) type Record = Map<String, Value>;
+
+/// What is known of an exchange, as it was told.
+pub(crate) struct Told<'a> {
+    /// What the caller got.
+    pub(crate) status: Value,
+    /// Text, JSON, and more operators.
+    pub(crate) lines: [&'a String; 3],
+    /// What reached the other end.
+    pub(crate) seen: Option<Value>,
+    pub(crate) spans: &'a [Value],
+    /// Whether the caller has sent this text itself.
+    pub(crate) has_sent: &'a dyn Fn(&str) -> bool,
+    /// Texts, and what stands for them.
+    pub(crate) names: Vec<(String, &'static str)>,
+}
 
 /// Puts together what is known of a case.
-pub(super) fn record(
-    case: &Case,
-    status: u16,
-    (own, caller): (SocketAddr, SocketAddr),
-    [text, json, more]: [&String; 3],
-    seen: Option<Value>,
-    spans: &[Value],
-) -> Record {
+pub(crate) fn record(told: Told<'_>) -> Record {
+    let Told {
+        status,
+        lines: [text, json, more],
+        seen,
+        spans,
+        has_sent,
+        names,
+    } = told;
     let written = [json, more].map(|line| keys(line));
     let json: Value = serde_json::from_str(json).unwrap();
     let more: Value = serde_json::from_str(more).unwrap();
@@ -26,9 +38,9 @@ pub(super) fn record(
         .iter()
         .find(|span| span["tags"]["guid:x-request-id"] == id)
         .map(plain);
-    let names = Names::new(case, &seen, span.as_ref(), id, (own, caller));
+    let names = Names::new(names, has_sent, &seen, span.as_ref(), id);
     let mut record = Map::new();
-    record.insert("status".to_owned(), status.into());
+    record.insert("status".to_owned(), status);
     for (index, column) in columns(text).into_iter().enumerate() {
         let name = COLUMNS
             .get(index)
@@ -116,20 +128,14 @@ struct Names(Vec<(String, &'static str)>);
 
 impl Names {
     fn new(
-        case: &Case,
+        mut names: Vec<(String, &'static str)>,
+        has_sent: &dyn Fn(&str) -> bool,
         seen: &Option<Value>,
         span: Option<&Value>,
         request_id: &str,
-        (own, caller): (SocketAddr, SocketAddr),
     ) -> Self {
-        let mut names = vec![
-            (format!("127.0.0.1:{}", own.port()), "OWN"),
-            (format!("127.0.0.1:{}", caller.port()), "CALLER"),
-            (format!(":{}/*", own.port()), ":PORT/*"),
-            (format!("|{}|", own.port()), "|PORT|"),
-        ];
         let mut made = |text: &str, name| {
-            if text.len() >= 8 && !case.has_sent(text) {
+            if text.len() >= 8 && !has_sent(text) {
                 names.push((text.to_owned(), name));
             }
         };
@@ -151,9 +157,11 @@ impl Names {
             let (trace, span) = (words.next(), words.next());
             made(trace.unwrap_or_default(), "TRACE");
             made(span.unwrap_or_default(), "SPAN");
+            made(words.nth(1).unwrap_or_default(), "PARENT");
         }
         made(&header("x-b3-traceid"), "TRACE");
         made(&header("x-b3-spanid"), "SPAN");
+        made(&header("x-b3-parentspanid"), "PARENT");
         names.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
         Self(names)
     }

@@ -9,21 +9,21 @@ use tower_mesh::testing::Pki;
 use crate::stub::cluster;
 
 /// The node, as the injector names it.
-pub(super) const NODE: &str = "sidecar~127.0.0.1~web-0.foo~foo.svc.cluster.local";
+pub(crate) const NODE: &str = "sidecar~127.0.0.1~web-0.foo~foo.svc.cluster.local";
 
 /// What of the configuration changes.
-pub(super) struct Setting<'a> {
-    pub(super) address: SocketAddr,
-    pub(super) app: SocketAddr,
-    pub(super) collector: SocketAddr,
-    pub(super) is_zipkin: bool,
-    pub(super) filters: &'a Value,
+pub(crate) struct Setting<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) app: SocketAddr,
+    pub(crate) collector: SocketAddr,
+    pub(crate) is_zipkin: bool,
+    pub(crate) filters: &'a Value,
     /// Where its logs are.
-    pub(super) directory: &'a Path,
+    pub(crate) directory: &'a Path,
 }
 
 /// The whole configuration.
-pub(super) fn configuration(setting: &Setting<'_>, pki: &Pki) -> Value {
+pub(crate) fn configuration(setting: &Setting<'_>, pki: &Pki) -> Value {
     let Setting {
         address,
         app,
@@ -89,8 +89,8 @@ fn manager(setting: &Setting<'_>) -> Value {
             }},
             "http_protocol_options": {"accept_http_10": true},
             "http_filters": filters,
-            "tracing": tracing(setting),
-            "access_log": access_logs(setting.directory),
+            "tracing": tracing(setting.collector, setting.is_zipkin, "web"),
+            "access_log": access_logs(setting.directory, &MORE),
             "route_config": {
                 "virtual_hosts": [{
                     "name": format!("inbound|http|{port}"),
@@ -107,16 +107,17 @@ fn manager(setting: &Setting<'_>) -> Value {
     })
 }
 
-fn tracing(setting: &Setting<'_>) -> Value {
+/// `service`: what spans are of.
+pub(crate) fn tracing(collector: SocketAddr, is_zipkin: bool, service: &str) -> Value {
     let tags = [
         ("istio.canonical_revision", "latest"),
-        ("istio.canonical_service", "web"),
+        ("istio.canonical_service", service),
         ("istio.cluster_id", "Kubernetes"),
         ("istio.mesh_id", "unknown"),
         ("istio.namespace", "foo"),
     ];
     let tags = tags.map(|(tag, value)| json!({"tag": tag, "literal": {"value": value}}));
-    let provider = match setting.is_zipkin {
+    let provider = match is_zipkin {
         true => json!({
             "name": "envoy.tracers.zipkin",
             "typed_config": {
@@ -132,9 +133,9 @@ fn tracing(setting: &Setting<'_>) -> Value {
             "name": "envoy.tracers.opentelemetry",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
-                "service_name": "web.foo",
+                "service_name": format!("{service}.foo"),
                 "http_service": {"http_uri": {
-                    "uri": format!("http://{}/v1/traces", setting.collector),
+                    "uri": format!("http://{}/v1/traces", collector),
                     "cluster": "collector",
                     "timeout": "5s",
                 }},
@@ -151,7 +152,7 @@ fn tracing(setting: &Setting<'_>) -> Value {
 }
 
 /// Istio's default text, its default JSON, and what else the comparison asks.
-fn access_logs(directory: &Path) -> Value {
+pub(crate) fn access_logs(directory: &Path, more: &[(&str, &str)]) -> Value {
     let log = |name: &str, format: Value| {
         json!({
             "name": "envoy.access_loggers.file",
@@ -164,20 +165,18 @@ fn access_logs(directory: &Path) -> Value {
     };
     let text = |text: String| json!({"text_format_source": {"inline_string": text}});
     let labels = LABELS.map(|(key, value)| (key.to_owned(), value.into()));
+    let more = more
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).into()));
     json!([
         log("text.log", text(format!("{TEXT}\n"))),
         log("json.log", json!({"json_format": Map::from_iter(labels)})),
-        log("more.log", json!({"json_format": more()})),
+        log("more.log", json!({"json_format": Map::from_iter(more)})),
     ])
 }
 
 /// Operators that Istio's formats do not have.
-pub(super) fn more() -> Map<String, Value> {
-    let labels = MORE.map(|(key, value)| (key.to_owned(), value.into()));
-    Map::from_iter(labels)
-}
-
-pub(super) const MORE: [(&str, &str); 10] = [
+pub(crate) const MORE: [(&str, &str); 10] = [
     ("case", "%REQ(X-CASE)%"),
     ("trace", "%TRACE_ID%"),
     ("grpc", "%GRPC_STATUS%"),
