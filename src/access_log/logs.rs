@@ -4,8 +4,7 @@
 pub(super) mod connection;
 
 use std::fmt;
-use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, Request, request, response};
