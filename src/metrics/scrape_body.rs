@@ -72,7 +72,7 @@ impl ScrapeBody {
         let mut until = None;
         while !self.is_complete && text.len() < enough {
             let step = registry.scrapes().resume(ticket, |exposition| {
-                let until = *until.get_or_insert(exposition.worked() + SERIES);
+                let until = *until.get_or_insert_with(|| exposition.worked() + SERIES);
                 let is_more = registry.write_next(exposition, text);
                 (is_more, exposition.worked() >= until)
             });
