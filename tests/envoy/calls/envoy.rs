@@ -54,7 +54,7 @@ pub(super) async fn start(program: &Path, pki: &Pki, is_zipkin: bool) -> Party {
         let mut manager = manager(&servers);
         manager["tracing"] = tracing(collector.address, is_zipkin, "desk");
         manager["access_log"] = access_logs(directory.path(), &MORE);
-        let mut config = configuration(address, manager, &servers, pki);
+        let mut config = configuration(address, &manager, &servers, pki);
         let clusters = config["static_resources"]["clusters"].as_array_mut();
         let to_collector = cluster("collector", collector.address, Some(false));
         clusters.unwrap().push(to_collector);
@@ -80,7 +80,7 @@ pub(super) async fn start(program: &Path, pki: &Pki, is_zipkin: bool) -> Party {
     panic!("others take every port before Envoy does");
 }
 
-fn configuration(address: SocketAddr, manager: Value, servers: &Servers, pki: &Pki) -> Value {
+fn configuration(address: SocketAddr, manager: &Value, servers: &Servers, pki: &Pki) -> Value {
     let at = json!({"address": "127.0.0.1", "port_value": address.port()});
     let mut clusters = Vec::new();
     for (host, addresses, id) in servers.inside() {

@@ -135,7 +135,7 @@ async fn a_call_without_a_response_names_the_server_that_it_has_reached() {
         let counted = lines(
             &desk,
             "istio_requests_total",
-            &[&format!("{:?}", cluster.split('|').last().unwrap())],
+            &[&format!("{:?}", cluster.rsplit('|').next().unwrap())],
         );
         let principal = format!("destination_principal=\"{id}\"");
         assert!(!counted.is_empty(), "{uri}");
