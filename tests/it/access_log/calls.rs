@@ -34,7 +34,6 @@ async fn desk(pki: &Pki, served: SocketAddr, log: AccessLog) -> Mesh {
     build(builder).await
 }
 
-/// Row 26 without its retry, which the client does not make.
 #[tokio::test]
 async fn every_call_leaves_one_line() {
     let pki = Pki::new("cluster.local").unwrap();
