@@ -1,5 +1,7 @@
 //! How Telemetry resources change what is shown.
 
+#[cfg(all(feature = "server", feature = "client"))]
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[cfg(all(feature = "server", feature = "client"))]
@@ -51,6 +53,19 @@ pub(crate) enum TagPlan {
 }
 
 impl MetricsPlan {
+    /// The expressions that give values, also those of families that are not shown.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(in crate::metrics) fn expressions(&self) -> BTreeSet<Box<str>> {
+        let sides = [&self.server, &self.client];
+        let families = sides.into_iter().flat_map(|side| &side.families);
+        let tags = families.flat_map(|family| &family.tags);
+        tags.filter_map(|(_, tag)| match tag {
+            TagPlan::Evaluated(text) => Some(text.clone()),
+            TagPlan::Remove | TagPlan::Fixed(_) => None,
+        })
+        .collect()
+    }
+
     /// Whether a family is shown as it is counted.
     pub(in crate::metrics) fn is_plain(&self, family: usize) -> bool {
         let sides = [&self.server, &self.client];

@@ -175,7 +175,9 @@ impl Registry {
     /// Changes what is shown from now on; `None` shows everything as it is counted.
     #[cfg(all(feature = "server", feature = "client"))]
     pub(super) fn set_plan(&self, plan: Option<MetricsPlan>) {
-        self.0.plan.store(plan.map(Arc::new));
+        let expressions = plan.as_ref().map(MetricsPlan::expressions);
+        let show = || self.0.plan.store(plan.map(Arc::new));
+        self.0.table.evaluate(expressions.unwrap_or_default(), show);
     }
 
     /// The plans of the meshes that count here.

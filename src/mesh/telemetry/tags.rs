@@ -46,6 +46,8 @@ impl Tags {
                 tags.push((text.as_str().into(), value));
             }
         }
+        // Series with the same values are one series, whatever the order in the resources.
+        tags.sort_by(|(one, _), (other, _)| one.cmp(other));
         (!tags.is_empty()).then(|| Self {
             tags,
             hidden: hidden.clone(),

@@ -46,14 +46,14 @@ impl Exposition {
         plan: Option<Arc<MetricsPlan>>,
         conventions: Option<&Conventions>,
     ) -> Self {
-        let rows = Rows::read(snapshot.shown());
+        let rows = Rows::read(snapshot.shown(), snapshot.shown_tagged());
         // Values of expressions tell series apart that are equal where no label shows them.
         let has_tags = rows.requests.iter().any(|row| row.tags.is_some());
         let plan = plan.or_else(|| has_tags.then(Arc::default));
         let active = conventions.and_then(Conventions::active);
         Self {
             retired: match plan {
-                Some(_) => Rows::read(snapshot.retired()),
+                Some(_) => Rows::read(snapshot.retired(), snapshot.retired_tagged()),
                 None => Rows::default(),
             },
             rows,

@@ -9,7 +9,7 @@ use crate::metrics::store::exemplars::Kept;
 use crate::metrics::store::histogram::RequestTotals;
 use crate::metrics::store::labels::OutcomeLabels;
 use crate::metrics::store::series::{Base, BaseId, ConnectionCells, Messages, RequestSeries};
-use crate::metrics::store::table::SeriesTable;
+use crate::metrics::store::table::{SeriesTable, Tagged};
 use crate::metrics::store::tags::TagValues;
 
 /// Half a kilobyte for each set of labels, while their text takes sixty.
@@ -36,17 +36,15 @@ pub(super) struct ConnectionRow {
 }
 
 impl Rows {
-    pub(super) fn read<'t>(bases: impl Iterator<Item = (BaseId, &'t Base)>) -> Self {
+    /// Of these bases, and of the series that values of expressions made.
+    pub(super) fn read<'t>(
+        bases: impl Iterator<Item = (BaseId, &'t Base)>,
+        tagged: impl Iterator<Item = &'t Tagged>,
+    ) -> Self {
         let mut rows = Self::default();
         for (id, base) in bases {
-            let requests = base.requests().map(|series| RequestRow {
-                base: id,
-                outcome: series.outcome,
-                tags: series.tags.clone(),
-                totals: series.totals(),
-            });
-            // A series that was moved to another base has nothing to show.
-            let requests = requests.filter(|row| row.totals.count() > 0);
+            let requests = base.requests();
+            let requests = requests.filter_map(|series| RequestRow::read(id, series));
             rows.requests.extend(requests);
             let messages = base.messages().map(|messages| (id, messages));
             rows.messages.extend(messages);
@@ -57,11 +55,24 @@ impl Rows {
             });
             rows.connections.extend(connections);
         }
+        let tagged = tagged.filter_map(|tagged| RequestRow::read(tagged.base, &tagged.series));
+        rows.requests.extend(tagged);
         rows
     }
 }
 
 impl RequestRow {
+    /// `None` for a series that was moved, which has nothing to show.
+    fn read(base: BaseId, series: &RequestSeries) -> Option<Self> {
+        let totals = series.totals();
+        (totals.count() > 0).then(|| Self {
+            base,
+            outcome: series.outcome,
+            tags: series.tags.clone(),
+            totals,
+        })
+    }
+
     pub(super) fn labels(&self, table: &SeriesTable) -> Option<String> {
         let base = table.get(self.base)?;
         let rest = self.outcome.render(base.security_policy);
@@ -73,11 +84,7 @@ impl RequestRow {
         if !output.takes_exemplars() {
             return None;
         }
-        let requests = &table.get(self.base)?.requests;
-        let tags = self.tags.as_deref();
-        let hash = RequestSeries::hash(self.outcome, tags);
-        let series = requests.get(hash, |series| series.is(self.outcome, tags))?;
-        Some(series.exemplars.read())
+        table.exemplars(self.base, self.outcome, self.tags.as_deref())
     }
 }
 

@@ -77,6 +77,11 @@ impl ChosenCells {
             .for_each(|(to, from)| take(to, from));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        let mut cells = self.buckets.iter().flatten().chain(&self.sums);
+        cells.all(|cell| cell.load(Ordering::Relaxed) == 0)
+    }
+
     pub(super) fn add_to(&self, totals: &mut RequestTotals) {
         let [duration, request, response] = &mut totals.0;
         for ((total, cells), sum) in [duration, request, response]
@@ -142,6 +147,10 @@ impl RequestCells {
         self.cells()
             .zip(from.cells())
             .for_each(|(to, from)| take(to, from));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.cells().all(|cell| cell.load(Ordering::Relaxed) == 0)
     }
 
     fn cells(&self) -> impl Iterator<Item = &AtomicU64> {

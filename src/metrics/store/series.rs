@@ -23,11 +23,12 @@ pub(in crate::metrics) struct Base {
     /// Set if metadata of a peer created this base: whether it is shown, and the base of the peer's
     /// name, which counts while it is not.
     pub(in crate::metrics) described: Option<(Visibility, BaseId)>,
+    /// Without values of expressions.
     pub(in crate::metrics) requests: AppendOnlyMap<RequestSeries, 8>,
     pub(in crate::metrics) messages: Striped<MessageCells>,
     pub(in crate::metrics) connections: AppendOnlyMap<ConnectionSeries, 2>,
     pub(in crate::metrics) outcomes: AtomicUsize,
-    /// Series that values of expressions made, which are no outcomes of their own.
+    /// Its series that values of expressions made, which are elsewhere and no outcomes of their own.
     pub(in crate::metrics) tagged: AtomicUsize,
     pub(in crate::metrics) labels: Box<str>,
     pub(in crate::metrics) security_policy: &'static str,
@@ -101,6 +102,12 @@ impl BaseId {
 impl Base {
     pub(in crate::metrics) fn requests(&self) -> impl Iterator<Item = &RequestSeries> {
         self.requests.iter()
+    }
+
+    /// The series of an outcome, without values of expressions.
+    pub(in crate::metrics) fn untagged(&self, outcome: OutcomeLabels) -> Option<&RequestSeries> {
+        let hash = RequestSeries::hash(outcome, None);
+        self.requests.get(hash, |series| series.is(outcome, None))
     }
 
     /// The gRPC messages; `None` when no gRPC call had these labels.
@@ -210,6 +217,14 @@ impl RequestSeries {
             }
             // INVARIANT: a table has one kind of buckets.
             (Cells::Usual(_), Cells::Chosen(..)) | (Cells::Chosen(..), Cells::Usual(_)) => {}
+        }
+    }
+
+    /// Whether it has nothing to move.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.cells {
+            Cells::Usual(cells) => cells.iter().all(RequestCells::is_empty),
+            Cells::Chosen(cells, _) => cells.iter().all(ChosenCells::is_empty),
         }
     }
 

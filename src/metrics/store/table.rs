@@ -1,12 +1,14 @@
 #![expect(
     clippy::disallowed_types,
-    reason = "one lock is taken once for each set of base labels, the other by scrapes"
+    reason = "one lock is taken once for each set of base labels, the other by scrapes and changes"
 )]
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
 
 use super::append_only_map::AppendOnlyMap;
 use super::buckets::Buckets;
@@ -17,9 +19,13 @@ use super::visibility::Visibility;
 use crate::striped::Striped;
 
 mod count;
+mod expressions;
 mod snapshot;
+mod tagged;
 
 pub(in crate::metrics) use snapshot::Snapshot;
+pub(in crate::metrics) use tagged::Tagged;
+use tagged::TaggedSeries;
 
 /// Every series of the request and connection families.
 ///
@@ -30,8 +36,11 @@ pub(in crate::metrics) use snapshot::Snapshot;
 pub(in crate::metrics) struct SeriesTable {
     bases: Box<[OnceLock<Box<Base>>]>,
     interned: Mutex<HashMap<String, BaseId>>,
-    /// Held by the scrape that moves or reads counts.
-    reading: Mutex<()>,
+    /// The series that values of expressions made; `None` without an expression.
+    evaluated: ArcSwapOption<TaggedSeries>,
+    /// Those of expressions that were replaced while a request still added to them. Locked by what
+    /// moves or reads counts.
+    replaced: Mutex<Vec<Arc<TaggedSeries>>>,
     described: AtomicUsize,
     series: AtomicUsize,
     /// Those of them that values of expressions made.
@@ -68,7 +77,8 @@ impl SeriesTable {
         let table = Self {
             bases: (0..MAX_BASES).map(|_| OnceLock::new()).collect(),
             interned: Mutex::default(),
-            reading: Mutex::default(),
+            evaluated: ArcSwapOption::empty(),
+            replaced: Mutex::default(),
             described: AtomicUsize::new(0),
             series: AtomicUsize::new(0),
             tagged: AtomicUsize::new(0),

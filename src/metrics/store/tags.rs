@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::{Arc, LazyLock};
 
@@ -35,11 +36,28 @@ impl TagValues {
             }
             (expression, value.into())
         });
-        let values: Box<[_]> = values.collect();
+        Self::hashed(values.collect())
+    }
+
+    fn hashed(values: Box<[(Arc<str>, Box<str>)]>) -> Self {
         Self {
             hash: HASHER.hash_one(&values),
             values,
         }
+    }
+
+    /// Whether each is of one of these expressions.
+    pub(in crate::metrics) fn are_of(&self, expressions: &BTreeSet<Box<str>>) -> bool {
+        let mut values = self.values.iter();
+        values.all(|(expression, _)| expressions.contains(&**expression))
+    }
+
+    /// Those of these expressions; `None` if there are none.
+    pub(in crate::metrics) fn only(&self, expressions: &BTreeSet<Box<str>>) -> Option<Self> {
+        let values = self.values.iter();
+        let known = values.filter(|(expression, _)| expressions.contains(&**expression));
+        let known: Box<[_]> = known.cloned().collect();
+        (!known.is_empty()).then(|| Self::hashed(known))
     }
 
     /// Spreads over the upper bits.
@@ -80,5 +98,18 @@ mod tests {
     fn a_value_that_is_not_there_is_unknown() {
         let tags = TagValues::new([("a".into(), None)].into_iter());
         assert_eq!(tags.get("a"), Some("unknown"));
+    }
+
+    #[test]
+    fn values_of_known_expressions_equal_those_that_were_alone() {
+        let value = |name: &str| (name.into(), Some(name.to_owned()));
+        let tags = TagValues::new(["a", "b", "c"].map(value).into_iter());
+        let known = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
+        let (some, all) = (known(&["a", "c"]), known(&["a", "b", "c", "d"]));
+        assert!(tags.are_of(&all) && !tags.are_of(&some));
+        let alone = TagValues::new(["a", "c"].map(value).into_iter());
+        let only = tags.only(&some).unwrap();
+        assert_eq!((only.hash(), &only), (alone.hash(), &alone));
+        assert_eq!(tags.only(&known(&["d"])), None);
     }
 }

@@ -4,6 +4,7 @@ mod adapters;
 mod cases;
 mod conventions;
 mod exemplars;
+mod expressions;
 mod options;
 mod otlp;
 mod plans;

@@ -9,7 +9,7 @@ use crate::metrics::store::histogram::Observed;
 use crate::metrics::store::labels::OutcomeLabels;
 use crate::metrics::store::reserved::reserve;
 use crate::metrics::store::series::{
-    BaseId, ConnectionCells, ConnectionSeries, MAX_TAGGED, Messages, RequestSeries,
+    BaseId, ConnectionCells, ConnectionSeries, Messages, RequestSeries,
 };
 use crate::metrics::store::tags::TagValues;
 use crate::striped::Striped;
@@ -34,60 +34,53 @@ impl SeriesTable {
                 visibility.accept();
             }
         }
-        if let Some(series) = self.series_for(at, overflow, outcome, tags) {
+        self.with_series(at, overflow, outcome, tags, |series| {
             series.observe(observed, span);
-        }
+        });
     }
 
-    /// The series of these labels, else the one that keeps most of them and has room.
-    pub(super) fn series_for(
+    /// Lets a change be made to the series of these labels, else to the one that keeps most of them
+    /// and has room.
+    pub(super) fn with_series(
         &self,
         base: BaseId,
         overflow: BaseId,
         outcome: OutcomeLabels,
         tags: Option<&TagValues>,
-    ) -> Option<&RequestSeries> {
-        let tagged = tags.and_then(|tags| self.request_series(base, outcome, Some(tags)));
-        tagged
-            .or_else(|| self.request_series(base, outcome, None))
+        change: impl FnOnce(&RequestSeries),
+    ) {
+        // The guard tells that this thread may still add.
+        let tagged = tags.map(|tags| (self.evaluated.load(), tags));
+        let tagged = tagged.as_ref().and_then(|(among, tags)| {
+            let among = among.as_deref()?;
+            self.tagged_series(among, base, outcome, tags)
+        });
+        let series = tagged
+            .or_else(|| self.request_series(base, outcome))
             .or_else(|| {
                 let (_, name) = self.get(base)?.described.as_ref()?;
-                self.request_series(*name, outcome, None)
+                self.request_series(*name, outcome)
             })
-            .or_else(|| self.request_series(base, OutcomeLabels::UNKNOWN, None))
-            .or_else(|| self.request_series(overflow, outcome, None))
-            .or_else(|| self.request_series(BaseId::LAST_RESORT, OutcomeLabels::UNKNOWN, None))
+            .or_else(|| self.request_series(base, OutcomeLabels::UNKNOWN))
+            .or_else(|| self.request_series(overflow, outcome))
+            .or_else(|| self.request_series(BaseId::LAST_RESORT, OutcomeLabels::UNKNOWN));
+        if let Some(series) = series {
+            change(series);
+        }
     }
 
-    fn request_series(
-        &self,
-        base: BaseId,
-        outcome: OutcomeLabels,
-        tags: Option<&TagValues>,
-    ) -> Option<&RequestSeries> {
+    fn request_series(&self, base: BaseId, outcome: OutcomeLabels) -> Option<&RequestSeries> {
         let is_last = base == BaseId::LAST_RESORT;
         let base = self.get(base)?;
-        let is = |series: &RequestSeries| series.is(outcome, tags);
-        let hash = RequestSeries::hash(outcome, tags);
-        if let Some(series) = base.requests.get(hash, is) {
+        if let Some(series) = base.untagged(outcome) {
             return Some(series);
         }
-        let tagged = match tags {
-            Some(_) => Some(reserve(&self.tagged, MAX_TAGGED)?),
-            None => None,
-        };
-        let room = base.room(is_last);
-        let most = base.most_outcomes(outcome);
-        let outcomes = match tags {
-            Some(_) => reserve(&base.tagged, most)?,
-            None => reserve(&base.outcomes, most)?,
-        };
-        let reserved = reserve(&self.series, room)?;
-        let series = RequestSeries::new(outcome, tags, self.chosen.as_ref());
+        let outcomes = reserve(&base.outcomes, base.most_outcomes(outcome))?;
+        let reserved = reserve(&self.series, base.room(is_last))?;
+        let series = RequestSeries::new(outcome, None, self.chosen.as_ref());
+        let hash = RequestSeries::hash(outcome, None);
+        let is = |known: &RequestSeries| known.is(outcome, None);
         let (series, is_new) = base.requests.get_or_add(hash, is, series)?;
-        if let Some(tagged) = tagged {
-            tagged.keep_if(is_new);
-        }
         outcomes.keep_if(is_new);
         reserved.keep_if(is_new);
         Some(series)
