@@ -198,27 +198,22 @@ impl ClientMetrics {
     /// connector verified it.
     #[must_use]
     pub fn connection(&self, host: &str, peer: Option<&Peer>) -> Connection {
-        let destination = self.0.destination(host, Reached::Host);
-        let nothing = ReceivedMetadata::default();
-        let base = self.0.base_of(&destination, peer, &nothing, Instant::now());
-        let none = ResponseFlags::none();
-        Connection::open(&self.0.registry, base, self.0.overflow, none)
+        self.connection_to(host, Reached::Host, peer, ResponseFlags::none())
     }
 
-    /// Counts a connection to this host that could not be made: as opened and closed, with these
-    /// flags. One to a host that is not known was refused.
-    #[cfg(all(feature = "server", feature = "client"))]
-    pub(crate) fn failed_connection(&self, host: &str, is_known: bool, flags: ResponseFlags) {
-        let reached = if is_known {
-            Reached::Host
-        } else {
-            Reached::Nowhere
-        };
+    /// As [`connection`](Self::connection), to a host that goes there. One that could not be made
+    /// has flags, and is dropped at once.
+    pub(crate) fn connection_to(
+        &self,
+        host: &str,
+        reached: Reached,
+        peer: Option<&Peer>,
+        flags: ResponseFlags,
+    ) -> Connection {
         let destination = self.0.destination(host, reached);
         let nothing = ReceivedMetadata::default();
-        let base = self.0.base_of(&destination, None, &nothing, Instant::now());
-        let overflow = self.0.overflow;
-        drop(Connection::open(&self.0.registry, base, overflow, flags));
+        let base = self.0.base_of(&destination, peer, &nothing, Instant::now());
+        Connection::open(&self.0.registry, base, self.0.overflow, flags)
     }
 }
 
@@ -329,7 +324,8 @@ impl Begin for ClientMetrics {
 
 /// Where calls to a host go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reached {
+pub(crate) enum Reached {
+    /// As the host reads: a service of the mesh, or outside it.
     Host,
     /// Known to be outside the mesh.
     #[cfg_attr(
@@ -337,6 +333,7 @@ enum Reached {
         allow(dead_code, reason = "only the mesh's client knows it")
     )]
     Outside,
+    /// No such host is known, and the call is refused.
     #[cfg_attr(
         not(all(feature = "server", feature = "client")),
         allow(dead_code, reason = "only the mesh's client refuses hosts")

@@ -91,6 +91,8 @@ mod server;
 mod store;
 
 pub use builder::{OptionsError, RegistryBuilder};
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use client::Reached;
 pub use client::{ClientMetrics, ClientRecord};
 pub use connection::Connection;
 pub use expose::format::Format;

@@ -15,12 +15,13 @@ use crate::Mesh;
 use crate::access_log::{CallFailure, ConnectionEnd, ConnectionLine};
 use crate::context::Peer;
 use crate::mesh::ConnectError;
-use crate::mesh::client::Outbound;
 use crate::mesh::client::pool::cluster::Cluster;
 use crate::mesh::client::pool::connect_error::Failure;
 use crate::mesh::client::pool::connection::stream::MeshStream;
 use crate::mesh::client::pool::unknown_host::UnknownHost;
+use crate::mesh::client::{Bounds, Outbound};
 use crate::message::{Direction, ResponseFlags};
+use crate::metrics::{Connection, Reached};
 use crate::tls::{HandshakeStats, Protocol, Stream};
 
 impl Mesh {
@@ -46,7 +47,7 @@ impl Mesh {
     pub async fn connect_tcp(&self, host: &str, port: u16) -> Result<TcpConnection, ConnectError> {
         let outbound = self.client().outbound();
         let mut opening = Opening::begin(outbound, host);
-        let connected = match find(outbound, host, port, opening.line.as_mut()) {
+        let connected = match opening.find(port) {
             Ok(cluster) => opening.dial(&cluster).await,
             Err(failure) => Err(failure),
         };
@@ -65,6 +66,7 @@ impl Mesh {
 struct Opening<'a> {
     outbound: &'a Outbound,
     host: &'a str,
+    reached: Reached,
     line: Option<ConnectionLine>,
     began: Instant,
     is_told: bool,
@@ -76,10 +78,30 @@ impl<'a> Opening<'a> {
         Self {
             outbound,
             host,
+            reached: Reached::Nowhere,
             line: logs.open_connection(SystemTime::now),
             began: Instant::now(),
             is_told: false,
         }
+    }
+
+    /// The upstream of the host and this port. Tells the line where the connection goes.
+    fn find(&mut self, port: u16) -> Result<Arc<Cluster>, Failure> {
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(authority(self.host, port))
+            .path_and_query("/")
+            .build();
+        let uri = uri.map_err(|_| UnknownHost::not_plain(self.host))?;
+        let upstreams = self.outbound.upstreams.load();
+        let reach = upstreams
+            .find(&uri)
+            .ok_or_else(|| upstreams.unknown(&uri))?;
+        self.reached = reach.counted();
+        if let Some(line) = &mut self.line {
+            line.calls(reach.logged(&uri));
+        }
+        Ok(reach.cluster(&uri))
     }
 
     async fn dial(&self, cluster: &Cluster) -> Result<MeshStream, Failure> {
@@ -98,7 +120,16 @@ impl<'a> Opening<'a> {
 
     fn opened(mut self, made: Made) -> TcpConnection {
         self.is_told = true;
-        made.open(self.outbound, self.host, self.line.take(), self.began)
+        let metrics = &self.outbound.metrics;
+        let workload = made.workload.as_ref();
+        let metrics =
+            metrics.connection_to(self.host, self.reached, workload, ResponseFlags::none());
+        made.open(
+            self.outbound.tcp_bounds,
+            metrics,
+            self.line.take(),
+            self.began,
+        )
     }
 
     fn failed(mut self, error: &ConnectError) {
@@ -107,14 +138,14 @@ impl<'a> Opening<'a> {
             transport: error.transport_failure().map(Into::into),
             address: error.address(),
         };
-        self.tell(!error.is_unknown_host(), error.flags(), Some(failure));
+        self.tell(error.flags(), Some(failure));
     }
 
     /// Counts the connection that could not be made, and writes its line.
-    fn tell(&mut self, is_known: bool, flags: ResponseFlags, failure: Option<CallFailure>) {
+    fn tell(&mut self, flags: ResponseFlags, failure: Option<CallFailure>) {
         self.is_told = true;
         let metrics = &self.outbound.metrics;
-        metrics.failed_connection(self.host, is_known, flags);
+        drop(metrics.connection_to(self.host, self.reached, None, flags));
         let Some(mut line) = self.line.take() else {
             return;
         };
@@ -136,32 +167,9 @@ impl<'a> Opening<'a> {
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
         if !self.is_told {
-            self.tell(true, ResponseFlags::DOWNSTREAM_DISCONNECT, None);
+            self.tell(ResponseFlags::DOWNSTREAM_DISCONNECT, None);
         }
     }
-}
-
-/// The upstream of a host and port. Tells the line where the connection goes.
-fn find(
-    outbound: &Outbound,
-    host: &str,
-    port: u16,
-    line: Option<&mut ConnectionLine>,
-) -> Result<Arc<Cluster>, Failure> {
-    let uri = Uri::builder()
-        .scheme("http")
-        .authority(authority(host, port))
-        .path_and_query("/")
-        .build();
-    let uri = uri.map_err(|_| UnknownHost::not_plain(host))?;
-    let upstreams = outbound.upstreams.load();
-    let reach = upstreams
-        .find(&uri)
-        .ok_or_else(|| upstreams.unknown(&uri))?;
-    if let Some(line) = line {
-        line.calls(reach.logged(&uri));
-    }
-    Ok(reach.cluster(&uri))
 }
 
 /// A connection that was made.
@@ -195,16 +203,14 @@ impl Made {
 
     fn open(
         self,
-        outbound: &Outbound,
-        host: &str,
+        bounds: Bounds,
+        metrics: Connection,
         line: Option<ConnectionLine>,
         began: Instant,
     ) -> TcpConnection {
-        let metrics = outbound.metrics.connection(host, self.workload.as_ref());
         let record = Record::new(Direction::Outbound, self.peer, None, metrics, line);
         let record = Arc::new(record.since(began));
         let lifetime = self.stream.lifetime();
-        let bounds = outbound.tcp_bounds;
         let watched = watch(Arc::clone(&record), lifetime, bounds, self.stats, || None);
         let cut = {
             let record = Arc::clone(&record);

@@ -179,6 +179,21 @@ async fn a_host_outside_the_mesh_gets_no_identity_and_proves_none() {
     assert_eq!(connection.peer().remote_addr(), address);
     assert_eq!(ask(connection, "ping").await.as_deref(), Some("ping"));
     assert_eq!(seen.line().await, "- - PassthroughCluster 4/4");
+    // Of a name of two labels outside the mesh no service is made.
+    assert!(desk.connect_tcp("gone.invalid", 7).await.is_err());
+    for (host, flags) in [("old.example", "-"), ("gone.invalid", "DF")] {
+        let labels = [
+            &*format!("destination_service=\"{host}\""),
+            r#"destination_service_name="PassthroughCluster""#,
+            r#"destination_service_namespace="unknown""#,
+            &format!("response_flags=\"{flags}\""),
+        ];
+        for family in ["opened", "closed"] {
+            let family = format!("istio_tcp_connections_{family}_total");
+            let counted = lines(&desk, &family, &labels);
+            assert_eq!(counted.len(), 1, "{host}: {counted:?}");
+        }
+    }
 }
 
 /// telemetry.md §4: `istio`, and not the name that promises a preamble. Who names no protocol gets in, too.

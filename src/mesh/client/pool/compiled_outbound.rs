@@ -16,7 +16,7 @@ use super::ports::{Ports, bare, bare_host};
 use super::unknown_host::UnknownHost;
 use crate::access_log::Call;
 use crate::identity::TrustDomain;
-use crate::metrics::ServiceName;
+use crate::metrics::{Reached, ServiceName};
 use crate::propagation::Destination;
 use crate::tls::{AllowedIds, outbound_sni};
 
@@ -51,6 +51,14 @@ impl Reach {
         match self {
             Self::Mesh(upstream) => upstream.accepted.are_of(is_one),
             Self::External(_) => false,
+        }
+    }
+
+    /// Where metrics count what goes there.
+    pub(in crate::mesh) fn counted(&self) -> Reached {
+        match self {
+            Self::Mesh(_) => Reached::Host,
+            Self::External(_) => Reached::Outside,
         }
     }
 
