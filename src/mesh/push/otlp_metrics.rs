@@ -143,19 +143,26 @@ impl MetricsPusher {
         is_taken
     }
 
-    /// Returns what the collector has rejected of all.
+    /// Returns what the collector has rejected of all. One request that it refuses for good stops
+    /// none of the others.
     async fn send(&self, client: &mut Client) -> Result<Partial, BoxError> {
-        let mut all = Partial::default();
+        let (mut all, mut refused) = (Partial::default(), None);
         for metrics in self.registry.batches() {
             let request = self.request(metrics);
-            let sent = client.export::<Metrics>(&request).await;
-            let partial = sent.map_err(Refused::into_error)?;
+            let partial = match client.export::<Metrics>(&request).await {
+                Ok(partial) => partial,
+                Err(Refused::ForGood(error)) => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+                Err(Refused::Later(error)) => return Err(error),
+            };
             all.rejected += partial.rejected;
             if all.message.is_empty() {
                 all.message = partial.message;
             }
         }
-        Ok(all)
+        refused.map_or(Ok(all), Err)
     }
 
     fn request(&self, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {

@@ -14,12 +14,11 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, Wit
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
-use prost::Message as _;
 
 use super::batch::{BoxError, Partial, Transport};
 use super::collector::Target;
 use super::item::Item;
-use super::post::post;
+use super::post::{post, read};
 
 /// Sends batches over OTLP.
 pub(super) struct Sender {
@@ -119,14 +118,6 @@ fn data(item: Item) -> Option<SpanData> {
     }
 }
 
-/// How many spans this `ExportTraceServiceResponse` rejects.
-fn rejected(response: &[u8]) -> Result<u64, HttpError> {
-    let response = ExportTraceServiceResponse::decode(response)
-        .map_err(|_| "the collector answers with a body that is no OTLP")?;
-    let partial = response.partial_success.unwrap_or_default();
-    Ok(u64::try_from(partial.rejected_spans).unwrap_or(0))
-}
-
 /// Posts batches, and reads how many of their spans the collector rejects.
 #[derive(Debug)]
 struct Poster(Arc<AtomicU64>);
@@ -144,7 +135,10 @@ impl HttpClient for Poster {
         Box::pin(async move {
             let response = post(&head.uri, head.headers, body).await?;
             if response.status().is_success() {
-                self.0.store(rejected(response.body())?, Ordering::Relaxed);
+                let answer: ExportTraceServiceResponse = read(&response)?;
+                let partial = answer.partial_success.unwrap_or_default();
+                let rejected = u64::try_from(partial.rejected_spans).unwrap_or(0);
+                self.0.store(rejected, Ordering::Relaxed);
             }
             Ok(response)
         })

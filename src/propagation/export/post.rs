@@ -3,10 +3,14 @@
 use std::pin::pin;
 
 use bytes::Bytes;
+#[cfg(feature = "otlp")]
+use http::HeaderValue;
 use http::{HeaderMap, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+#[cfg(feature = "otlp")]
+use prost::Message;
 use tokio::net::TcpStream;
 
 use super::batch::BoxError;
@@ -41,6 +45,23 @@ pub(crate) async fn post(
         ended = &mut connection => ended?,
     }
     exchange.await
+}
+
+/// What a collector answers to a request that it has taken. Some write JSON, whatever they were sent:
+/// then it is not known what they have rejected.
+#[cfg(feature = "otlp")]
+pub(crate) fn read<R: Message + Default>(answer: &Response<Bytes>) -> Result<R, BoxError> {
+    let content_type = answer.headers().get(header::CONTENT_TYPE);
+    let content_type = content_type.map_or(&b""[..], HeaderValue::as_bytes);
+    let end = content_type.iter().position(|byte| b"; ".contains(byte));
+    let essence = content_type.get(..end.unwrap_or(content_type.len()));
+    if essence.is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json")) {
+        return Ok(R::default());
+    }
+    R::decode(&answer.body()[..]).map_err(|_| {
+        let status = answer.status();
+        format!("it answers {status} with a body that is no OTLP").into()
+    })
 }
 
 /// Collectors answer in a few bytes.

@@ -283,6 +283,25 @@ async fn a_bad_collector_costs_its_lines_and_nothing_else() {
     }
 }
 
+/// Some collectors write JSON, whatever they are sent.
+#[tokio::test]
+async fn an_answer_in_json_is_an_answer() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let app = Router::new().fallback(any(async || axum::Json(())));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/logs", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let sink = Sink::otlp(&url).unwrap();
+    let (_mesh, desk, _) = meshes(&pki, &sink).await;
+    let answer = desk.client().get("http://app.default/").await.unwrap();
+    drop(read(answer).await);
+    until("the lines", || {
+        sink.written_lines() + sink.failed_lines() == 2
+    })
+    .await;
+    assert_eq!(sink.failed_lines(), 0);
+}
+
 /// Bytes are bounded as well as records, also while a batch is being sent.
 #[tokio::test]
 async fn large_lines_do_not_fill_the_memory() {

@@ -1,11 +1,13 @@
 //! Metrics as an OpenTelemetry collector gets them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
@@ -182,6 +184,14 @@ async fn a_collector_gets_all_metrics_over_grpc() {
 async fn many_series_are_sent_in_several_requests() {
     let (url, mut received) = over_http().await;
     let mesh = answered(&url).await;
+    thousand_hosts(&mesh);
+    assert!(mesh.flush_metrics(SOON).await);
+    let (points, requests) = requests_total(&mut received);
+    assert_eq!(points, 1001);
+    assert!(requests >= 8, "{requests}");
+}
+
+fn thousand_hosts(mesh: &Mesh) {
     let metrics = mesh.metrics().client(mesh.workload());
     for host in 0..1000 {
         let head = http::Request::get(format!("http://h{host}.example.com/"));
@@ -190,7 +200,12 @@ async fn many_series_are_sent_in_several_requests() {
         let record = metrics.begin(&mut head, ByteCount::default(), now);
         record.finish(End::cancelled(), now);
     }
-    assert!(mesh.flush_metrics(SOON).await);
+}
+
+/// How many series of it have come, in how many requests in all.
+fn requests_total(
+    received: &mut mpsc::UnboundedReceiver<ExportMetricsServiceRequest>,
+) -> (usize, usize) {
     let (mut points, mut requests) = (0, 0);
     while let Ok(request) = received.try_recv() {
         requests += 1;
@@ -207,8 +222,38 @@ async fn many_series_are_sent_in_several_requests() {
             }
         }
     }
-    assert_eq!(points, 1001);
-    assert!(requests >= 8, "{requests}");
+    (points, requests)
+}
+
+/// One request of a push that is refused for good stops none of the others, and the push has failed.
+#[tokio::test]
+async fn a_request_that_is_refused_stops_no_other() {
+    let (sent, mut received) = mpsc::unbounded_channel();
+    let refused = Arc::new(AtomicBool::new(false));
+    let app = Router::new().fallback(async move |body: Bytes| {
+        let _ = sent.send(ExportMetricsServiceRequest::decode(body).unwrap());
+        match refused.swap(true, Ordering::Relaxed) {
+            false => StatusCode::BAD_REQUEST,
+            true => StatusCode::OK,
+        }
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/metrics", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let mesh = answered(&url).await;
+    thousand_hosts(&mesh);
+    assert!(!mesh.flush_metrics(SOON).await);
+    assert_eq!(requests_total(&mut received).0, 1001);
+}
+
+/// Some collectors write JSON, whatever they are sent.
+#[tokio::test]
+async fn an_answer_in_json_is_an_answer() {
+    let json = "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\n\
+                content-length: 2\r\n\r\n{}";
+    let url = bad(Some(json.as_bytes())).await + "/v1/metrics";
+    let mesh = answered(&url).await;
+    assert!(mesh.flush_metrics(SOON).await);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tonic::{Code, Response, Status};
 
 use super::target::{Target, headers};
 use crate::propagation::export::batch::{BoxError, Partial};
-use crate::propagation::export::post::post;
+use crate::propagation::export::post::{post, read};
 
 /// A signal of OpenTelemetry: logs or metrics.
 pub(crate) trait Signal {
@@ -102,14 +102,10 @@ async fn over_http<S: Signal>(
     headers.insert(header::CONTENT_TYPE, protobuf);
     let body = request.encode_to_vec().into();
     let answer = post(url, headers, body).await.map_err(Refused::Later)?;
-    let status = answer.status();
-    if !status.is_success() {
-        return Err(status.into());
+    match answer.status() {
+        status if status.is_success() => read(&answer).map_err(Refused::ForGood),
+        status => Err(status.into()),
     }
-    S::Response::decode(&answer.body()[..]).map_err(|_| {
-        let error = format!("it answers {status} with a body that is no OTLP");
-        Refused::ForGood(error.into())
-    })
 }
 
 impl From<StatusCode> for Refused {
