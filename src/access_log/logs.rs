@@ -12,16 +12,14 @@ use http_body::Body;
 
 #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
 use super::format::Measured;
-use super::format::{Call, CallFailure, Facts, Kept};
+use super::format::{Call, Facts, Kept};
 use super::log::AccessLog;
 use super::sink::Sink;
 use crate::context::{Exchange, TraceContext};
 #[cfg(all(feature = "server", feature = "client"))]
 use crate::matcher::path_redaction::PathRedaction;
-#[cfg(all(feature = "server", feature = "client"))]
-use crate::message::CallProgress;
 use crate::message::{
-    Begin, ByteCount, CountingBody, Direction, Record, Report, Watch, WatchLayer, contained,
+    Begin, CountingBody, Direction, Record, Report, Watch, WatchLayer, contained,
 };
 
 /// The access logs of the requests that a service serves, or of the calls that a client makes. Cheap
@@ -225,18 +223,6 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Learns from this count when the body of the request has ended.
-    pub(crate) fn receives(&mut self, body: &ByteCount) {
-        body.time_end();
-        self.kept.received = Some(body.clone());
-    }
-
-    /// Follows the attempts of a call.
-    #[cfg(all(feature = "server", feature = "client"))]
-    pub(crate) fn follows(&mut self, progress: &Arc<CallProgress>) {
-        self.kept.progress = Some(Arc::clone(progress));
-    }
-
     /// Nothing could be read of the request's head.
     #[cfg_attr(
         not(all(feature = "server", feature = "client")),
@@ -287,15 +273,6 @@ impl Line {
     )]
     pub(crate) fn traces(&mut self, trace: &TraceContext) {
         self.kept.trace = Some(Box::new(trace.clone()));
-    }
-
-    /// The call failed for this reason.
-    #[cfg_attr(
-        not(all(feature = "server", feature = "client")),
-        allow(dead_code, reason = "for the client of a mesh")
-    )]
-    pub(crate) fn failed(&mut self, failure: CallFailure) {
-        self.kept.call.failure = Some(failure);
     }
 }
 
@@ -367,11 +344,10 @@ impl Begin for AccessLogs {
             Direction::Inbound => Some(Exchange::from_request(&mut head)),
             Direction::Outbound => None,
         };
-        let mut line = self.open(&head, SystemTime::now);
-        if let Some(line) = &mut line {
-            line.receives(&counted);
+        let line = LayerLine(self.open(&head, SystemTime::now));
+        if line.0.is_some() {
+            counted.time_end();
         }
-        let line = LayerLine(line);
         let record = Record::new(direction, &head, exchange, counted, now, line);
         (Request::from_parts(head, body), record)
     }

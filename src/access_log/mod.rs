@@ -88,9 +88,9 @@ mod tag_format;
 pub use filter::Filter;
 #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
 pub(crate) use filter::Test;
-pub use format::FormatError;
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use format::{Call, CallFailure};
+pub(crate) use format::Call;
+pub use format::FormatError;
 #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
 pub(crate) use format::{Facts, Measured};
 pub use log::{AccessLog, Side};

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use super::format::{Call, Facts, Format, FormatError, Kept};
 use crate::matcher::path_redaction::PathRedaction;
 use crate::message::Report;
-use crate::propagation::{TagFormat, TagText, TextBeginning, shown_header};
+use crate::propagation::{Destination, TagFormat, TagText, TextBeginning, shown_header};
 
 /// A text of a span's tag: a format of access logs, which shows no more than a log does, and no
 /// header that has the form of a signed token.
@@ -44,11 +44,11 @@ impl TagFormat for OperatorText {
         let names = &self.0.format.request_headers;
         let mut kept = Kept::new(beginning.request, beginning.began, names);
         kept.showing(shown_header);
-        if let Some((trace, cluster)) = beginning.call {
+        if let Some((trace, destination)) = beginning.call {
             kept.trace = Some(Box::new(trace.clone()));
             kept.call = Call {
-                cluster: cluster.map(|cluster| (**cluster).into()),
-                ..Call::default()
+                cluster: destination.map(|to| to.cluster().into()),
+                route: destination.map(Destination::route),
             };
         }
         Box::new(Begun {

@@ -18,6 +18,18 @@ pub(crate) struct CallProgress {
     server: ArcSwapOption<CalledServer>,
     /// How the body of the response broke, in Envoy's words.
     broken: OnceLock<(ResponseFlags, &'static str)>,
+    failure: OnceLock<CallFailure>,
+}
+
+/// Why a call got no response.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallFailure {
+    /// Envoy's response code details.
+    pub(crate) details: Box<str>,
+    /// Why no connection could be made.
+    pub(crate) transport: Option<Box<str>>,
+    /// The address that was tried last.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// The server that an attempt goes to. Made once for each endpoint and for each connection.
@@ -52,6 +64,16 @@ impl CallProgress {
     /// How the body of the response broke.
     pub(crate) fn broken(&self) -> Option<(ResponseFlags, &'static str)> {
         self.broken.get().copied()
+    }
+
+    /// There will be no response, for this reason.
+    pub(crate) fn fails(&self, failure: CallFailure) {
+        let _ = self.failure.set(failure);
+    }
+
+    /// Why there was no response.
+    pub(crate) fn failure(&self) -> Option<&CallFailure> {
+        self.failure.get()
     }
 
     /// How often the call was sent.

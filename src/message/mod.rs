@@ -44,7 +44,7 @@ mod watch_layer;
 
 pub use body::GuardBody;
 #[cfg(all(feature = "server", feature = "client"))]
-pub(crate) use call_progress::{CallProgress, CalledServer};
+pub(crate) use call_progress::{CallFailure, CallProgress, CalledServer};
 pub use contained::contained;
 pub use counting::{ByteCount, CountingBody};
 pub use eos::{End, EndKind, EosBody, OnEnd};

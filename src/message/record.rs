@@ -260,6 +260,8 @@ impl<W: Watch> Record<W> {
             exchange,
             peer,
             server_address,
+            #[cfg(all(feature = "server", feature = "client"))]
+            progress: open.progress.as_deref(),
             method: &open.method,
             version: open.version,
             authority,
@@ -269,6 +271,8 @@ impl<W: Watch> Record<W> {
             end,
             flags: flags(open.direction, end, open.known_flags(), caller()),
             request_bytes: open.request_body.bytes(),
+            #[cfg(feature = "access-log")]
+            request_took: open.request_body.took(open.started),
             duration: ended.saturating_duration_since(open.started),
             ended,
         };

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Method, StatusCode, Version, response};
 
+#[cfg(all(feature = "server", feature = "client"))]
+use super::CallProgress;
 #[cfg(any(feature = "metrics", feature = "propagation"))]
 use super::EndKind;
 use super::{End, ResponseFlags};
@@ -79,6 +81,9 @@ pub struct Report<'a> {
     /// The address of the server of a call, also where there is no `peer`: outside the mesh, and
     /// where no connection was made.
     pub(crate) server_address: Option<SocketAddr>,
+    /// How far a call of a mesh has come.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) progress: Option<&'a CallProgress>,
     /// The request's method.
     pub method: &'a Method,
     /// The HTTP version of the request or, for a call that got a response, of the response.
@@ -102,6 +107,10 @@ pub struct Report<'a> {
     pub flags: ResponseFlags,
     /// The number of bytes that were read from the request's body.
     pub request_bytes: u64,
+    /// The time from the request's head to the end of its body, if that was read, and is
+    /// [noted](super::ByteCount::time_end).
+    #[cfg(feature = "access-log")]
+    pub(crate) request_took: Option<Duration>,
     /// The time from the request's head to the end of the response.
     pub duration: Duration,
     /// When the exchange ended.

@@ -45,6 +45,19 @@ impl Destination {
             operation: None,
         }
     }
+
+    /// Envoy's name of the cluster.
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Envoy's name of the route.
+    pub(crate) fn route(&self) -> &'static str {
+        match self.operation {
+            Some(_) => "default",
+            None => "allow_any",
+        }
+    }
 }
 
 #[cfg(all(test, feature = "server", feature = "client"))]

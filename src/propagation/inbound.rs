@@ -90,7 +90,7 @@ impl Propagation {
             exchange: Some(exchange),
             trace: &opened.trace,
             link: opened.link,
-            cluster: None,
+            destination: None,
             custom_tags: &options.custom_tags,
             has_istio_tags: options.has_istio_tags,
         };
@@ -133,6 +133,14 @@ pub struct ServerSpan {
     task: Task,
     recording: Recording,
     answer: Answer,
+}
+
+#[cfg(all(feature = "server", feature = "client"))]
+impl ServerSpan {
+    /// Whether its tags have texts that read the report.
+    pub(crate) fn has_texts(&self) -> bool {
+        self.recording.has_texts()
+    }
 }
 
 /// What the response's headers get.

@@ -101,7 +101,7 @@ impl Propagation {
             exchange,
             trace: &trace,
             link: None,
-            cluster: destination.map(|to| &to.cluster),
+            destination,
             custom_tags: &options.custom_tags,
             has_istio_tags: options.has_istio_tags,
         };
@@ -138,6 +138,12 @@ impl ClientSpan {
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
+    }
+
+    /// Whether its tags have texts that read the report.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn has_texts(&self) -> bool {
+        self.recording.has_texts()
     }
 
     /// What makes a span of each try; `None` where that is not asked for, or the call is not

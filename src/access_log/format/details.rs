@@ -17,8 +17,8 @@ pub(in crate::access_log) fn of<'a>(facts: Facts<'a>) -> &'a str {
     if let Some(details) = facts.exchange().and_then(Exchange::details) {
         return details;
     }
-    if let Some(failure) = &facts.kept.call.failure {
-        return &failure.details;
+    if let Some(details) = facts.failure_details() {
+        return details;
     }
     match (facts.report.end.kind, facts.report.status) {
         (EndKind::Complete, _) => "via_upstream",

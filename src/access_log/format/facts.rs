@@ -1,8 +1,6 @@
 //! What is known of an exchange when its line is written.
 
 use std::net::SocketAddr;
-#[cfg(all(feature = "server", feature = "client"))]
-use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,8 +11,8 @@ use crate::context::{Exchange, ForwardedPeer, Peer, Refusal, TraceContext};
 use crate::matcher::authority::shown;
 use crate::matcher::path_redaction::PathRedaction;
 #[cfg(all(feature = "server", feature = "client"))]
-use crate::message::CallProgress;
-use crate::message::{ByteCount, Direction, GrpcStatus, Report, is_grpc};
+use crate::message::{CallFailure, CallProgress};
+use crate::message::{Direction, GrpcStatus, Report, is_grpc};
 
 /// What a line needs of the request, kept from its beginning, and of the response's head.
 #[derive(Debug)]
@@ -30,11 +28,6 @@ pub(in crate::access_log) struct Kept {
     request: Vec<(HeaderName, HeaderValue)>,
     response: Vec<(HeaderName, HeaderValue)>,
     trailers: Vec<(HeaderName, HeaderValue)>,
-    /// What is read of the request's body.
-    pub(in crate::access_log) received: Option<ByteCount>,
-    /// How far a call has come.
-    #[cfg(all(feature = "server", feature = "client"))]
-    pub(in crate::access_log) progress: Option<Arc<CallProgress>>,
     answered: Option<Instant>,
     pub(in crate::access_log) call: Call,
     /// Of a connection that carries no HTTP: why it ended, if there is more to say than that.
@@ -67,19 +60,6 @@ pub(crate) struct Call {
     pub(crate) cluster: Option<Box<str>>,
     /// Envoy's name of the route.
     pub(crate) route: Option<&'static str>,
-    /// Why there was no response.
-    pub(crate) failure: Option<CallFailure>,
-}
-
-/// Why a call got no response.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CallFailure {
-    /// Envoy's response code details.
-    pub(crate) details: Box<str>,
-    /// Why no connection could be made.
-    pub(crate) transport: Option<Box<str>>,
-    /// The address that was tried last.
-    pub(crate) address: Option<SocketAddr>,
 }
 
 impl Kept {
@@ -103,9 +83,6 @@ impl Kept {
             request: named(&head.headers, names),
             response: Vec::new(),
             trailers: Vec::new(),
-            received: None,
-            #[cfg(all(feature = "server", feature = "client"))]
-            progress: None,
             answered: None,
             call: Call::default(),
             connection: None,
@@ -270,10 +247,11 @@ impl<'a> Facts<'a> {
     }
 
     pub(crate) fn upstream_address(self) -> Option<SocketAddr> {
-        let failure = self.kept.call.failure.as_ref();
-        let tried = || failure.and_then(|failure| failure.address);
         let of_peer = self.upstream().map(Peer::remote_addr);
-        of_peer.or(self.report.server_address).or_else(tried)
+        let known = of_peer.or(self.report.server_address);
+        #[cfg(all(feature = "server", feature = "client"))]
+        let known = known.or_else(|| self.failure()?.address);
+        known
     }
 
     /// Our end of the connection to the server of a call.
@@ -285,8 +263,32 @@ impl<'a> Facts<'a> {
     /// How the body of the response to a call broke.
     pub(in crate::access_log) fn broken(self) -> Option<&'static str> {
         #[cfg(all(feature = "server", feature = "client"))]
-        if let Some((_, details)) = self.kept.progress.as_ref().and_then(|it| it.broken()) {
+        if let Some((_, details)) = self.report.progress.and_then(CallProgress::broken) {
             return Some(details);
+        }
+        None
+    }
+
+    /// Why a call got no response.
+    #[cfg(all(feature = "server", feature = "client"))]
+    fn failure(self) -> Option<&'a CallFailure> {
+        self.report.progress.and_then(CallProgress::failure)
+    }
+
+    /// Envoy's details of a call that got no response.
+    pub(in crate::access_log) fn failure_details(self) -> Option<&'a str> {
+        #[cfg(all(feature = "server", feature = "client"))]
+        if let Some(failure) = self.failure() {
+            return Some(&failure.details);
+        }
+        None
+    }
+
+    /// Why a call has no connection.
+    pub(crate) fn transport_failure(self) -> Option<&'a str> {
+        #[cfg(all(feature = "server", feature = "client"))]
+        if let Some(failure) = self.failure() {
+            return failure.transport.as_deref();
         }
         None
     }
@@ -294,7 +296,7 @@ impl<'a> Facts<'a> {
     /// The connection of the last attempt of a call: our end, and what was spoken on it.
     fn called(self) -> (Option<SocketAddr>, Option<Version>) {
         #[cfg(all(feature = "server", feature = "client"))]
-        if let Some(server) = self.kept.progress.as_ref().and_then(|it| it.server()) {
+        if let Some(server) = self.report.progress.and_then(CallProgress::server) {
             return (server.local, server.version);
         }
         (None, None)
@@ -390,7 +392,7 @@ impl<'a> Facts<'a> {
     /// answered.
     pub(crate) fn attempts(self) -> u32 {
         #[cfg(all(feature = "server", feature = "client"))]
-        let called = self.kept.progress.as_ref().map_or(0, |it| it.attempts());
+        let called = self.report.progress.map_or(0, CallProgress::attempts);
         #[cfg(not(all(feature = "server", feature = "client")))]
         let called = 0;
         let is_answered_here = self.is_local() || self.kept.is_unreadable;
@@ -402,9 +404,7 @@ impl<'a> Facts<'a> {
 
     /// From the head of the request to the end of its body; `None` if that was not read.
     pub(in crate::access_log) fn until_received(self) -> Option<Duration> {
-        let received = self.kept.received.as_ref()?;
-        let began = self.report.ended.checked_sub(self.report.duration)?;
-        received.took(began)
+        self.report.request_took
     }
 
     /// When the exchange has ended.

@@ -18,8 +18,8 @@ pub(super) use compiled::Format;
 #[cfg(feature = "otlp")]
 pub(super) use details::of as details_of;
 pub use error::FormatError;
+pub(crate) use facts::Call;
 pub(crate) use facts::Facts;
 pub(super) use facts::Kept;
 #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
 pub(crate) use facts::Measured;
-pub(crate) use facts::{Call, CallFailure};

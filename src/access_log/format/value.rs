@@ -239,9 +239,7 @@ fn simple<'a>(simple: Simple, facts: Facts<'a>, scratch: &mut Vec<u8>) -> Value<
             Value::Written
         }
         Simple::UpstreamTransportFailureReason => {
-            let failure = facts.kept.call.failure.as_ref();
-            let transport = failure.and_then(|failure| failure.transport.as_deref());
-            without_blanks(transport, scratch)
+            without_blanks(facts.transport_failure(), scratch)
         }
         Simple::BytesReceived => Value::Number(report.request_bytes),
         Simple::BytesSent => Value::Number(report.response_bytes()),

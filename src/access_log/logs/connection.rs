@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{Method, Version};
 
 use super::{AccessLogs, Set};
-use crate::access_log::format::{Call, CallFailure, Facts, Kept};
+use crate::access_log::format::{Call, Facts, Kept};
 use crate::context::{Exchange, Peer};
-use crate::message::{End, EndKind, Report, ResponseFlags, contained};
+use crate::message::{CallProgress, End, EndKind, Report, ResponseFlags, contained};
 
 /// The line of one connection that has not ended, in each log.
 pub(crate) struct ConnectionLine {
@@ -24,6 +24,8 @@ pub(crate) struct ConnectionEnd<'a> {
     pub(crate) exchange: Option<&'a Exchange>,
     /// The other end.
     pub(crate) peer: Option<&'a Peer>,
+    /// Of one that could not be made: why.
+    pub(crate) progress: Option<&'a CallProgress>,
     pub(crate) flags: ResponseFlags,
     /// Bytes from the calling side.
     pub(crate) received: u64,
@@ -54,11 +56,6 @@ impl ConnectionLine {
         self.kept.call = call;
     }
 
-    /// The connection could not be made, for this reason.
-    pub(crate) fn fails(&mut self, failure: CallFailure) {
-        self.kept.call.failure = Some(failure);
-    }
-
     /// Writes the line.
     pub(crate) fn ended(&self, end: &ConnectionEnd<'_>) {
         if let (Some(kept), Some(text)) = (&self.kept.connection, end.termination) {
@@ -70,6 +67,7 @@ impl ConnectionLine {
             exchange: end.exchange,
             peer: end.peer,
             server_address: None,
+            progress: end.progress,
             method: &method,
             version: Version::default(),
             authority: None,
@@ -84,6 +82,7 @@ impl ConnectionLine {
             },
             flags: end.flags,
             request_bytes: end.received,
+            request_took: None,
             duration: end.duration,
             ended: Instant::now(),
         };

@@ -100,10 +100,11 @@ impl Outbound {
         measured.traced(span.trace());
         let reports = self.reports.load();
         let mut log = reports.client.access_logs.open(&head, SystemTime::now);
+        if log.is_some() || span.has_texts() {
+            sent.time_end();
+        }
         let progress = Arc::<CallProgress>::default();
         if let Some(line) = &mut log {
-            line.receives(&sent);
-            line.follows(&progress);
             if let Some(reach) = reach {
                 line.calls(reach.logged(&head.uri));
             }
@@ -222,8 +223,11 @@ impl Future for ResponseFuture {
         Poll::Ready(match result {
             Ok(answer) => Ok(ResponseBody::wrap(answer, mem::take(this.record))),
             Err(error) => {
-                if let Some(line) = this.record.watch().and_then(|watch| watch.log.as_mut()) {
-                    line.failed(error.logged());
+                let watch = this.record.watch();
+                if watch.is_some_and(|it| it.log.is_some() || it.span.has_texts())
+                    && let Some(progress) = this.record.progress()
+                {
+                    progress.fails(error.logged());
                 }
                 this.record.failed(error.status(), error.flags());
                 Err(error)

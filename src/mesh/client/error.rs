@@ -12,8 +12,7 @@ use super::head_timeout::Over;
 use super::pool::connect_error::ConnectError;
 use super::pool::connection::broken::Break;
 use super::pool::unknown_host::UnknownHost;
-use crate::access_log::CallFailure;
-use crate::message::ResponseFlags;
+use crate::message::{CallFailure, ResponseFlags};
 use crate::tls::HandshakeError;
 
 /// The error of a call that got no response.

@@ -240,9 +240,9 @@ impl Inbound {
         let span = propagation.begin(head, exchange, || now);
         let peer = exchange.peer();
         let reports = self.reports.load();
-        let mut log = reports.server.access_logs.open(head, || now);
-        if let Some(line) = &mut log {
-            line.receives(&received);
+        let log = reports.server.access_logs.open(head, || now);
+        if log.is_some() || span.has_texts() {
+            received.time_end();
         }
         let watches = Watches {
             span,

@@ -12,7 +12,7 @@ use super::record::{End, Record};
 use super::stream::TcpConnection;
 use super::watch::watch;
 use crate::Mesh;
-use crate::access_log::{CallFailure, ConnectionEnd, ConnectionLine};
+use crate::access_log::{ConnectionEnd, ConnectionLine};
 use crate::context::Peer;
 use crate::mesh::ConnectError;
 use crate::mesh::client::pool::cluster::Cluster;
@@ -20,7 +20,7 @@ use crate::mesh::client::pool::connect_error::Failure;
 use crate::mesh::client::pool::connection::stream::MeshStream;
 use crate::mesh::client::pool::unknown_host::UnknownHost;
 use crate::mesh::client::{Bounds, Outbound};
-use crate::message::{Direction, ResponseFlags};
+use crate::message::{CallFailure, CallProgress, Direction, ResponseFlags};
 use crate::metrics::{Connection, Reached};
 use crate::tls::{HandshakeStats, Protocol, Stream};
 
@@ -133,28 +133,27 @@ impl<'a> Opening<'a> {
     }
 
     fn failed(mut self, error: &ConnectError) {
-        let failure = CallFailure {
+        let progress = CallProgress::default();
+        progress.fails(CallFailure {
             details: Box::default(),
             transport: error.transport_failure().map(Into::into),
             address: error.address(),
-        };
-        self.tell(error.flags(), Some(failure));
+        });
+        self.tell(error.flags(), Some(&progress));
     }
 
     /// Counts the connection that could not be made, and writes its line.
-    fn tell(&mut self, flags: ResponseFlags, failure: Option<CallFailure>) {
+    fn tell(&mut self, flags: ResponseFlags, progress: Option<&CallProgress>) {
         self.is_told = true;
         let metrics = &self.outbound.metrics;
         drop(metrics.connection_to(self.host, self.reached, None, flags));
-        let Some(mut line) = self.line.take() else {
+        let Some(line) = self.line.take() else {
             return;
         };
-        if let Some(failure) = failure {
-            line.fails(failure);
-        }
         line.ended(&ConnectionEnd {
             exchange: None,
             peer: None,
+            progress,
             flags,
             received: 0,
             sent: 0,

@@ -185,6 +185,7 @@ impl Record {
             line.ended(&ConnectionEnd {
                 exchange: self.exchange.as_ref(),
                 peer: Some(&self.peer),
+                progress: None,
                 flags,
                 received: self.received.bytes.load(Ordering::Relaxed),
                 sent: self.sent.bytes.load(Ordering::Relaxed),

@@ -174,7 +174,7 @@ impl crate::cel::Facts for Seen<'_> {
             Fact::UpstreamPort => i64::from(facts.upstream_address()?.port()).into(),
             Fact::UpstreamAttempts => i64::from(facts.attempts()).into(),
             Fact::NodeId => self.node.into(),
-            Fact::UpstreamFailure => facts.call().failure.as_ref()?.transport.as_deref()?.into(),
+            Fact::UpstreamFailure => facts.transport_failure()?.into(),
             Fact::ClusterName if facts.is_inbound() => {
                 format!("inbound|{}||", peer?.local_addr().port()).into()
             }

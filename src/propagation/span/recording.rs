@@ -20,6 +20,7 @@ use super::tries::attempt::Tries;
 use crate::context::Formats;
 use crate::context::{Exchange, Peer, SpanId, TraceContext, TraceId};
 use crate::message::{Report, is_grpc};
+use crate::propagation::destination::Destination;
 
 /// Which spans are recorded, and what they show of this process.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +39,8 @@ pub(in crate::propagation) struct Beginning<'a> {
     pub(in crate::propagation) exchange: Option<&'a Exchange>,
     pub(in crate::propagation) trace: &'a TraceContext,
     pub(in crate::propagation) link: Option<(TraceId, SpanId)>,
-    /// Envoy's name of the cluster that a call goes to.
-    pub(in crate::propagation) cluster: Option<&'a Arc<str>>,
+    /// Where a call goes.
+    pub(in crate::propagation) destination: Option<&'a Destination>,
     pub(in crate::propagation) custom_tags: &'a [CustomTag],
     pub(in crate::propagation) has_istio_tags: bool,
 }
@@ -76,7 +77,7 @@ impl Recorder {
             exchange,
             trace,
             link,
-            cluster,
+            destination,
             custom_tags,
             has_istio_tags,
         } = beginning;
@@ -104,7 +105,9 @@ impl Recorder {
         };
         let inbound = || Some(self.identity.cluster(peer?.local_addr().port()));
         if view.has_istio()
-            && let Some(cluster) = cluster.cloned().or_else(inbound)
+            && let Some(cluster) = destination
+                .map(|to| Arc::clone(&to.cluster))
+                .or_else(inbound)
         {
             tags.upstream_cluster(&cluster);
         }
@@ -122,7 +125,7 @@ impl Recorder {
         let beginning = TextBeginning {
             request,
             began: start,
-            call: (kind == SpanKind::Client).then_some((trace, cluster)),
+            call: (kind == SpanKind::Client).then_some((trace, destination)),
         };
         let texts = TagTexts::begin(custom_tags, beginning);
         let open = own.map(|own| Open::server(trace, own, sink, view, start));
@@ -181,6 +184,13 @@ struct Started {
 impl Recording {
     pub(in crate::propagation) fn is_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Whether it has texts that read the report.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(in crate::propagation) fn has_texts(&self) -> bool {
+        let started = self.0.as_ref();
+        started.is_some_and(|started| !started.texts.is_empty())
     }
 
     /// The server span, for its handler to add to.

@@ -1,19 +1,17 @@
 use std::net::SocketAddr;
-#[cfg(all(feature = "server", feature = "client"))]
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Request, StatusCode, request};
 use proptest::prelude::*;
 
-use super::super::facts::{Call, CallFailure, Kept};
+use super::super::facts::{Call, Kept};
 use super::*;
 use crate::context::{Exchange, Peer, SpanId, TlsFacts, TraceContext, TraceId};
 use crate::identity::PeerCertificate;
 use crate::matcher::path_redaction::PathRedaction;
 #[cfg(all(feature = "server", feature = "client"))]
-use crate::message::CallProgress;
-use crate::message::{ByteCount, Direction, End, EndKind, GrpcStatus, Report, ResponseFlags};
+use crate::message::{CallFailure, CallProgress};
+use crate::message::{Direction, End, EndKind, GrpcStatus, Report, ResponseFlags};
 
 /// 2026-11-23T18:11:28.767Z.
 fn began() -> SystemTime {
@@ -60,6 +58,8 @@ fn written(
         exchange,
         peer: exchange.and_then(Exchange::peer),
         server_address: None,
+        #[cfg(all(feature = "server", feature = "client"))]
+        progress: None,
         method: &head.method,
         version: head.version,
         authority: None,
@@ -69,6 +69,7 @@ fn written(
         end,
         flags: ResponseFlags::none(),
         request_bytes: 7,
+        request_took: None,
         duration: Duration::from_micros(2_900),
         ended,
     };
@@ -131,6 +132,12 @@ fn the_default_text_is_the_sidecars() {
     );
 }
 
+#[cfg(all(feature = "server", feature = "client"))]
+fn progress() -> &'static CallProgress {
+    Box::leak(Box::default())
+}
+
+#[cfg(all(feature = "server", feature = "client"))]
 #[test]
 fn a_call_names_what_was_called_and_what_failed() {
     let [_, server] = ends();
@@ -142,12 +149,14 @@ fn a_call_names_what_was_called_and_what_failed() {
         kept.call = Call {
             cluster: Some("outbound|9080||reviews.default.svc.cluster.local".into()),
             route: Some("default"),
-            failure: Some(CallFailure {
-                details: "upstream_reset_before_response_started{x y}".into(),
-                transport: Some("delayed_connect_error:_Connection refused".into()),
-                address: Some(server),
-            }),
         };
+        let progress = progress();
+        progress.fails(CallFailure {
+            details: "upstream_reset_before_response_started{x y}".into(),
+            transport: Some("delayed_connect_error:_Connection refused".into()),
+            address: Some(server),
+        });
+        report.progress = Some(progress);
     };
     let head = head("http://u:p@reviews:9080/a", &[]);
     let format = Format::default_text();
@@ -240,8 +249,8 @@ fn operators_have_their_values() {
         ("x-empty", ""),
     ];
     let head = head("/a?b", &headers);
-    let grpc = |report: &mut Report<'_>, kept: &mut Kept| {
-        kept.received = Some(ByteCount::default());
+    let grpc = |report: &mut Report<'_>, _: &mut Kept| {
+        report.request_took = Some(Duration::ZERO);
         report.end.grpc_status = Some(GrpcStatus::new(7));
         report.flags = ResponseFlags::NO_ROUTE;
     };
@@ -350,12 +359,12 @@ fn attempts_and_servers_are_those_of_the_exchange() {
         ..TlsFacts::default()
     };
     let peer: &'static Peer = Box::leak(Box::new(Peer::tls(remote, local, facts)));
-    let called = |report: &mut Report<'_>, kept: &mut Kept| {
+    let called = |report: &mut Report<'_>, _: &mut Kept| {
         report.peer = Some(peer);
         report.version = http::Version::HTTP_2;
-        let progress = Arc::<CallProgress>::default();
+        let progress = progress();
         (0..3).for_each(|_| progress.begins(None));
-        kept.progress = Some(progress);
+        report.progress = Some(progress);
     };
     let line = written(&format, &head, None, called, false);
     let id = "spiffe://cluster.local/ns/default/sa/app";

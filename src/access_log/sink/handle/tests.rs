@@ -33,6 +33,8 @@ fn send(sink: &Sink, line: &[u8]) {
         exchange: None,
         peer: None,
         server_address: None,
+        #[cfg(all(feature = "server", feature = "client"))]
+        progress: None,
         method: &head.method,
         version: head.version,
         authority: None,
@@ -42,6 +44,7 @@ fn send(sink: &Sink, line: &[u8]) {
         end: End::cancelled(),
         flags: ResponseFlags::none(),
         request_bytes: 0,
+        request_took: None,
         duration: Duration::ZERO,
         ended: Instant::now(),
     };

@@ -74,7 +74,6 @@ impl Reach {
         Call {
             cluster: Some(cluster),
             route: Some(route),
-            failure: None,
         }
     }
 

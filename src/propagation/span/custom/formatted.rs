@@ -1,7 +1,6 @@
 //! Tags whose text is made when an exchange has ended, by a room that knows how.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, request};
@@ -9,6 +8,7 @@ use http::{HeaderMap, HeaderValue, request};
 use crate::context::TraceContext;
 use crate::matcher::query;
 use crate::message::Report;
+use crate::propagation::destination::Destination;
 
 /// The text of a tag with operators of access logs: `formatter` of Istio's `customTags`.
 pub(crate) trait TagFormat: fmt::Debug + Send + Sync {
@@ -31,8 +31,8 @@ pub(crate) trait TagText: fmt::Debug + Send + Sync {
 pub(crate) struct TextBeginning<'a> {
     pub(crate) request: &'a request::Parts,
     pub(crate) began: SystemTime,
-    /// Of a call: its own place in its trace, and Envoy's name of the cluster that it goes to.
-    pub(crate) call: Option<(&'a TraceContext, Option<&'a Arc<str>>)>,
+    /// Of a call: its own place in its trace, and where it goes.
+    pub(crate) call: Option<(&'a TraceContext, Option<&'a Destination>)>,
 }
 
 /// The header as a tag may show it: none that is marked as sensitive or has the form of a signed

@@ -24,6 +24,11 @@ impl TagTexts {
         Self(texts.collect())
     }
 
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(in crate::propagation) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(in crate::propagation) fn answered(&mut self, headers: &HeaderMap) {
         for (_, text) in &mut self.0 {
             text.answered(headers);

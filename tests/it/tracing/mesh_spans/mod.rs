@@ -3,6 +3,7 @@
 mod facts;
 mod failed_calls;
 mod faults;
+mod formatters_of_calls;
 mod headers;
 mod names;
 mod outcomes;
