@@ -15,10 +15,11 @@ use crate::mesh::client::body::outgoing::ClientBody;
 use crate::mesh::client::error::ClientError;
 use crate::mesh::client::pool::cluster::Cluster;
 use crate::mesh::client::pool::connect_error::{ConnectError, Failure, NoConnection};
+use crate::mesh::client::pool::connection::broken::Break;
 use crate::mesh::client::pool::connection::dial::Dialer;
 use crate::mesh::client::pool::connection::origin::Origin;
 use crate::mesh::client::pool::endpoint::Answer;
-use crate::message::{CallProgress, ResponseFlags};
+use crate::message::CallProgress;
 use crate::propagation::Tries;
 
 /// Where a call goes and over which protocol.
@@ -87,7 +88,7 @@ pub(super) fn attempt(route: Route, mut request: Request<ClientBody>) -> Attempt
                 Err(error) => error,
             };
             if let Some(tried) = tried {
-                tried.failed(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION);
+                tried.failed(Break::of(error.error()).flag());
             }
             match error.take_message() {
                 Some(unsent) if may_send_elsewhere(origin, &mut closed) => request = unsent,

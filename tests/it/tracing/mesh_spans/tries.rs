@@ -4,8 +4,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::any;
 use http::HeaderMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tower_mesh::mesh::ExternalHost;
 use tower_mesh::propagation::{CustomTag, FinishedSpan, SpanKind};
 use tower_mesh::testing::Pki;
 
@@ -99,6 +101,32 @@ async fn a_call_that_reaches_nobody_has_a_span_for_each_address() {
     let spans = sent.all(3).await;
     assert_eq!(spans.iter().filter(|span| is_try(span)).count(), 2);
     assert!(spans.iter().all(|span| span.is_error));
+}
+
+/// A try that breaks has the flag that its call has.
+#[tokio::test]
+async fn a_try_that_breaks_says_how() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = socket.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+        stream.write_all(b"nonsense\r\n\r\n").await.unwrap();
+    });
+    let (pki, sent) = (Pki::new("cluster.local").unwrap(), Spans::default());
+    let builder = desk(
+        &pki,
+        sent.recording().span_per_try(),
+        "app.default",
+        &[address],
+    );
+    let old = ExternalHost::plaintext().at([address]);
+    let desk = build(builder.outside("old.example", old)).await;
+    let error = desk.client().get("http://old.example/").await.unwrap_err();
+    assert_eq!(error.flags().to_string(), "UPE");
+    for span in sent.all(2).await {
+        assert_eq!(span.tag("response_flags"), Some("UPE"), "{span:#?}");
+    }
 }
 
 /// A custom tag that has the name of a tag of the try's own takes its place, as on other spans.
