@@ -41,6 +41,8 @@ pub(super) struct Batches<T> {
     limits: Limits,
     counts: Arc<Counts>,
     batch: Vec<Item>,
+    /// How many bytes the batch has.
+    bytes: u64,
     /// How many spans are being sent.
     sending: u64,
     /// How many bytes these have.
@@ -72,6 +74,7 @@ impl<T: Transport> Batches<T> {
             limits,
             counts,
             batch: Vec::new(),
+            bytes: 0,
             sending: 0,
             sending_bytes: 0,
             failed: 0,
@@ -99,20 +102,25 @@ impl<T: Transport> Batches<T> {
     /// it, or no more spans can come.
     async fn collect(&mut self) -> Due {
         match self.receiver.recv().await {
-            Some(Message::Span(item)) => self.batch.push(item),
+            Some(Message::Span(item)) => self.add(item),
             Some(Message::Flush(asker)) => return Due::Asked(asker),
             None => return Due::End,
         }
         let due = Instant::now() + self.limits.delay;
-        while self.batch.len() < self.limits.batch {
+        while self.batch.len() < self.limits.batch && self.bytes < ENOUGH_BYTES {
             match timeout_at(due, self.receiver.recv()).await {
-                Ok(Some(Message::Span(item))) => self.batch.push(item),
+                Ok(Some(Message::Span(item))) => self.add(item),
                 Ok(Some(Message::Flush(asker))) => return Due::Asked(asker),
                 Ok(None) => return Due::End,
                 Err(_) => break,
             }
         }
         Due::Full
+    }
+
+    fn add(&mut self, item: Item) {
+        self.bytes += item.bytes();
+        self.batch.push(item);
     }
 
     async fn send(&mut self) {
@@ -122,7 +130,7 @@ impl<T: Transport> Batches<T> {
             return;
         }
         self.sending = spans;
-        self.sending_bytes = batch.iter().map(Item::bytes).sum();
+        self.sending_bytes = take(&mut self.bytes);
         let sent = {
             let sending = pin!(untraced(self.transport.send(batch)));
             timeout(self.limits.timeout, sending).await
@@ -181,7 +189,7 @@ impl<T> Drop for Batches<T> {
     fn drop(&mut self) {
         self.receiver.close();
         let mut lost = self.sending + self.batch.len() as u64;
-        let mut bytes = self.sending_bytes + self.batch.iter().map(Item::bytes).sum::<u64>();
+        let mut bytes = self.sending_bytes + self.bytes;
         while let Ok(message) = self.receiver.try_recv() {
             if let Message::Span(item) = message {
                 lost += 1;
@@ -220,5 +228,9 @@ pub(crate) fn cut(text: &str) -> String {
 }
 
 const LONGEST_ERROR: usize = 512;
+
+/// A batch of so many bytes is sent. Collectors refuse a message of more than 4 MiB over gRPC, and
+/// with it all that is in it.
+const ENOUGH_BYTES: u64 = 2 << 20;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;

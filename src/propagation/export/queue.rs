@@ -162,6 +162,34 @@ mod tests {
         }
     }
 
+    /// Tells how many spans each batch has.
+    struct Told(mpsc::UnboundedSender<usize>);
+
+    impl Transport for Told {
+        fn place(&self) -> String {
+            "nowhere".to_owned()
+        }
+
+        async fn send(&mut self, batch: Vec<Item>) -> Result<Partial, BoxError> {
+            self.0.send(batch.len())?;
+            Ok(Partial::default())
+        }
+    }
+
+    /// Few collectors take more than 4 MiB at once.
+    #[tokio::test]
+    async fn a_batch_is_bounded_in_bytes() {
+        let queue = Queue::default();
+        let (told, mut batches) = mpsc::unbounded_channel();
+        for _ in 0..5 {
+            queue.push(span(1 << 20), Limits::of_spans(), || Told(told.clone()));
+        }
+        assert!(queue.flush(Duration::from_secs(20)).await);
+        let batches = [(); 3].map(|()| batches.try_recv().unwrap());
+        assert_eq!(batches, [2, 2, 1]);
+        assert_eq!(queue.counts().exported, 5);
+    }
+
     fn span(bytes: usize) -> Item {
         Item::mesh(FinishedSpan {
             name: "GET".into(),

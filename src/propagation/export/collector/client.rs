@@ -121,13 +121,24 @@ impl From<StatusCode> for Refused {
 
 impl From<Status> for Refused {
     fn from(status: Status) -> Self {
-        match status.code() {
-            Code::Unavailable | Code::ResourceExhausted | Code::Aborted => {
-                Self::Later(status.into())
-            }
-            _ => Self::ForGood(status.into()),
+        let is_later = match status.code() {
+            Code::Unavailable | Code::Aborted => true,
+            // Else it may be the size of the request, which does not pass.
+            Code::ResourceExhausted => has_retry_info(&status),
+            _ => false,
+        };
+        match is_later {
+            true => Self::Later(status.into()),
+            false => Self::ForGood(status.into()),
         }
     }
+}
+
+/// Whether the details of a status, a `google.rpc.Status`, say that and when to try again.
+fn has_retry_info(status: &Status) -> bool {
+    let name = b"google.rpc.RetryInfo";
+    let mut places = status.details().windows(name.len());
+    places.any(|place| place == name)
 }
 
 impl Refused {
@@ -152,5 +163,30 @@ pub(crate) fn resource(attributes: impl Iterator<Item = KeyValue>) -> Resource {
     Resource {
         attributes: attributes.collect(),
         ..Resource::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// OTLP's list. A request that is too large is refused as resources that are exhausted, too, and
+    /// without a `RetryInfo` it is not sent again.
+    #[test]
+    fn what_may_be_sent_again_says_so() {
+        let info = b"\x08\x08\x1a\x2a\x0a\x28type.googleapis.com/google.rpc.RetryInfo";
+        let is_later = |code, details: &'static [u8]| {
+            let status = Status::with_details(code, "no", details.into());
+            matches!(Refused::from(status), Refused::Later(_))
+        };
+        for (code, details, expected) in [
+            (Code::Unavailable, &b""[..], true),
+            (Code::Aborted, b"", true),
+            (Code::ResourceExhausted, b"", false),
+            (Code::ResourceExhausted, info, true),
+            (Code::InvalidArgument, info, false),
+        ] {
+            assert_eq!(is_later(code, details), expected, "{code:?}");
+        }
     }
 }
