@@ -49,7 +49,7 @@ impl Break {
     }
 
     /// How the body of a response broke. Only HTTP/2 knows how its streams end: to HTTP/1 each early
-    /// end is against the protocol, as in Envoy.
+    /// end by the server is against the protocol, as in Envoy.
     pub(in crate::mesh::client) fn of_body(error: &hyper::Error) -> Self {
         let mut source = error.source();
         while let Some(error) = source {
@@ -59,8 +59,9 @@ impl Break {
             if let Some(error) = error.downcast_ref::<io::Error>()
                 && error.kind() == io::ErrorKind::ConnectionAborted
             {
-                // We have cut it, because of its age or an identity on it.
-                return Self::LocalReset;
+                // We have cut it, because of its age or an identity on it. To Envoy a connection that
+                // either end closes has ended.
+                return Self::Ended;
             }
             source = error.source();
         }
@@ -105,6 +106,68 @@ impl Break {
             Self::Ended | Self::Reset | Self::Refused | Self::LocalReset => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll, ready};
+
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::{BodyExt, Empty};
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex, join};
+
+    use super::*;
+
+    /// Ends with this error.
+    struct Ending(DuplexStream, io::ErrorKind);
+
+    impl AsyncRead for Ending {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.0).poll_read(cx, buffer))?;
+            Poll::Ready(match buffer.filled().len() > before {
+                true => Ok(()),
+                false => Err(self.1.into()),
+            })
+        }
+    }
+
+    /// Envoy's `CodecClient` resets the streams of a connection that it closes itself as those of one
+    /// that the server closes; where the server closes it, HTTP/1 lacks the rest of the body.
+    #[tokio::test]
+    async fn a_response_on_a_connection_that_we_cut_has_ended() {
+        for (kind, expected) in [
+            (io::ErrorKind::ConnectionAborted, Break::Ended),
+            (io::ErrorKind::ConnectionReset, Break::Protocol),
+        ] {
+            let (answers, mut answering) = duplex(1024);
+            let (mut requests, requesting) = duplex(1024);
+            let near = TokioIo::new(join(Ending(answers, kind), requesting));
+            let (mut sender, connection) = http1::handshake(near).await.unwrap();
+            tokio::spawn(connection);
+            tokio::spawn(async move {
+                let mut byte = [0];
+                requests.read_exact(&mut byte).await.unwrap();
+                let half = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
+                answering.write_all(half).await.unwrap();
+                drop(answering);
+                // What is written goes on to be taken.
+                let _ = requests.read_to_end(&mut Vec::new()).await;
+            });
+            let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+            let body = sender.send_request(request).await.unwrap().into_body();
+            let error = body.collect().await.unwrap_err();
+            assert_eq!(Break::of_body(&error), expected, "{error:?}");
         }
     }
 }
