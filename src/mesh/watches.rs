@@ -55,7 +55,7 @@ impl<S, M: Metrics> Watches<S, M> {
         let Some(line) = self.log.as_mut().filter(|line| line.is_read()) else {
             return;
         };
-        line.measured(self.metrics.measured());
+        line.measured(self.metrics.measured(report));
         if let Some(tags) = &self.tags {
             self.metrics.tag(tags.values(line.facts(report)));
         }

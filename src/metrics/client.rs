@@ -249,11 +249,21 @@ impl ClientRecord {
         self.measurement.tag(tags);
     }
 
-    /// The bytes of the heads of request and response, and what is written of the labels.
+    /// The bytes of the heads of request and response, and what is written of the labels, at the end.
     #[cfg(all(feature = "server", feature = "client", feature = "cel"))]
-    pub(crate) fn measured(&self) -> (u64, u64, Option<&str>) {
+    pub(crate) fn measured(&mut self, report: &Report<'_>) -> (u64, u64, Option<&str>) {
+        self.reached(report);
         let registry = &self.metrics.0.registry;
         self.measurement.measured(registry, self.base)
+    }
+
+    /// A call without an answer is counted for the server that it had reached, if it had.
+    fn reached(&mut self, report: &Report<'_>) {
+        if self.base.is_none() && report.peer.is_some() {
+            let (nothing, now) = (ReceivedMetadata::default(), self.measurement.start());
+            let client = &*self.metrics.0;
+            self.base = Some(client.base_of(&self.destination, report.peer, &nothing, now));
+        }
     }
 
     fn count(&mut self, end: End, now: Instant, span: Option<SpanIds>) {
@@ -284,7 +294,6 @@ impl Watch for ClientRecord {
         self.progressed(messages, Instant::now());
     }
 
-    /// A call without an answer is counted for the server that it had reached, if it had.
     fn ended(&mut self, report: &Report<'_>) {
         self.active = None;
         if let Some(conventions) = self.metrics.0.registry.conventions() {
@@ -292,11 +301,7 @@ impl Watch for ClientRecord {
             conventions.ended(report, is_grpc, self.called.as_deref());
         }
         self.measurement.reported(report);
-        if self.base.is_none() && report.peer.is_some() {
-            let (nothing, now) = (ReceivedMetadata::default(), self.measurement.start());
-            let client = &*self.metrics.0;
-            self.base = Some(client.base_of(&self.destination, report.peer, &nothing, now));
-        }
+        self.reached(report);
         // A client that opens no span of its own has that of the request that it calls for.
         let request = || SpanIds::sampled(report.exchange.and_then(Exchange::trace));
         let span = self.span.or_else(request);

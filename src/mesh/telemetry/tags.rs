@@ -7,7 +7,7 @@ use crate::access_log::{Facts, Measured};
 use crate::cel::{Fact, TagValue};
 use crate::istio::{Metric, TagOverride};
 use crate::matcher::path_redaction::PathRedaction;
-use crate::message::Watch;
+use crate::message::{Report, Watch};
 use crate::metrics::{ClientRecord, ServerRecord, TagValues};
 use crate::telemetry::EffectiveMetrics;
 
@@ -70,8 +70,8 @@ impl Tags {
 
 /// Metrics of one exchange that know its sizes and take values of labels.
 pub(in crate::mesh) trait Measuring: Watch {
-    /// What expressions read of it.
-    fn measured(&self) -> Measured;
+    /// What expressions read of it, at its end.
+    fn measured(&mut self, report: &Report<'_>) -> Measured;
 
     /// Takes the values.
     fn tag(&mut self, values: TagValues);
@@ -86,7 +86,7 @@ fn of((request_head, response_head, labels): (u64, u64, Option<&str>)) -> Measur
 }
 
 impl Measuring for ServerRecord {
-    fn measured(&self) -> Measured {
+    fn measured(&mut self, _: &Report<'_>) -> Measured {
         of(Self::measured(self))
     }
 
@@ -96,8 +96,8 @@ impl Measuring for ServerRecord {
 }
 
 impl Measuring for ClientRecord {
-    fn measured(&self) -> Measured {
-        of(Self::measured(self))
+    fn measured(&mut self, report: &Report<'_>) -> Measured {
+        of(Self::measured(self, report))
     }
 
     fn tag(&mut self, values: TagValues) {

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tower_mesh::access_log::{AccessLog, Side};
 use tower_mesh::mesh::ExternalHost;
+use tower_mesh::source::Fixed;
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, Workload};
 
@@ -201,6 +202,32 @@ async fn a_grpc_call_that_reaches_nobody_counts_as_envoys_answer_to_grpc() {
         let counted = lines(&desk, "istio_requests_total", &labels);
         assert_eq!(counted.len(), 1, "{host}: {counted:?}");
     }
+}
+
+/// What expressions say of a call without an answer is what the plain labels and the log say of it.
+#[tokio::test]
+async fn expressions_know_the_server_that_a_call_has_reached() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let routes = Router::new().fallback(any(pending::<&str>));
+    let served = serve(&build(app(&pki)).await, routes).await;
+    let resource = "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\n\
+                    metadata: {name: mesh, namespace: istio-system}\n\
+                    spec: {metrics: [{overrides: [{match: {metric: REQUEST_COUNT}, tagOverrides: \
+                    {reached: {value: filter_state.upstream_peer.namespace}}}]}]}\n";
+    let identity = pki.identity("default", "desk").unwrap();
+    let builder = Mesh::builder(Workload::new("default", "desk"), identity)
+        .upstream("app.default", [served.address], [ID])
+        .config(Fixed::yaml("telemetry.yaml", resource));
+    let desk = build(builder).await;
+    let call = desk.client().get("http://app.default/");
+    let error = call.timeout(Duration::from_millis(50)).await.unwrap_err();
+    assert!(error.is_timeout());
+    let labels = [
+        r#"reached="default""#,
+        r#"destination_workload_namespace="default""#,
+    ];
+    let counted = lines(&desk, "istio_requests_total", &labels);
+    assert_eq!(counted.len(), 1, "{counted:?}");
 }
 
 /// A body that breaks when it is told.
