@@ -380,7 +380,7 @@ impl<'a> Facts<'a> {
 
     /// The status of an exchange of gRPC. Where nothing says one, the HTTP status stands for it, as
     /// in Envoy.
-    pub(in crate::access_log) fn grpc_status(self) -> Option<GrpcStatus> {
+    pub(crate) fn grpc_status(self) -> Option<GrpcStatus> {
         let of_http = || {
             let status = StatusCode::from_u16(self.status()).ok()?;
             self.kept.is_grpc.then(|| GrpcStatus::from_http(status))

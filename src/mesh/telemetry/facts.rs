@@ -141,7 +141,7 @@ impl crate::cel::Facts for Seen<'_> {
             Fact::ResponseCode => i64::from(facts.status()).into(),
             Fact::ResponseCodeDetails => facts.details().into(),
             Fact::ResponseFlags => envoys_bits(report.flags).into(),
-            Fact::ResponseGrpcStatus => i64::from(report.end.grpc_status?.code()).into(),
+            Fact::ResponseGrpcStatus => i64::from(facts.grpc_status()?.code()).into(),
             Fact::ResponseSize => number(report.response_bytes()),
             Fact::ResponseTotalSize => number(
                 report
@@ -152,7 +152,11 @@ impl crate::cel::Facts for Seen<'_> {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
                 self.header(&name, facts.response_header(&name)?)?
             }
-            Fact::ResponseTrailerGrpcStatus => report.end.grpc_status?.code().to_string().into(),
+            Fact::ResponseTrailerGrpcStatus => {
+                // Without a response there is none that has trailers.
+                report.status?;
+                report.end.grpc_status?.code().to_string().into()
+            }
             Fact::SourceAddress => address(peer?.remote_addr()),
             Fact::SourcePort => i64::from(peer?.remote_addr().port()).into(),
             Fact::DestinationAddress => address(destination(facts)?),

@@ -230,6 +230,80 @@ async fn expressions_know_the_server_that_a_call_has_reached() {
     assert_eq!(counted.len(), 1, "{counted:?}");
 }
 
+/// As in Envoy, the HTTP status stands for a status of gRPC that is missing, and a call without a
+/// response has no trailers.
+#[tokio::test]
+async fn expressions_know_the_grpc_status_that_the_log_shows() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let kept = Lines::default();
+    let routes = Router::new()
+        .route(
+            "/whole",
+            any(async || [("content-type", "application/grpc"), ("grpc-status", "5")]),
+        )
+        .fallback(any(async || StatusCode::IM_A_TEAPOT));
+    let served = serve(&build(app(&pki)).await, routes).await;
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = socket.local_addr().unwrap();
+    drop(socket);
+    let resource = "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\n\
+                    metadata: {name: mesh, namespace: istio-system}\n\
+                    spec: {metrics: [{overrides: [{match: {metric: REQUEST_COUNT}, tagOverrides: \
+                    {status: {value: response.grpc_status}, \
+                    trailer: {value: \"response.trailers['grpc-status']\"}}}]}]}\n";
+    let log = AccessLog::format("%GRPC_STATUS_NUMBER%").unwrap();
+    let log = log.to(kept.sink()).side(Side::Client);
+    let identity = pki.identity("default", "desk").unwrap();
+    let builder = Mesh::builder(Workload::new("default", "desk"), identity)
+        .upstream("app.default", [served.address], [ID])
+        .upstream("closed.default", [closed], [ID])
+        .config(Fixed::yaml("telemetry.yaml", resource))
+        .telemetry(|telemetry| telemetry.access_log(log));
+    let desk = build(builder).await;
+    for (uri, content_type, line, status, trailer) in [
+        (
+            "http://app.default/whole",
+            "application/grpc",
+            "5",
+            "5",
+            "5",
+        ),
+        (
+            "http://app.default/",
+            "application/grpc",
+            "2",
+            "2",
+            "unknown",
+        ),
+        (
+            "http://closed.default/",
+            "application/grpc",
+            "14",
+            "14",
+            "unknown",
+        ),
+        (
+            "http://app.default/",
+            "text/plain",
+            "-",
+            "unknown",
+            "unknown",
+        ),
+    ] {
+        let call = desk.client().post(uri).header("content-type", content_type);
+        if let Ok(answer) = call.body("x").await {
+            read(answer).await;
+        }
+        assert_eq!(kept.one().await, line, "{uri}");
+        let labels = [
+            &*format!("status=\"{status}\""),
+            &format!("trailer=\"{trailer}\""),
+        ];
+        let counted = lines(&desk, "istio_requests_total", &labels);
+        assert_eq!(counted.len(), 1, "{uri}: {counted:?}");
+    }
+}
+
 /// A body that breaks when it is told.
 struct Breaking(Option<Pin<Box<dyn Future<Output = ()> + Send>>>, bool);
 
