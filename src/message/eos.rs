@@ -200,7 +200,7 @@ impl<B: Body, F: OnEnd> EosBody<B, F> {
             is_polling: false,
         };
         if inner.is_end_stream() {
-            tally.tell(EndKind::Complete);
+            tally.ended();
         }
         let inner = Some(inner);
         Self { inner, tally }

@@ -128,6 +128,23 @@ async fn none_is_an_end() {
     assert_eq!(only(&told), (EndKind::Complete, 3, None));
 }
 
+/// A response that has no body may say how long it would be.
+#[test]
+fn an_end_at_birth_before_the_content_length_is_a_failure() {
+    let (get, head) = (&Method::GET, &Method::HEAD);
+    for (method, status, length, kind) in [
+        (get, 200, "5", EndKind::Failed),
+        (get, 200, "0", EndKind::Complete),
+        (head, 200, "5", EndKind::Complete),
+        (get, 304, "5", EndKind::Complete),
+    ] {
+        let response = Response::builder().status(status);
+        let response = response.header("content-length", length);
+        let (_, told) = watch_for(method, response.body(Empty::<Bytes>::new()).unwrap());
+        assert_eq!(only(&told), (kind, 0, None), "{method} {status} {length}");
+    }
+}
+
 ///
 #[tokio::test]
 async fn an_end_before_the_content_length_is_a_failure() {

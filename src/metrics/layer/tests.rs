@@ -199,7 +199,7 @@ async fn a_refusal_is_counted_with_its_code_and_its_flags() {
         let request = from(mtls(WEB));
         let answer = reply
             .into_response::<Full<Bytes>>(request.method(), request.headers())
-            .map(|_| Full::default());
+            .map(|_| Full::from("RBAC: access denied"));
         serve(&registry, request, answer).await;
         let labels = only_labels(&registry);
         assert!(labels.contains("response_code=\"403\""));
