@@ -53,11 +53,11 @@ impl Attachment {
 
     #[inline]
     pub(in crate::propagation) fn attach(&self) -> Attached {
-        let attached = Attached {
-            _guard: self.0.clone().map(|context| Guard(context.attach())),
-        };
-        witness();
-        attached
+        let guard = self.0.clone().map(|context| Guard(context.attach()));
+        if guard.is_some() {
+            witness();
+        }
+        Attached { _guard: guard }
     }
 
     /// As [`attach`](Self::attach), in a drop: `None` where OpenTelemetry's stack may be gone.
@@ -118,4 +118,25 @@ pub(in crate::propagation) fn active_span() -> Option<ActiveSpan> {
             sampled: open.trace.sampled,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A drop at the end of a thread may use OpenTelemetry's stack only if that is older than what
+    /// tells of its end, so an attachment of nothing, which does not use it, tells nothing.
+    #[test]
+    fn an_attachment_of_nothing_says_nothing_of_the_stack() {
+        let told = std::thread::spawn(|| {
+            let (nothing, some) = (Attachment::default(), Attachment(Some(Context::new())));
+            let before = {
+                let _attached = nothing.attach();
+                some.attach_for_drop().is_some()
+            };
+            drop(some.attach());
+            [before, some.attach_for_drop().is_some()]
+        });
+        assert_eq!(told.join().unwrap(), [false, true]);
+    }
 }
