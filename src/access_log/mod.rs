@@ -58,7 +58,7 @@
 //! | `%UPSTREAM_CLUSTER%`, `%UPSTREAM_CLUSTER_RAW%` | Envoy's name of what is called |
 //! | `%UPSTREAM_TRANSPORT_FAILURE_REASON%` | why a call has no connection |
 //! | `%UPSTREAM_REQUEST_ATTEMPT_COUNT%` | how often a call was tried; of a request 1, or 0 where a guard answered |
-//! | `%UPSTREAM_PROTOCOL%` | the protocol of the response to a call |
+//! | `%UPSTREAM_PROTOCOL%` | the protocol of the connection to the server of a call, also without a response |
 //! | `%UPSTREAM_PEER_URI_SAN%`, `%UPSTREAM_PEER_DNS_SAN%`, `%UPSTREAM_PEER_SUBJECT%`, `%UPSTREAM_LOCAL_URI_SAN%`, `%UPSTREAM_TLS_VERSION%`, `%UPSTREAM_TLS_CIPHER%` | of a call over mutual TLS |
 //! | `%DOWNSTREAM_REMOTE_ADDRESS%` | the client: what a trusted proxy has told, or the other end of the connection |
 //! | `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%`, `%DOWNSTREAM_LOCAL_ADDRESS%`, `%DOWNSTREAM_DIRECT_LOCAL_ADDRESS%` | the ends of the connection; with `_WITHOUT_PORT` the address alone |
