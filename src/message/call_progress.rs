@@ -15,7 +15,12 @@ use crate::context::Peer;
 #[derive(Debug, Default)]
 pub(crate) struct CallProgress {
     attempts: AtomicU32,
-    server: ArcSwapOption<CalledServer>,
+    /// The server of the first attempt, before it has a connection and with one. Few calls have
+    /// another attempt, and each has a cell that costs next to nothing.
+    begun: OnceLock<Option<Arc<CalledServer>>>,
+    reached: OnceLock<Option<Arc<CalledServer>>>,
+    /// The server of the last of several attempts.
+    last: OnceLock<Box<ArcSwapOption<CalledServer>>>,
     /// How the body of the response broke, in Envoy's words.
     broken: OnceLock<(ResponseFlags, &'static str)>,
     failure: OnceLock<CallFailure>,
@@ -47,13 +52,18 @@ pub(crate) struct CalledServer {
 impl CallProgress {
     /// An attempt begins at this server; `None` if its address is not known yet.
     pub(crate) fn begins(&self, server: Option<Arc<CalledServer>>) {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
-        self.server.store(server);
+        match self.attempts.fetch_add(1, Ordering::Relaxed) {
+            0 => drop(self.begun.set(server)),
+            _ => self.last.get_or_init(Box::default).store(server),
+        }
     }
 
     /// The attempt has a connection to this server.
     pub(crate) fn reached(&self, server: Option<Arc<CalledServer>>) {
-        self.server.store(server);
+        match self.last.get() {
+            None => drop(self.reached.set(server)),
+            Some(last) => last.store(server),
+        }
     }
 
     /// The body of the response broke: the flag, and Envoy's response code details.
@@ -83,6 +93,40 @@ impl CallProgress {
 
     /// The server of the last attempt.
     pub(crate) fn server(&self) -> Option<Arc<CalledServer>> {
-        self.server.load_full()
+        match self.last.get() {
+            None => self.reached.get().or_else(|| self.begun.get())?.clone(),
+            Some(last) => last.load_full(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(port: u16) -> Option<Arc<CalledServer>> {
+        Some(Arc::new(CalledServer {
+            remote: SocketAddr::from(([127, 0, 0, 1], port)),
+            local: None,
+            version: None,
+            peer: None,
+        }))
+    }
+
+    #[test]
+    fn the_server_is_that_of_the_last_attempt() {
+        let progress = CallProgress::default();
+        let port = || progress.server().map(|server| server.remote.port());
+        assert_eq!((port(), progress.attempts()), (None, 0));
+        progress.begins(server(1));
+        assert_eq!((port(), progress.attempts()), (Some(1), 1));
+        progress.reached(server(2));
+        assert_eq!((port(), progress.attempts()), (Some(2), 1));
+        progress.begins(None);
+        assert_eq!((port(), progress.attempts()), (None, 2));
+        progress.reached(server(3));
+        assert_eq!((port(), progress.attempts()), (Some(3), 2));
+        progress.begins(server(4));
+        assert_eq!((port(), progress.attempts()), (Some(4), 3));
     }
 }
