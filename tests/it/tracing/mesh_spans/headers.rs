@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::routing::any;
 use http::{HeaderMap, HeaderValue, Method};
+use tower_mesh::propagation::{Format, Propagation};
 
 use super::watched::Watched;
 use crate::support::mesh::{empty, get, get2, http1, http2, read};
@@ -41,6 +42,10 @@ fn odd() -> Vec<HeaderValue> {
         "null",
         "{}",
         "%REQ(cookie)%",
+        "AAAB",
+        "AQ==",
+        "10.0.0.1, ,[::1]:x",
+        "By=;Hash=;URI=spiffe://",
         "00-0-0-0",
     ];
     let made = [
@@ -49,6 +54,12 @@ fn odd() -> Vec<HeaderValue> {
         format!("ff-{id}-051581bf3cb55c13-01"),
         format!("00-{}-{}-01", "0".repeat(32), "0".repeat(16)),
         format!("{id}-"),
+        format!("{id}:051581bf3cb55c13:0"),
+        format!("{id}:051581bf3cb55c13:0:zz"),
+        format!("{id}:0:0:1"),
+        format!("{id}/18446744073709551616;o=1"),
+        format!("{id};o=2"),
+        format!("{id}/1;o="),
         format!("{id}-051581bf3cb55c13-x"),
         format!("{id}-051581bf3cb55c13-1-"),
         format!("{id}-051581bf3cb55c13-1-051581bf3cb55c13-1"),
@@ -65,7 +76,7 @@ fn odd() -> Vec<HeaderValue> {
         .collect()
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 30] = [
     "traceparent",
     "tracestate",
     "b3",
@@ -73,13 +84,41 @@ const NAMES: [&str; 13] = [
     "x-b3-spanid",
     "x-b3-sampled",
     "x-b3-flags",
+    "x-b3-parentspanid",
     "baggage",
+    "uber-trace-id",
+    "uberctx-user",
+    "grpc-trace-bin",
+    "x-cloud-trace-context",
+    "x-ot-span-context",
+    "x-datadog-trace-id",
+    "x-datadog-parent-id",
+    "x-datadog-sampling-priority",
+    "sw8",
     "x-request-id",
     "x-client-trace-id",
     "x-envoy-decorator-operation",
     "x-envoy-peer-metadata",
+    "x-envoy-peer-metadata-id",
+    "x-envoy-original-path",
+    "x-envoy-force-trace",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-forwarded-for",
+    "x-forwarded-client-cert",
     "grpc-timeout",
 ];
+
+/// Reads and writes the formats, too, that are read only where they are asked for.
+fn in_all_formats(propagation: Propagation) -> Propagation {
+    propagation.formats([
+        Format::W3c,
+        Format::B3,
+        Format::Jaeger,
+        Format::OpenCensus,
+        Format::CloudTrace,
+    ])
+}
 
 #[tokio::test]
 async fn a_malformed_header_breaks_no_request() {
@@ -89,7 +128,8 @@ async fn a_malformed_header_breaks_no_request() {
         let is_recorded = traceparent.ends_with(['1', '3']);
         is_recorded.to_string()
     });
-    let watched = Watched::start(Router::new().fallback(tells)).await;
+    let router = Router::new().fallback(tells);
+    let watched = Watched::tracing(router, in_all_formats, |builder| builder).await;
     let mut recorded = 0;
     let address = watched.served.address;
     let mut over_http1 = http1(&watched.pki, "desk", address).await;

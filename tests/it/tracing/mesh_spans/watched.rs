@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use tower_mesh::access_log::AccessLog;
-use tower_mesh::propagation::FinishedSpan;
+use tower_mesh::propagation::{FinishedSpan, Propagation};
 use tower_mesh::testing::Pki;
 use tower_mesh::{Mesh, MeshBuilder};
 
@@ -42,6 +42,15 @@ impl Watched {
         router: Router,
         change: impl FnOnce(MeshBuilder) -> MeshBuilder,
     ) -> Self {
+        Self::tracing(router, |propagation| propagation, change).await
+    }
+
+    /// With another way to propagate traces, too.
+    pub(super) async fn tracing(
+        router: Router,
+        propagate: impl FnOnce(Propagation) -> Propagation,
+        change: impl FnOnce(MeshBuilder) -> MeshBuilder,
+    ) -> Self {
         let pki = Pki::new("cluster.local").unwrap();
         let (spans, log) = (Spans::default(), Lines::default());
         let format = AccessLog::format(
@@ -49,7 +58,7 @@ impl Watched {
         )
         .unwrap()
         .to(log.sink());
-        let propagation = spans.recording();
+        let propagation = propagate(spans.recording());
         let builder = change(app(&pki))
             .telemetry(|telemetry| telemetry.propagation(propagation).access_log(format));
         let mesh = build(builder).await;
