@@ -18,7 +18,7 @@ use super::config::reload::RefusedReload;
 use super::handle::Mesh;
 use crate::context::Via;
 use crate::jwt::TokenMode;
-use crate::metrics::Scrape;
+use crate::metrics::{self, Scrape};
 
 /// Whether a mesh should get traffic, and what is wrong with it: [`Mesh::readiness`],
 /// [`Guards::readiness`](crate::mesh::Guards::readiness).
@@ -168,9 +168,10 @@ impl fmt::Display for Readiness {
 }
 
 impl Mesh {
-    /// Answers probes and scrapes, for [`serve_plaintext`](Self::serve_plaintext): `/metrics` with
-    /// the [metrics](Self::metrics), as [`Scrape`](crate::metrics::Scrape) does, and every other
-    /// path with [`Readiness`], status 200 or 503.
+    /// Answers probes and scrapes, for [`serve_plaintext`](Self::serve_plaintext): `/metrics`, and
+    /// the path of a sidecar, [`/stats/prometheus`](crate::metrics::PATH), with the
+    /// [metrics](Self::metrics), as [`Scrape`](crate::metrics::Scrape) does; every other path with
+    /// [`Readiness`], status 200 or 503.
     ///
     /// Every client that reaches the port can read the metrics: bind it where only the scraper and
     /// the kubelet can connect.
@@ -194,7 +195,7 @@ impl<B> Service<Request<B>> for Probe {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if request.uri().path() == METRICS {
+        if [METRICS, metrics::PATH].contains(&request.uri().path()) {
             let scrape = Scrape::new(self.0.metrics().clone());
             return ready(Ok(scrape.respond(&request).map(ClientBody::stream)));
         }

@@ -42,7 +42,7 @@ async fn ask(address: SocketAddr, method: &str, path: &str, accept: &str) -> Opt
 }
 
 #[tokio::test]
-async fn metrics_have_a_path_and_every_other_one_is_readiness() {
+async fn metrics_have_two_paths_and_every_other_one_is_readiness() {
     let pki = Pki::new("cluster.local").unwrap();
     let mesh = build(app(&pki)).await;
     let probe = probe(&mesh).await;
@@ -71,7 +71,31 @@ async fn metrics_have_a_path_and_every_other_one_is_readiness() {
             "405 Method Not Allowed",
             "allow: GET, HEAD",
         ),
+        // The path in the annotations that Istio's injector writes.
+        (
+            "GET",
+            "/stats/prometheus",
+            text,
+            "200 OK",
+            "mesh_identity_valid 1",
+        ),
+        ("GET", "/stats/prometheus", open, "200 OK", "# EOF"),
+        (
+            "HEAD",
+            "/stats/prometheus?x=1",
+            open,
+            "200 OK",
+            "content-type: application/openmetrics-text",
+        ),
+        (
+            "POST",
+            "/stats/prometheus",
+            text,
+            "405 Method Not Allowed",
+            "allow: GET, HEAD",
+        ),
         ("GET", "/", text, "200 OK", "\r\n\r\nready\n"),
+        ("GET", "/stats", text, "200 OK", "\r\n\r\nready\n"),
         ("GET", "/metrics/", text, "200 OK", "\r\n\r\nready\n"),
         ("GET", "/healthz", open, "200 OK", "\r\n\r\nready\n"),
     ];
