@@ -43,7 +43,10 @@ fn routes() -> Router {
     }))
 }
 
-fn loaded(settings: &str, text: &str) -> Result<Configuration, tower_mesh::istio::Problems> {
+pub(super) fn loaded(
+    settings: &str,
+    text: &str,
+) -> Result<Configuration, tower_mesh::istio::Problems> {
     let files = Fixed::yaml("telemetry.yaml", text);
     files.mesh_config("mesh.yaml", settings).load("default")
 }
@@ -114,7 +117,7 @@ fn telemetry(name: &str, namespace: &str, spec: &str) -> String {
     )
 }
 
-fn mesh_wide(spec: &str) -> String {
+pub(super) fn mesh_wide(spec: &str) -> String {
     telemetry("mesh", "istio-system", spec)
 }
 
@@ -178,6 +181,42 @@ async fn mesh_config_alone_writes_a_log() {
         lines(&ward.mesh, "mesh_access_log_lines_total", &[]),
         ["mesh_access_log_lines_total 1"]
     );
+}
+
+#[tokio::test]
+async fn a_provider_may_leave_out_what_has_no_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "text: '%REQ(:PATH)% [%REQ(USER-AGENT)%] %RESPONSE_CODE%'";
+    let labels =
+        "labels: {agent: '%REQ(USER-AGENT)%', both: 'a %REQ(USER-AGENT)%', path: '%REQ(:PATH)%'}";
+    let rows = [
+        (text, false, "/200 [-] 200"),
+        (text, true, "/200 [] 200"),
+        (
+            labels,
+            false,
+            r#"{"agent":null,"both":"a -","path":"/200"}"#,
+        ),
+        (labels, true, r#"{"both":"a ","path":"/200"}"#),
+    ];
+    let path = |index: usize| folder.path().join(format!("{index}.log"));
+    let mut settings = "extensionProviders:\n".to_owned();
+    let mut names = String::new();
+    for (index, (format, omits, _)) in rows.iter().enumerate() {
+        settings += &format!(
+            "- name: p{index}\n  envoyFileAccessLog: {{path: {}, logFormat: {{{format}}}, omitEmptyValues: {omits}}}\n",
+            path(index).display()
+        );
+        names += &format!("{{name: p{index}}}, ");
+    }
+    let log = mesh_wide(&format!("  accessLogging: [{{providers: [{names}]}}]"));
+    let mut ward = Ward::new(&settings, &log).await;
+    ward.ask("/200", &[]).await;
+    assert!(ward.mesh.flush_access_logs(Duration::from_secs(20)));
+    for (index, (format, omits, line)) in rows.iter().enumerate() {
+        let written = std::fs::read_to_string(path(index)).unwrap();
+        assert_eq!(written.trim_end_matches('\n'), *line, "{format} {omits}");
+    }
 }
 
 /// logrotate's way: the file is moved away, and opened again on a signal.
