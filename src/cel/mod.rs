@@ -49,8 +49,10 @@
 //! label. Both are evaluated at the end of an exchange, over the [facts](Fact) that are known then:
 //! `request.*` with its `time`, `duration`, `protocol`, `size` and `total_size`, `response.*`,
 //! `source.*`, `destination.*`, `connection.*`, `upstream.*`, `xds.*`, and `filter_state.*` for the
-//! metadata of peers. `duration('500ms')` and `timestamp('2026-01-31T12:00:00Z')` are compared with
-//! `request.duration` and `request.time`. Headers that hold secrets cannot be read.
+//! metadata of peers. Of a caller's certificate only the SPIFFE id is known, as
+//! `connection.uri_san_peer_certificate`. `duration('500ms')` and
+//! `timestamp('2026-01-31T12:00:00Z')` are compared with `request.duration` and `request.time`.
+//! Headers that hold secrets cannot be read.
 //!
 //! # Errors and CEL's logic
 //! `a && b` is false if one is false, and `a || b` is true if one is true, even if the other is an

@@ -72,10 +72,6 @@ pub enum Fact {
     PeerUriSan,
     /// `connection.uri_san_local_certificate`; text.
     LocalUriSan,
-    /// `connection.dns_san_peer_certificate`; text.
-    PeerDnsSan,
-    /// `connection.subject_peer_certificate`; text.
-    PeerSubject,
     /// `connection.termination_details`; text.
     TerminationDetails,
     /// `upstream.address`, with the port; text.

@@ -93,8 +93,6 @@ const NAMES: &[(&str, Fact)] = &[
     ("connection.tls_version", Fact::ConnectionTlsVersion),
     ("connection.uri_san_peer_certificate", Fact::PeerUriSan),
     ("connection.uri_san_local_certificate", Fact::LocalUriSan),
-    ("connection.dns_san_peer_certificate", Fact::PeerDnsSan),
-    ("connection.subject_peer_certificate", Fact::PeerSubject),
     ("connection.termination_details", Fact::TerminationDetails),
     ("upstream.address", Fact::UpstreamAddress),
     ("upstream.port", Fact::UpstreamPort),
@@ -117,6 +115,11 @@ const OTHERS: [&str; 8] = [
     "xds.node",
 ];
 
+/// Why other names of a certificate are not served.
+const SPIFFE_ID_ALONE: &str = "of a caller's certificate only the SPIFFE id is kept, because its \
+     authority vouches for no other name, so this would never have a value: name \
+     connection.uri_san_peer_certificate";
+
 fn plain(segments: &[&str]) -> Named<Fact> {
     match segments {
         ["request", "useragent"] => {
@@ -126,6 +129,10 @@ fn plain(segments: &[&str]) -> Named<Fact> {
         ["xds", "node"] => {
             return Named::Wrong("`xds.node` has no value of its own; name xds.node.id".to_owned());
         }
+        [
+            "connection",
+            "dns_san_peer_certificate" | "subject_peer_certificate",
+        ] => return Named::Wrong(SPIFFE_ID_ALONE.to_owned()),
         _ => {}
     }
     let is = |name: &str| name.split('.').eq(segments.iter().copied());

@@ -93,6 +93,8 @@ fn mistakes_are_found_at_load() {
         ("filter_state.upstream_peer.name == 'x'", "never have a value"),
         ("filter_state.downstream_peer.labels['team'] == 'x'", "never have a value"),
         ("has(filter_state.upstream_peer.labels)", "never have a value"),
+        ("connection.dns_san_peer_certificate == 'a'", "name connection.uri_san_peer_certificate"),
+        ("has(connection.subject_peer_certificate)", "name connection.uri_san_peer_certificate"),
         ("response.trailers['x-a'] == 'x'", "response.trailers['grpc-status']"),
         ("'x-a' in response.trailers", "response.trailers['grpc-status']"),
         ("request.headers['authorization'] == 'x'", "holds a secret"),

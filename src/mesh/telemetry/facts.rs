@@ -168,11 +168,9 @@ impl crate::cel::Facts for Seen<'_> {
                 .into(),
             Fact::ConnectionTlsVersion => tls()?.version?.into(),
             Fact::PeerUriSan => peer?.spiffe_id()?.to_string().into(),
-            Fact::LocalUriSan => label(facts, local(facts), "principal")?,
-            Fact::PeerDnsSan => peer?.certificate()?.dns_sans.first()?.as_str().into(),
-            Fact::PeerSubject => {
-                let subject = peer?.certificate()?.subject.as_str();
-                (!subject.is_empty()).then_some(subject)?.into()
+            Fact::LocalUriSan => {
+                tls()?;
+                label(facts, "destination", "principal")?
             }
             Fact::UpstreamAddress => address(facts.upstream_address()?),
             Fact::UpstreamPort => i64::from(facts.upstream_address()?.port()).into(),
@@ -226,14 +224,6 @@ fn destination(facts: Facts<'_>) -> Option<SocketAddr> {
 fn address(address: SocketAddr) -> FactValue<'static> {
     let ip = address.ip().to_canonical();
     SocketAddr::new(ip, address.port()).to_string().into()
-}
-
-/// Which end of the exchange this workload is.
-fn local(facts: Facts<'_>) -> &'static str {
-    match facts.is_inbound() {
-        true => "destination",
-        false => "source",
-    }
 }
 
 /// What metrics show of an end of the exchange, if it is known.
