@@ -80,6 +80,10 @@ pub struct Report<'a> {
     pub peer: Option<&'a Peer>,
     /// The address of the server of a call, also where there is no `peer`: outside the mesh, and
     /// where no connection was made.
+    #[cfg_attr(
+        not(any(feature = "access-log", feature = "propagation")),
+        allow(dead_code, reason = "spans and logs show it")
+    )]
     pub(crate) server_address: Option<SocketAddr>,
     /// How far a call of a mesh has come.
     #[cfg(all(feature = "server", feature = "client"))]

@@ -192,6 +192,10 @@ impl<'a> Facts<'a> {
     }
 }
 
+#[cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(clippy::unused_self, reason = "only a mesh tells how its calls fail")
+)]
 impl<'a> Facts<'a> {
     pub(crate) fn is_inbound(self) -> bool {
         self.report.direction == Direction::Inbound
