@@ -1,6 +1,7 @@
 //! Metrics, spans, trace headers and the log.
 
 mod access_events;
+mod attributes;
 mod counts;
 mod log_limits;
 mod metrics;
