@@ -21,8 +21,15 @@ kind: Telemetry
 metadata: {name: logs, namespace: default}
 spec: {accessLogging: [{filter: {expression: response.code >= 400}}]}
 YAML
+cat >"$directory/metrics.yaml" <<'YAML'
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: metrics, namespace: default}
+spec: {metrics: [{overrides: [{tagOverrides: {host: {value: request.host}}}]}]}
+YAML
 said=$(cargo run --quiet --no-default-features --features cli -- check --config "$directory" --workload default/app GET / 2>&1) && status=0 || status=$?
-if [ "$status" = 0 ] || ! grep -q 'logs.yaml:4:.*spec.accessLogging\[0\].filter.expression: .*need the feature `cel`' <<<"$said"; then
+if [ "$status" = 0 ] || ! grep -q 'logs.yaml:4:.*spec.accessLogging\[0\].filter.expression: .*need the feature `cel`' <<<"$said" ||
+    ! grep -q 'metrics.yaml:4:.*spec.metrics\[0\].overrides\[0\].tagOverrides\[host\].value: .*need the feature `cel`' <<<"$said"; then
     echo "features.sh: an expression without the feature cel: status $status, said: $said" >&2
     exit 1
 fi
