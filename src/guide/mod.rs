@@ -59,7 +59,6 @@ pub mod layers {}
 pub mod gate {}
 
 /// [layers]: layers
-/// [observability]: observability
 ///
 #[doc = include_str!("../../docs/access-log.md")]
 pub mod access_log {}
