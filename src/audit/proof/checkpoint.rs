@@ -1,0 +1,225 @@
+//! Checkpoints: signed notes about a stream up to a record.
+//!
+//! The form is that of C2SP (`signed-note`, `tlog-checkpoint`): origin, size and root, each in a line;
+//! then the head of the chain and the time; an empty line; and a line for each signature.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::key::{SignError, Signer};
+use super::public_keys::{PublicKeys, SignatureFault, key_id};
+use crate::audit::scalar::{Hash, Timestamp, hex_of, parse_hash, parse_timestamp};
+
+/// A signed statement that a stream had so many records, with this root and this head.
+///
+/// Kept in a second place, it shows a tail that was cut off, which the chain alone cannot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    note: String,
+    stream: String,
+    size: u64,
+    root: Hash,
+    head: Hash,
+    time: Timestamp,
+    signatures: Vec<Signature>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Signature {
+    name: String,
+    key_id: [u8; 4],
+    bytes: Vec<u8>,
+}
+
+/// Why a text is no checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointError(&'static str);
+
+impl Checkpoint {
+    pub(crate) fn sign(
+        stream: &str,
+        size: u64,
+        root: &Hash,
+        head: &Hash,
+        time: Timestamp,
+        signer: &dyn Signer,
+    ) -> Result<String, SignError> {
+        let root = BASE64_STANDARD.encode(root);
+        let text = format!(
+            "{ORIGIN}{stream}\n{size}\n{root}\n{}\n{time}\n",
+            hex_of(head)
+        );
+        let signature = signer.sign(text.as_bytes())?;
+        let name = signer.name();
+        let mut bytes = key_id(name, signer.algorithm(), &signer.public_key()).to_vec();
+        bytes.extend_from_slice(&signature);
+        Ok(format!(
+            "{text}\n— {name} {}\n",
+            BASE64_STANDARD.encode(bytes)
+        ))
+    }
+
+    /// Reads one note.
+    ///
+    /// # Errors
+    /// It has another form.
+    pub fn parse(note: &str) -> Result<Self, CheckpointError> {
+        if note.len() > MOST_BYTES {
+            return Err(CheckpointError("it is longer than 8 KiB"));
+        }
+        let (text, signatures) = note.split_once("\n\n").ok_or(CheckpointError(
+            "it has no empty line before its signatures",
+        ))?;
+        let mut lines = text.split('\n');
+        let mut line = || lines.next().unwrap_or_default();
+        let stream = line().strip_prefix(ORIGIN).ok_or(CheckpointError(
+            "its origin is not `tower-mesh/audit/` and a stream",
+        ))?;
+        let size = line();
+        let size = size
+            .parse()
+            .ok()
+            .filter(|number: &u64| number.to_string() == size)
+            .ok_or(CheckpointError("its size is no number"))?;
+        let root = BASE64_STANDARD.decode(line()).ok();
+        let root = root
+            .and_then(|root| Hash::try_from(root).ok())
+            .ok_or(CheckpointError("its root is no hash in base64"))?;
+        let head = parse_hash(line())
+            .ok_or(CheckpointError("its head is no hash in hexadecimal digits"))?;
+        let time = parse_timestamp(line()).ok_or(CheckpointError("its time is no time in UTC"))?;
+        if lines.next().is_some() {
+            return Err(CheckpointError("it has more lines than a checkpoint has"));
+        }
+        let signatures = signatures
+            .strip_suffix('\n')
+            .ok_or(CheckpointError("its last line has no end"))?
+            .split('\n')
+            .map(Signature::parse)
+            .collect::<Option<_>>()
+            .ok_or(CheckpointError(
+                "a signature has not the form `— name base64`",
+            ))?;
+        Ok(Self {
+            note: note.to_owned(),
+            stream: stream.to_owned(),
+            size,
+            root,
+            head,
+            time,
+            signatures,
+        })
+    }
+
+    /// Reads notes that stand one after the other, with empty lines between them or none, as a second
+    /// place keeps them.
+    ///
+    /// # Errors
+    /// One of them has another form, or is cut off.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, CheckpointError> {
+        let mut notes = Vec::new();
+        let mut note = String::new();
+        let mut is_signed = false;
+        for line in text.split_inclusive('\n') {
+            let is_signature = line.starts_with(SIGNATURE);
+            if is_signed && !is_signature {
+                notes.push(Self::parse(&note)?);
+                note.clear();
+                is_signed = false;
+            }
+            if !note.is_empty() || line.trim() != "" {
+                note.push_str(line);
+            }
+            is_signed |= is_signature;
+        }
+        if !note.is_empty() {
+            notes.push(Self::parse(&note)?);
+        }
+        Ok(notes)
+    }
+
+    /// The id of the stream.
+    #[must_use]
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// How many records the stream had.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The root of the tree over these records.
+    #[must_use]
+    pub fn root(&self) -> &[u8; 32] {
+        &self.root
+    }
+
+    /// The hash of the last of these records.
+    #[must_use]
+    pub fn head(&self) -> &[u8; 32] {
+        &self.head
+    }
+
+    pub(crate) fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// Judges the signatures: one of a known key must hold.
+    pub(crate) fn judge(&self, keys: &PublicKeys) -> Result<(), SignatureFault> {
+        let end = self.note.find("\n\n").map_or(0, |end| end + 1);
+        let text = self.note.get(..end).unwrap_or_default();
+        let mut fault = SignatureFault::UnknownKey;
+        for signature in &self.signatures {
+            let Signature {
+                name,
+                key_id,
+                bytes,
+            } = signature;
+            match keys.judge(name, *key_id, text.as_bytes(), bytes, self.time) {
+                Ok(()) => return Ok(()),
+                Err(SignatureFault::UnknownKey) => {}
+                Err(worse) => fault = worse,
+            }
+        }
+        Err(fault)
+    }
+}
+
+/// The signed note.
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.note)
+    }
+}
+
+impl Signature {
+    fn parse(line: &str) -> Option<Self> {
+        let (name, bytes) = line.strip_prefix(SIGNATURE)?.split_once(' ')?;
+        let bytes = BASE64_STANDARD.decode(bytes).ok()?;
+        let (key_id, bytes) = bytes.split_first_chunk()?;
+        Some(Self {
+            name: name.to_owned(),
+            key_id: *key_id,
+            bytes: bytes.to_vec(),
+        })
+    }
+}
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no checkpoint: {}", self.0)
+    }
+}
+
+impl std::error::Error for CheckpointError {}
+
+const ORIGIN: &str = "tower-mesh/audit/";
+const SIGNATURE: &str = "— ";
+const MOST_BYTES: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests;

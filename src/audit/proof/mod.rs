@@ -1,0 +1,19 @@
+//! What shows that a trail is whole: the chain, the tree, and signed checkpoints.
+
+mod chain;
+mod checkpoint;
+mod key;
+mod public_keys;
+mod tree;
+mod tree_proof;
+
+pub(crate) use chain::{genesis, record_hash};
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub(crate) use key::only_for_owner;
+pub use key::{KeyFileError, SignError, Signer, SigningKey};
+pub(crate) use public_keys::SignatureFault;
+pub use public_keys::{Algorithm, PublicKey, PublicKeyError, PublicKeys};
+pub(crate) use tree::Frontier;
+pub use tree_proof::{
+    consistency_proof, inclusion_proof, leaf_hash, root_of, verify_consistency, verify_inclusion,
+};

@@ -1,0 +1,341 @@
+//! What happened in a period.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::filter::RecordFilter;
+use super::line::{Plain, who};
+use super::show::each;
+use crate::audit::record::Entry;
+use crate::audit::scalar::Timestamp;
+use crate::audit::verify::{Verify, VerifyError, VerifyReport};
+
+/// The answers to an auditor's standing questions about a period: who accessed what and how often,
+/// what was refused and by which rule, how the emergency access was used, what changed in the
+/// configuration, and what is not in the trail.
+///
+/// The lists are bounded; what finds no room in them is counted as `more`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ActivityReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    records: u64,
+    unreadable: u64,
+    accesses: Counted<Access>,
+    refusals: Counted<Refusals>,
+    errors: u64,
+    break_glass: Vec<Change>,
+    break_glass_uses: u64,
+    configuration: Vec<Change>,
+    configuration_changes: u64,
+    identity_changes: u64,
+    events: Counted<String>,
+    gaps: u64,
+    gap_events: u64,
+    /// Of the whole trail.
+    verification: VerifyReport,
+}
+
+/// Counts of things; what found no room is in `more`.
+#[derive(Clone, Debug, Serialize)]
+struct Counted<T> {
+    counts: Vec<Count<T>>,
+    more: u64,
+    #[serde(skip)]
+    by_key: BTreeMap<T, u64>,
+}
+
+impl<T> Default for Counted<T> {
+    fn default() -> Self {
+        Self {
+            counts: Vec::new(),
+            more: 0,
+            by_key: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Count<T> {
+    what: T,
+    count: u64,
+}
+
+/// Who accessed what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Access {
+    /// The user and the workload.
+    pub who: String,
+    /// The method.
+    pub action: String,
+    /// The route, or the service.
+    pub resource: String,
+}
+
+/// What was refused, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Refusals {
+    /// The policy that refused, if one did.
+    pub policy: String,
+    /// The reason.
+    pub reason: String,
+    /// The method and the route.
+    pub what: String,
+}
+
+/// One use of the emergency access, or one change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// When.
+    pub time: String,
+    /// Who, if the record says so.
+    pub who: String,
+    /// What: the access, or where the configuration came from and what became of it.
+    pub what: String,
+}
+
+impl ActivityReport {
+    /// Reads the trail from one time until before another, and verifies all of it.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn read(
+        verify: &Verify,
+        from: Option<SystemTime>,
+        to: Option<SystemTime>,
+    ) -> Result<Self, VerifyError> {
+        let verification = verify.run()?;
+        let mut filter = RecordFilter::default();
+        let text = |time: SystemTime| Timestamp::from(time).to_string();
+        let mut report = Self {
+            from: from.map(text),
+            to: to.map(text),
+            verification,
+            ..Self::default()
+        };
+        if let Some(from) = from {
+            filter = filter.from(from);
+        }
+        if let Some(to) = to {
+            filter = filter.to(to);
+        }
+        report.unreadable = each(verify.folder(), |entry| {
+            if filter.passes(entry) {
+                report.take(entry);
+            }
+            true
+        })
+        .map_err(|error| verify.failed(error))?;
+        report.accesses.sort();
+        report.refusals.sort();
+        report.events.sort();
+        Ok(report)
+    }
+
+    /// How the whole trail was verified.
+    #[must_use]
+    pub fn verification(&self) -> &VerifyReport {
+        &self.verification
+    }
+
+    /// Who accessed what, and how often; the most first.
+    pub fn accesses(&self) -> impl Iterator<Item = (&Access, u64)> {
+        self.accesses.iter()
+    }
+
+    /// What was refused by which rule, and how often; the most first.
+    pub fn refusals(&self) -> impl Iterator<Item = (&Refusals, u64)> {
+        self.refusals.iter()
+    }
+
+    /// How often the emergency access was used, and the first uses.
+    #[must_use]
+    pub fn break_glass(&self) -> (u64, &[Change]) {
+        (self.break_glass_uses, &self.break_glass)
+    }
+
+    /// How often the configuration changed, and the first changes.
+    #[must_use]
+    pub fn configuration(&self) -> (u64, &[Change]) {
+        (self.configuration_changes, &self.configuration)
+    }
+
+    fn take(&mut self, entry: &Entry<'_>) {
+        self.records += 1;
+        let text = |field| entry.text(field).unwrap_or_default().into_owned();
+        let resource = || match entry.text("resource.route") {
+            Some(route) => route.into_owned(),
+            None => text("resource.service"),
+        };
+        let action = || {
+            let (action, resource) = (text("action"), resource());
+            format!("{action} {resource}").trim().to_owned()
+        };
+        let change = |what| Change {
+            time: entry.time().to_string(),
+            who: who(entry),
+            what,
+        };
+        let count = entry.number("count").unwrap_or(1);
+        match entry.kind() {
+            "access" => {
+                let outcome = entry.text("outcome");
+                let is_completion = entry.text("phase").as_deref() == Some("completion");
+                match outcome.as_deref() {
+                    Some("deny") => self.refusals.add(
+                        Refusals {
+                            policy: text("policy"),
+                            reason: text("reason"),
+                            what: action(),
+                        },
+                        count,
+                    ),
+                    Some("error") => self.errors = self.errors.saturating_add(count),
+                    _ => {}
+                }
+                // An intent and its completion are one access.
+                if !is_completion && outcome.as_deref() != Some("deny") {
+                    let access = Access {
+                        who: who(entry),
+                        action: text("action"),
+                        resource: resource(),
+                    };
+                    self.accesses.add(access, count);
+                }
+            }
+            "break_glass" => {
+                self.break_glass_uses = self.break_glass_uses.saturating_add(count);
+                push(&mut self.break_glass, || change(action()));
+            }
+            "config" => {
+                self.configuration_changes = self.configuration_changes.saturating_add(count);
+                let what = || {
+                    let (source, result) = (text("source"), text("result"));
+                    format!(
+                        "{source}: {result}, {} to {}",
+                        text("old_hash"),
+                        text("hash")
+                    )
+                };
+                push(&mut self.configuration, || change(what()));
+            }
+            "identity" => {
+                self.identity_changes = self.identity_changes.saturating_add(count);
+            }
+            "event" => self.events.add(text("name"), count),
+            "gap" => {
+                self.gaps += 1;
+                let n = entry.number("n").unwrap_or_default();
+                self.gap_events = self.gap_events.saturating_add(n);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<T: Ord + Clone> Counted<T> {
+    fn add(&mut self, key: T, count: u64) {
+        let has_room = self.by_key.len() < MOST_KEYS;
+        match self.by_key.get_mut(&key) {
+            Some(counted) => *counted = counted.saturating_add(count),
+            None if has_room => {
+                self.by_key.insert(key, count);
+            }
+            None => self.more = self.more.saturating_add(count),
+        }
+    }
+
+    /// Puts the most first.
+    fn sort(&mut self) {
+        let counts = std::mem::take(&mut self.by_key).into_iter();
+        self.counts = counts.map(|(what, count)| Count { what, count }).collect();
+        self.counts
+            .sort_by_key(|counted| std::cmp::Reverse(counted.count));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&T, u64)> {
+        self.counts
+            .iter()
+            .map(|counted| (&counted.what, counted.count))
+    }
+}
+
+fn push(list: &mut Vec<Change>, change: impl FnOnce() -> Change) {
+    if list.len() < MOST_CHANGES {
+        list.push(change());
+    }
+}
+
+/// For a person.
+impl fmt::Display for ActivityReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = (self.from.as_deref(), self.to.as_deref());
+        let (from, to) = (from.unwrap_or("the beginning"), to.unwrap_or("the end"));
+        writeln!(f, "from {from} to {to}: {} records", self.records)?;
+        writeln!(f, "\naccesses (who, what, how often)")?;
+        for (access, count) in self.accesses() {
+            let Access {
+                who,
+                action,
+                resource,
+            } = access;
+            let (who, resource) = (Plain(who), Plain(resource));
+            writeln!(f, "{count:>8}  {who}  {} {resource}", Plain(action))?;
+        }
+        more(f, self.accesses.more)?;
+        writeln!(f, "{:>8}  of these or their ends failed", self.errors)?;
+        writeln!(f, "\nrefused (policy, reason, what, how often)")?;
+        for (refusals, count) in self.refusals() {
+            let Refusals {
+                policy,
+                reason,
+                what,
+            } = refusals;
+            let (policy, what) = (Plain(policy), Plain(what));
+            writeln!(f, "{count:>8}  {policy}  {}  {what}", Plain(reason))?;
+        }
+        more(f, self.refusals.more)?;
+        writeln!(f, "\nemergency access: {} uses", self.break_glass_uses)?;
+        changes(f, &self.break_glass)?;
+        writeln!(f, "\nconfiguration: {} changes", self.configuration_changes)?;
+        changes(f, &self.configuration)?;
+        writeln!(f, "\nidentity: {} changes", self.identity_changes)?;
+        writeln!(f, "\nevents of the application")?;
+        for (name, count) in self.events.iter() {
+            writeln!(f, "{count:>8}  {}", Plain(name))?;
+        }
+        more(f, self.events.more)?;
+        let (gaps, events) = (self.gaps, self.gap_events);
+        writeln!(f, "\nnot in the trail: {events} events, in {gaps} gaps")?;
+        if self.unreadable > 0 {
+            writeln!(f, "lines that are no records: {}", self.unreadable)?;
+        }
+        writeln!(
+            f,
+            "\nverification of the whole trail\n{}",
+            self.verification
+        )
+    }
+}
+
+fn more(f: &mut fmt::Formatter<'_>, more: u64) -> fmt::Result {
+    match more {
+        0 => Ok(()),
+        _ => writeln!(f, "{more:>8}  more, of others"),
+    }
+}
+
+fn changes(f: &mut fmt::Formatter<'_>, changes: &[Change]) -> fmt::Result {
+    for Change { time, who, what } in changes {
+        writeln!(f, "  {time}  {}  {}", Plain(who), Plain(what))?;
+    }
+    Ok(())
+}
+
+const MOST_KEYS: usize = 10_000;
+const MOST_CHANGES: usize = 1000;

@@ -1,0 +1,7 @@
+//! The scalars of a record: times and hashes.
+
+mod hash;
+mod time;
+
+pub(crate) use hash::{Hash, hex, hex_of, parse_hash, sha256};
+pub(crate) use time::{Timestamp, parse_timestamp};

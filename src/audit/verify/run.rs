@@ -1,0 +1,237 @@
+//! The whole verification.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::fault::Fault;
+use super::links::Links;
+use super::report::VerifyReport;
+use super::state::Pruned;
+use super::stream::{self, Means, signature_fault};
+use super::walk::by_stream;
+use crate::audit::proof::{Checkpoint, PublicKeys};
+use crate::audit::store::{Name, Part, torn_files};
+
+/// Verifies the trail in a folder, in one pass and constant memory for each stream. A trail that is
+/// being written can be verified.
+///
+/// # What it finds
+///
+/// Each record that was edited, removed, moved, doubled or put in; streams that were mixed, forked or
+/// removed; signatures that do not hold. That the end of the last stream was cut off is found only
+/// with a [`Checkpoint`] from a second place. Whoever has the signing key, and changes the second
+/// place too, can forge a trail.
+///
+/// # Example
+/// ```
+/// use tower_mesh::audit::{PublicKeys, Verify};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (folder, text) = (tempfile::tempdir()?, "");
+/// let report = Verify::new(folder.path()).keys(PublicKeys::parse(text)?).run()?;
+/// assert!(report.is_whole(), "{report}");
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Verify {
+    folder: PathBuf,
+    keys: PublicKeys,
+    checkpoints: Vec<Checkpoint>,
+    most_unsigned: u64,
+}
+
+/// A file could not be read.
+#[derive(Debug)]
+pub struct VerifyError {
+    folder: PathBuf,
+    error: io::Error,
+}
+
+impl Verify {
+    /// Verifies the trail in this folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            keys: PublicKeys::default(),
+            checkpoints: Vec::new(),
+            most_unsigned: 10_000,
+        }
+    }
+
+    /// Verifies signatures with these keys. Without keys, checkpoints are compared with the records and
+    /// their signatures are not judged.
+    pub fn keys(mut self, keys: PublicKeys) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Compares the trail with checkpoints from a second place.
+    pub fn checkpoints(mut self, checkpoints: Vec<Checkpoint>) -> Self {
+        self.checkpoints = checkpoints;
+        self
+    }
+
+    /// With keys, so many records may follow each other without a checkpoint. By default, 10,000.
+    pub fn most_unsigned(mut self, records: u64) -> Self {
+        self.most_unsigned = records;
+        self
+    }
+
+    /// Reads all.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn run(&self) -> Result<VerifyReport, VerifyError> {
+        match self.run_with_pruned() {
+            Ok((report, _)) => Ok(report),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Also returns what was removed.
+    pub(crate) fn run_with_pruned(&self) -> io::Result<(VerifyReport, Pruned)> {
+        self.read(&self.folder)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn failed(&self, error: io::Error) -> VerifyError {
+        VerifyError {
+            folder: self.folder.clone(),
+            error,
+        }
+    }
+
+    fn read(&self, folder: &Path) -> io::Result<(VerifyReport, Pruned)> {
+        let mut report = VerifyReport {
+            signatures_verified: !self.keys.is_empty(),
+            torn_files: torn_files(folder)?,
+            ..VerifyReport::default()
+        };
+        let external = self.external(&mut report);
+        let streams = by_stream(folder)?;
+        let is_prune = |names: &&Vec<Name>| names.iter().any(|name| name.part == Part::Prune);
+        let mut pruned = Pruned::default();
+        let nothing = Pruned::default();
+        let mut means = Means {
+            folder,
+            keys: &self.keys,
+            external: &external,
+            most_unsigned: self.most_unsigned,
+            pruned: &nothing,
+            is_last: false,
+        };
+        for names in streams.iter().filter(is_prune) {
+            let verified = stream::verify(names, &means, &mut report)?;
+            if !verified.is_faulty {
+                for (_, removed) in verified.removed {
+                    pruned.add(removed);
+                }
+            }
+        }
+        report.pruned_streams = pruned.len();
+        means.pruned = &pruned;
+        let mut links = Links::default();
+        let mut ids = BTreeSet::new();
+        let written: Vec<_> = streams.iter().filter(|names| !is_prune(names)).collect();
+        for (index, names) in written.iter().enumerate() {
+            let id = names.first().map_or("", |name| name.stream.as_str());
+            means.is_last = index + 1 == written.len();
+            ids.insert(id);
+            links.add(id, stream::verify(names, &means, &mut report)?);
+        }
+        links.judge(&pruned, &mut report);
+        self.judge_missing(&external, &ids, &streams, &pruned, &mut report);
+        Ok((report, pruned))
+    }
+
+    /// The checkpoints from elsewhere that hold.
+    fn external<'a>(
+        &'a self,
+        report: &mut VerifyReport,
+    ) -> BTreeMap<&'a str, BTreeMap<u64, &'a Checkpoint>> {
+        let mut external = BTreeMap::<_, BTreeMap<_, _>>::new();
+        for (index, checkpoint) in self.checkpoints.iter().enumerate() {
+            if !self.keys.is_empty()
+                && let Err(fault) = checkpoint.judge(&self.keys)
+            {
+                let (kind, what) = signature_fault(fault);
+                report.faults.push(Fault {
+                    kind,
+                    stream: checkpoint.stream().to_owned(),
+                    seq: checkpoint.size(),
+                    to: None,
+                    file: ELSEWHERE.to_owned(),
+                    line: index as u64 + 1,
+                    what: what.to_owned(),
+                });
+                continue;
+            }
+            let sizes: &mut BTreeMap<_, _> = external.entry(checkpoint.stream()).or_default();
+            sizes.insert(checkpoint.size(), checkpoint);
+        }
+        external
+    }
+
+    /// Streams that checkpoints from elsewhere know and that are not there.
+    fn judge_missing(
+        &self,
+        external: &BTreeMap<&str, BTreeMap<u64, &Checkpoint>>,
+        ids: &BTreeSet<&str>,
+        streams: &[Vec<Name>],
+        pruned: &Pruned,
+        report: &mut VerifyReport,
+    ) {
+        for (id, sizes) in external {
+            let Some((size, _)) = sizes.last_key_value() else {
+                continue;
+            };
+            let is_there = ids.contains(id)
+                || streams.iter().flatten().any(|name| name.stream == *id)
+                || pruned
+                    .of(id)
+                    .iter()
+                    .any(|removed| removed.old.size >= *size)
+                || report.faults.iter().any(|fault| fault.stream == *id);
+            if !is_there {
+                report.faults.push(Fault {
+                    kind: super::fault::FaultKind::Missing,
+                    stream: (*id).to_owned(),
+                    seq: 1,
+                    to: Some(*size),
+                    file: ELSEWHERE.to_owned(),
+                    line: self
+                        .checkpoints
+                        .iter()
+                        .position(|checkpoint| checkpoint.stream() == *id)
+                        .map_or(0, |index| index as u64 + 1),
+                    what: "a checkpoint from elsewhere is about a stream that is not there"
+                        .to_owned(),
+                });
+            }
+        }
+    }
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the audit trail in {} cannot be read",
+            self.folder.display()
+        )
+    }
+}
+
+impl std::error::Error for VerifyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+const ELSEWHERE: &str = "checkpoints";

@@ -1,0 +1,314 @@
+//! Sets an audit up.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::clock::{Clock, SystemClock};
+use super::error::StartError;
+use super::flood::Flood;
+use super::handle::{Audit, Inner};
+use super::place::{Folder, Place};
+use super::queue::{Queue, queue};
+use super::settings::{Durability, OnFailure, SecondPlace};
+use super::sink::{Sink, SinkError};
+use super::stream::Stream;
+use super::thread::{Gap, Unsynced, Writer};
+use crate::audit::proof::{Checkpoint, Signer};
+use crate::audit::record::{Bounded, Fields, Kind, Own, Text};
+use crate::audit::store::{Disk, Opened, Storage, Store};
+
+impl Audit {
+    /// Sets an audit up.
+    pub fn builder() -> AuditBuilder {
+        AuditBuilder::default()
+    }
+}
+
+/// Sets an [`Audit`] up: [`Audit::builder`].
+#[derive(Debug)]
+#[must_use = "an audit does nothing until it is started"]
+pub struct AuditBuilder {
+    trails: Vec<Trail>,
+    on_failure: OnFailure,
+    deadline: Duration,
+    clock: Arc<dyn Clock>,
+    workload: Option<Text>,
+}
+
+/// A place to which all events are written, with a stream, a chain and a thread of its own.
+#[must_use = "a trail does nothing until an audit has it"]
+pub struct Trail {
+    to: To,
+    durability: Durability,
+    signer: Option<Box<dyn Signer>>,
+    second_place: Option<SecondPlace>,
+    checkpoint_records: u64,
+    checkpoint_every: Duration,
+    most_queued: usize,
+    most_queued_bytes: u64,
+    most_segment_bytes: u64,
+    most_segment_age: Duration,
+    storage: Box<dyn Storage>,
+}
+
+enum To {
+    Folder(PathBuf),
+    Sink(Box<dyn Sink>),
+}
+
+impl Trail {
+    /// Segments in this folder, which is made if it is not there. Only one process can write it.
+    pub fn folder(path: impl Into<PathBuf>) -> Self {
+        Self::new(To::Folder(path.into()))
+    }
+
+    /// A place of the application.
+    pub fn sink(sink: impl Sink) -> Self {
+        Self::new(To::Sink(Box::new(sink)))
+    }
+
+    fn new(to: To) -> Self {
+        Self {
+            to,
+            durability: Durability::Grouped(64, Duration::from_millis(2)),
+            signer: None,
+            second_place: None,
+            checkpoint_records: 1000,
+            checkpoint_every: Duration::from_secs(60),
+            most_queued: 8192,
+            most_queued_bytes: 32 * 1024 * 1024,
+            most_segment_bytes: 64 * 1024 * 1024,
+            most_segment_age: Duration::from_secs(24 * 60 * 60),
+            storage: Box::new(Disk),
+        }
+    }
+
+    /// When events are made durable. By default, 64 at once, or after 2 ms.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Signs checkpoints with this key. Without one there are none.
+    pub fn signer(mut self, signer: impl Signer + 'static) -> Self {
+        self.signer = Some(Box::new(signer));
+        self
+    }
+
+    /// Gives each checkpoint to this function as soon as it is durable, on the thread of the trail. It
+    /// should keep it where the writer of the trail cannot change it. A sink gets its checkpoints
+    /// itself.
+    pub fn second_place(
+        mut self,
+        place: impl FnMut(&Checkpoint) -> Result<(), SinkError> + Send + 'static,
+    ) -> Self {
+        self.second_place = Some(Box::new(place));
+        self
+    }
+
+    /// A checkpoint is due after so many records, or this time after the last. By default, 1,000
+    /// records and 60 s.
+    pub fn checkpoint_every(mut self, records: u64, time: Duration) -> Self {
+        self.checkpoint_records = records.max(1);
+        self.checkpoint_every = time;
+        self
+    }
+
+    /// At most so many events and bytes wait. By default, 8,192 and 32 MiB.
+    pub fn queue(mut self, events: usize, bytes: u64) -> Self {
+        self.most_queued = events.max(1);
+        self.most_queued_bytes = bytes;
+        self
+    }
+
+    /// A segment is closed when it has so many bytes, or is so old. By default, 64 MiB and a day.
+    pub fn segments(mut self, bytes: u64, age: Duration) -> Self {
+        self.most_segment_bytes = bytes;
+        self.most_segment_age = age;
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn storage(mut self, storage: impl Storage + 'static) -> Self {
+        self.storage = Box::new(storage);
+        self
+    }
+}
+
+impl fmt::Debug for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let to = match &self.to {
+            To::Folder(path) => path.display().to_string(),
+            To::Sink(_) => "sink".to_owned(),
+        };
+        f.debug_struct("Trail")
+            .field("to", &to)
+            .field("durability", &self.durability)
+            .field("signer", &self.signer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for AuditBuilder {
+    fn default() -> Self {
+        Self {
+            trails: Vec::new(),
+            on_failure: OnFailure::Refuse,
+            deadline: Duration::from_millis(500),
+            clock: Arc::new(SystemClock::default()),
+            workload: None,
+        }
+    }
+}
+
+impl AuditBuilder {
+    /// Adds a trail. Each gets all events; an event is durable when it is in one of them.
+    pub fn trail(mut self, trail: Trail) -> Self {
+        self.trails.push(trail);
+        self
+    }
+
+    /// What happens when an event cannot be made durable. By default, refuse.
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
+    /// In what time an event must be durable. By default, 500 ms.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The SPIFFE ID of this workload, for the `start` records.
+    pub fn workload(mut self, spiffe_id: impl Into<Text>) -> Self {
+        self.workload = Some(spiffe_id.into());
+        self
+    }
+
+    /// Other clocks.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Opens the trails, writes their first records and starts their threads. It blocks while it
+    /// does.
+    ///
+    /// # Errors
+    /// There is no trail; a folder cannot be written, or another process writes it; or no thread can
+    /// be started. A sink that fails is tried again by its thread.
+    pub fn start(self) -> Result<Audit, StartError> {
+        if self.trails.is_empty() {
+            return Err(StartError::NoTrail);
+        }
+        let flood = Arc::new(Flood::new());
+        let mut queues = Vec::new();
+        for trail in self.trails {
+            queues.push(trail.start(&self.clock, &flood, self.workload.as_ref())?);
+        }
+        Ok(Audit(Arc::new(Inner::new(
+            queues,
+            flood,
+            self.clock,
+            self.deadline,
+            self.on_failure,
+        ))))
+    }
+}
+
+impl Trail {
+    fn start(
+        self,
+        clock: &Arc<dyn Clock>,
+        flood: &Arc<Flood>,
+        workload: Option<&Text>,
+    ) -> Result<Queue, StartError> {
+        let id = Stream::random_id().ok_or(StartError::Random)?;
+        let elapsed = clock.elapsed();
+        let mut start = Fields::new(Kind::Start);
+        start.dest = workload.cloned().map(Bounded::new).unwrap_or_default();
+        let mut is_folder = false;
+        let place = match self.to {
+            To::Folder(path) => {
+                let opened = Store::open(&path, &id, clock.now().into(), self.storage);
+                let opened = opened.map_err(StartError::Open)?;
+                is_folder = true;
+                Place::Folder(Box::new(Folder {
+                    store: began(&mut start, opened),
+                    most_bytes: self.most_segment_bytes,
+                    most_age: self.most_segment_age,
+                    since: elapsed,
+                    not_before: elapsed,
+                }))
+            }
+            To::Sink(sink) => Place::Sink(sink),
+        };
+        let is_prompt = self.durability == Durability::Strict;
+        let (queue, received) = queue(self.most_queued, self.most_queued_bytes, is_prompt);
+        let stream = Stream::new(&id);
+        let mut writer = Writer {
+            received,
+            shared: Arc::clone(&queue.shared),
+            flood: Arc::clone(flood),
+            clock: Arc::clone(clock),
+            durability: self.durability,
+            place,
+            signer: self.signer,
+            second_place: self.second_place,
+            checkpoint_records: self.checkpoint_records,
+            checkpoint_every: self.checkpoint_every,
+            written: stream.state().clone(),
+            durable: stream.state().clone(),
+            start,
+            stream,
+            buffer: Vec::new(),
+            gap: Gap::default(),
+            unsynced: Unsynced::default(),
+            notes: Vec::new(),
+            checkpoint_at: elapsed,
+            sign_not_before: elapsed,
+            is_broken: false,
+            began: elapsed,
+            probe_at: elapsed,
+            heads: Vec::new(),
+            read_second: elapsed.as_secs(),
+            clocks: (clock.now(), elapsed),
+            clock_step: None,
+        };
+        if let Err(fault) = writer.begin()
+            && is_folder
+        {
+            return Err(StartError::Write(fault.word()));
+        }
+        let shared = Arc::clone(&queue.shared);
+        let thread = thread::Builder::new().name("audit".to_owned());
+        let thread = thread
+            .spawn(move || writer.run())
+            .map_err(StartError::Thread)?;
+        let _ = shared.thread.set(thread.thread().clone());
+        Ok(queue)
+    }
+}
+
+/// Says in the first record what was found.
+fn began(start: &mut Fields, opened: Opened) -> Store {
+    let Opened {
+        store,
+        old,
+        torn,
+        is_faulty,
+    } = opened;
+    start.own = Own::Start(old);
+    if let Some(torn) = torn.into_iter().next() {
+        start.reason = Bounded::new("torn_line");
+        start.source = Bounded::new(torn);
+    }
+    if is_faulty {
+        start.reason = Bounded::new("faulty_tail");
+    }
+    store
+}
