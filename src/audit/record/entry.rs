@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
 
     fn object(&mut self, depth: usize) -> Result<Value<'a>, Malformed> {
         self.at += 1;
-        let mut fields = Vec::<(&str, _)>::with_capacity(if depth == 0 { 20 } else { 4 });
+        let mut fields = Vec::<(&str, _)>::with_capacity(if depth == 0 { 32 } else { 5 });
         if self.takes(b'}') {
             return Ok(Value::Object(fields));
         }
@@ -219,7 +219,12 @@ impl<'a> Reader<'a> {
             if !self.takes(b':') {
                 return Err(self.wrong("there is no colon right after a key"));
             }
-            fields.push((key, self.value(depth + 1)?));
+            // Most values are texts, and need not pass through the larger result.
+            if self.peek() == Some(b'"') {
+                fields.push((key, Value::Text(self.string()?)));
+            } else {
+                fields.push((key, self.value(depth + 1)?));
+            }
             if self.takes(b'}') {
                 return Ok(Value::Object(fields));
             }

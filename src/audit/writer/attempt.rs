@@ -29,7 +29,10 @@ impl Writer {
                 break;
             }
             match self.attempt(batch, &mut done, is_last, must_sync) {
-                Ok(()) => return true,
+                Ok(()) => {
+                    self.begin_again();
+                    return true;
+                }
                 Err(fault) => self.has_failed(fault),
             }
             if self.is_sink() {
@@ -39,6 +42,16 @@ impl Writer {
         let rest = batch.get(done..).unwrap_or_default();
         self.lose(rest.iter().map(|item| item.count).sum());
         false
+    }
+
+    /// After a segment that could not be closed, goes on in the next right away.
+    fn begin_again(&mut self) {
+        if self.is_broken
+            && self.recover()
+            && let Err(fault) = self.attempt(&[], &mut 0, false, true)
+        {
+            self.has_failed(fault);
+        }
     }
 
     /// Tells those who wait; after a success, only if their events were synced.

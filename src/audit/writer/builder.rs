@@ -1,5 +1,6 @@
 //! Sets an audit up.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -252,6 +253,7 @@ impl Trail {
         let stream = Stream::new(&id);
         let mut writer = Writer {
             received,
+            backlog: VecDeque::new(),
             shared: Arc::clone(&queue.shared),
             flood: Arc::clone(flood),
             clock: Arc::clone(clock),

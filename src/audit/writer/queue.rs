@@ -89,6 +89,7 @@ impl Queue {
         let bytes = counters.queued_bytes.add(event.weight) + event.weight;
         let depth = counters.queued.add(1) + 1;
         let sent = !shared.is_stopping.load(Ordering::SeqCst)
+            && depth <= self.most
             && bytes <= self.most_bytes
             && self
                 .messages

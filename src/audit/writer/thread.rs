@@ -1,5 +1,6 @@
 //! The thread of one trail.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
@@ -19,6 +20,9 @@ use crate::audit::scalar::Timestamp;
 /// Writes the events of one trail.
 pub(super) struct Writer {
     pub(super) received: Receiver<Message>,
+    /// Messages that were taken out while the place was broken. With those in the queue they are no
+    /// more than the queue may have.
+    pub(super) backlog: VecDeque<Message>,
     pub(super) shared: Arc<Shared>,
     pub(super) flood: Arc<Flood>,
     pub(super) clock: Arc<dyn Clock>,
@@ -133,6 +137,7 @@ impl Writer {
                     self.commit(&[], false, true);
                 }
                 if self.is_broken {
+                    self.refuse_waiting();
                     thread::park_timeout(LAST_NAP);
                     continue;
                 }
@@ -170,7 +175,11 @@ impl Writer {
     fn gather(&mut self, batch: &mut Vec<Item>, answers: &mut Vec<SyncSender<()>>) -> bool {
         let mut bytes = 0;
         while batch.len() < MOST_BATCH && bytes < MOST_BATCH_BYTES {
-            match self.received.try_recv() {
+            let next = match self.backlog.pop_front() {
+                Some(message) => Ok(message),
+                None => self.received.try_recv(),
+            };
+            match next {
                 Ok(Message::Event(event, ticket)) => {
                     self.shared.taken(event.weight);
                     bytes += event.weight;
@@ -192,6 +201,24 @@ impl Writer {
             }
         }
         true
+    }
+
+    /// Tells those who wait in the queue that they need not, while the place is broken. What they wait
+    /// for stays in the queue: it is counted there until it is written.
+    fn refuse_waiting(&mut self) {
+        while let Ok(message) = self.received.try_recv() {
+            match message {
+                Message::Event(event, ticket) => {
+                    if let Some(ticket) = ticket {
+                        ticket.has_failed();
+                    }
+                    self.backlog.push_back(Message::Event(event, None));
+                }
+                // Events are counted; these are not. One that is let go of has failed.
+                flush if self.backlog.len() < MOST_BACKLOG => self.backlog.push_back(flush),
+                Message::Flush(_) => {}
+            }
+        }
     }
 
     /// Adds the records of floods whose second is over; at the stop, of all.
@@ -292,6 +319,7 @@ impl Drop for Ended {
 
 const FIRST_NAP: Duration = Duration::from_millis(1);
 const LAST_NAP: Duration = Duration::from_millis(50);
+const MOST_BACKLOG: usize = 16 * 1024;
 const MOST_BATCH: usize = 4096;
 const MOST_BATCH_BYTES: u64 = 4 * 1024 * 1024;
 const MOST_STEP_MILLIS: i64 = 1000;

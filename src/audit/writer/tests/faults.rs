@@ -277,6 +277,37 @@ fn a_disk_that_fails_until_the_end_does_not_hold_up_the_shutdown() {
 }
 
 #[test]
+fn who_waits_in_the_queue_when_the_disk_fails_is_refused_and_the_events_stay() {
+    let failing = failing(Durability::Strict);
+    failing.faults.stick();
+    runtime().block_on(async {
+        let first = failing.audit.submit_durable(event(0));
+        failing.faults.is_stuck().await;
+        let waiting: Vec<_> = (1..20)
+            .map(|number| failing.audit.submit_durable(event(number)))
+            .collect();
+        failing.faults.read_only(true);
+        failing.faults.release();
+        // It was in the file before.
+        assert_eq!(first.await, Ok(Recorded::Durable));
+        for waiting in waiting {
+            assert!(waiting.await.is_err());
+        }
+        // The batch that failed is lost, and so is what comes while there is no room.
+        for number in 20..8300 {
+            failing.audit.submit(event(number));
+        }
+    });
+    let (queued, _) = failing.audit.counters().next().unwrap().queued();
+    assert!(queued <= 8192, "{queued}");
+    failing.faults.read_only(false);
+    failing.recover();
+    let subjects = failing.end(8300);
+    assert_eq!(subjects[0], 0);
+    assert!(subjects.len() > 8000 && subjects.is_sorted());
+}
+
+#[test]
 fn a_next_segment_that_cannot_be_made_is_tried_again_and_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (faults, clock) = (Faults::default(), TestClock::new());
