@@ -40,6 +40,8 @@ mod macros;
 
 #[cfg(feature = "access-log")]
 pub mod access_log;
+#[cfg(feature = "audit")]
+pub mod audit;
 #[cfg(any(feature = "external", feature = "jwt"))]
 mod bounded_cache;
 #[cfg(feature = "cel")]
@@ -77,6 +79,7 @@ pub mod jwt;
 pub mod live;
 #[cfg(any(
     feature = "access-log",
+    feature = "audit",
     feature = "axum",
     feature = "gate",
     feature = "jwt",

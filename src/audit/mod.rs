@@ -39,6 +39,7 @@
 //! # Ok(()) }
 //! ```
 
+mod application;
 mod proof;
 mod prune;
 mod record;
@@ -48,6 +49,9 @@ mod store;
 mod verify;
 mod writer;
 
+pub use application::{ApplicationEvent, EventError, event};
+#[cfg(all(feature = "server", feature = "client"))]
+pub(crate) use application::{RequestTrail, with_request};
 pub use proof::{
     Algorithm, Checkpoint, CheckpointError, KeyFileError, PublicKey, PublicKeyError, PublicKeys,
     SignError, Signer, SigningKey, consistency_proof, inclusion_proof, leaf_hash, root_of,

@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::Mutex;
 
+#[cfg(feature = "audit")]
+use super::audit::Auditor;
 use super::client::pool::connector::MeshConnector;
 use super::client::pool::names::WantedNames;
 use super::client::{Client, Upstreams};
@@ -39,6 +41,8 @@ use crate::matcher::Cidr;
 use crate::metrics::{PlanOwner, Registry};
 use crate::policy::Engine;
 use crate::propagation::Propagation;
+#[cfg(feature = "audit")]
+use crate::tls::RefusalObserver;
 use crate::tls::{
     Acceptor, Credentials, Lifetimes, Listener, Mode, Modes, Protocol, RotationStats, Settings,
 };
@@ -80,6 +84,12 @@ pub(super) struct Parts {
     pub(super) reloads: Reloads,
     pub(super) trusted_proxies: Arc<TrustedProxies>,
     pub(super) token_mode: TokenMode,
+    /// Writes records, if there is an audit trail.
+    #[cfg(feature = "audit")]
+    pub(super) auditor: Option<Arc<Auditor>>,
+    /// Whether the trail ends with the mesh.
+    #[cfg(feature = "audit")]
+    pub(super) ends_audit: bool,
     /// The TLS settings for hosts outside the mesh.
     pub(super) tls: Settings,
     /// Locked while upstreams are replaced: the last call wins.
@@ -268,6 +278,13 @@ impl Mesh {
             .limits(listening.limits)
             .load_balancers(listening.load_balancers.iter().copied());
         tls_metrics::listener(&self.parts.registry, address, &listener.stats());
+        #[cfg(feature = "audit")]
+        let listener = match self.parts.auditor.clone() {
+            Some(auditor) => listener.observed_by(RefusalObserver::new(move |remote, reason| {
+                auditor.handshake_refused(remote, reason);
+            })),
+            None => listener,
+        };
         listener
     }
 

@@ -37,6 +37,9 @@
 // | Where is a refused request logged?        | refusal_log.rs                                   |
 // | Where is an access-log line written?      | access_log/format/compiled.rs                    |
 // | And where does it go?                     | access_log/sink/                                 |
+// | Which requests are in the audit trail?    | mesh/audit/auditor.rs (`Scope`)                  |
+// | What does its record say of one?          | mesh/audit/request.rs, audit/application/facts.rs |
+// | Where does an audited request wait?       | mesh/server/steps.rs (`run`)                     |
 
 //! The composed mesh: every layer in its one right order, from one builder.
 //!
@@ -110,6 +113,8 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(feature = "audit")]
+mod audit;
 #[cfg(feature = "axum")]
 mod axum_server;
 mod build;
@@ -157,6 +162,8 @@ pub use config::identity_source::IdentitySource;
 pub use config::reload::{RefusalReason, RefusedReload};
 pub use error::BuildError;
 pub use handle::Mesh;
+#[cfg(feature = "audit")]
+pub use options::{AuditOptions, AuditedRoute};
 pub use options::{
     ClientOptions, ListenerOptions, TcpOptions, TelemetryOptions, TokenOptions, TrustedProxy,
 };

@@ -202,7 +202,7 @@ impl Mesh {
         B::Error: Into<BoxError>,
     {
         let service = self.protect(service);
-        let _running = self.running();
+        let running = self.running();
         let for_one = || {
             let service = service.clone();
             |peer: &Peer| service.on_connection(peer.clone())
@@ -212,6 +212,9 @@ impl Mesh {
         let drained = self.run(listener, None, for_one, refused).await;
         self.flush_spans(FLUSH).await;
         self.flush_metrics(FLUSH).await;
+        drop(running);
+        #[cfg(feature = "audit")]
+        self.end_audit(FLUSH).await;
         drained
     }
 

@@ -9,6 +9,8 @@ use http::{HeaderMap, StatusCode, Version, request, response};
 use crate::access_log::Line;
 use crate::concurrency::Permit;
 use crate::context::{Peer, UnderWay};
+#[cfg(feature = "audit")]
+use crate::mesh::audit::RequestAudit;
 use crate::mesh::telemetry::ServiceTime;
 #[cfg(feature = "cel")]
 use crate::mesh::telemetry::{Measuring, Tags};
@@ -27,6 +29,9 @@ pub(in crate::mesh) struct Watches<S, M> {
     /// The labels of metrics that have an expression, if there are any.
     #[cfg(feature = "cel")]
     pub(in crate::mesh) tags: Option<Arc<Tags>>,
+    /// The records in the audit trail, if the mesh has one.
+    #[cfg(feature = "audit")]
+    pub(in crate::mesh) audit: Option<Box<RequestAudit>>,
     pub(in crate::mesh) observers: Observers,
     /// Set for inbound requests, which are under way on their connection.
     pub(in crate::mesh) under_way: Option<OnConnection>,
@@ -106,6 +111,10 @@ impl<S: Watch, M: Metrics> Watch for Watches<S, M> {
         contained(|| self.metrics.ended(report));
         if let Some(log) = &mut self.log {
             contained(|| log.ended(report));
+        }
+        #[cfg(feature = "audit")]
+        if let Some(audit) = &mut self.audit {
+            contained(|| audit.ended(report));
         }
         self.observers.ended(report);
         self.under_way = None;

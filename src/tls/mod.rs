@@ -101,6 +101,8 @@ pub use endpoint::incoming::Incoming;
 pub use endpoint::listener::Listener;
 pub use endpoint::one_way::OneWayConnector;
 pub use endpoint::proxy_protocol;
+#[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+pub(crate) use endpoint::refusal_observer::RefusalObserver;
 pub use identity::allowed::{AllowedIds, DangerousAllowedIds};
 pub use identity::bundle::TrustBundles;
 pub use identity::error::IdentityError;

@@ -127,6 +127,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         // Propagation has what sends to a collector.
         &["matcher", "context", "message", "propagation", "log_limit"],
     ),
+    ("audit", &["context", "identity", "log_limit"]),
     ("concurrency", &["context", "message", "refusal_log"]),
     (
         "external",

@@ -1,5 +1,7 @@
 //! How the events and the log of a request tell of it.
 
+#[cfg(feature = "audit")]
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,6 +16,9 @@ pub(crate) struct Telling {
     pub(crate) hide: Option<Hide>,
     /// Whether each request has an event of the access log, so that a refusal needs none besides.
     pub(crate) has_event: bool,
+    /// Where the application's own events of a request go: what the room `audit` has put here.
+    #[cfg(feature = "audit")]
+    pub(crate) audit: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 pub(crate) type Hide = Arc<dyn Fn(&str) -> String + Send + Sync>;

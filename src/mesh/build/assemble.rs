@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+#[cfg(feature = "audit")]
+use super::audit;
 use super::builder::MeshBuilder;
 use crate::access_log::AccessLogs;
 use crate::concurrency::Limiter;
@@ -75,6 +77,8 @@ impl MeshBuilder {
         faults.mistakes("telemetry: ", &self.telemetry.mistakes);
         #[cfg(feature = "external")]
         faults.mistakes("", &self.providers.mistakes);
+        #[cfg(feature = "audit")]
+        audit::check(self.audit.as_ref(), &mut faults);
         let mut mistakes = Vec::new();
         let namespace = self.workload.namespace();
         let outbound = self
@@ -163,7 +167,23 @@ impl MeshBuilder {
                 .map(|own| own.spiffe_id().as_str().into()),
             reports: reports.clone(),
         }));
+        #[cfg(feature = "audit")]
+        let rules = rules.audits(self.audit.is_some());
         let rules = rules.compile(&self.workload, outbound, registry, &mut faults);
+        #[cfg(feature = "audit")]
+        let auditor = {
+            let (options, id) = (self.audit, identity.as_ref());
+            audit::start(options, id, &self.workload, registry, &mut faults).await
+        };
+        #[cfg(feature = "audit")]
+        let (auditor, ends_audit) = match auditor {
+            Some((auditor, is_shared)) => (Some(auditor), !is_shared),
+            None => (None, false),
+        };
+        #[cfg(feature = "audit")]
+        let records_allows = self.telemetry.records_allows || auditor.is_some();
+        #[cfg(not(feature = "audit"))]
+        let records_allows = self.telemetry.records_allows;
         let (Some(identity), Some(rules), true) = (identity, rules, faults.is_empty()) else {
             return Err(faults.into());
         };
@@ -199,7 +219,7 @@ impl MeshBuilder {
             edge_propagation: hide_in(edge_propagation.workload(&self.workload)),
             metrics: registry.server_as(&self.workload, &identity),
             tokens: rules.terms.clone(),
-            rbac: PolicyCheck::new().record_allows(self.telemetry.records_allows),
+            rbac: PolicyCheck::new().record_allows(records_allows),
             #[cfg(feature = "rate-limit-service")]
             counting: Arc::new(OverGrpc::new(late_client.clone())),
             guards: self.guards,
@@ -211,12 +231,27 @@ impl MeshBuilder {
             quiet: self.listener.quiet.clone(),
             telling: {
                 let hide = hide.clone();
-                let is_special = hide.is_some() || has_event;
-                is_special.then(|| Arc::new(Telling { hide, has_event }))
+                #[cfg(feature = "audit")]
+                let audit = auditor.as_ref().map(|auditor| auditor.trail().shared());
+                #[cfg(feature = "audit")]
+                let is_audited = audit.is_some();
+                #[cfg(not(feature = "audit"))]
+                let is_audited = false;
+                let is_special = hide.is_some() || has_event || is_audited;
+                is_special.then(|| {
+                    Arc::new(Telling {
+                        hide,
+                        has_event,
+                        #[cfg(feature = "audit")]
+                        audit,
+                    })
+                })
             },
             reports: reports.clone(),
             observers: self.telemetry.request_observers,
             trusted_proxies: Arc::clone(&trusted_proxies),
+            #[cfg(feature = "audit")]
+            auditor: auditor.clone(),
         });
         let plaintext = is_plaintext.then(|| Plaintext {
             upstreams: cells.outbound.load().inside(),
@@ -268,6 +303,10 @@ impl MeshBuilder {
         dangers.warn();
         let (driver, ()) = tokio::join!(rules.driver(rotation), names.first());
         let driver = driver.remind_of(dangers).names(names);
+        #[cfg(feature = "audit")]
+        let mut driver = driver.audits(auditor.clone(), credentials.clone());
+        #[cfg(feature = "audit")]
+        driver.record_start().await;
         #[cfg(feature = "otlp")]
         let pusher = self
             .telemetry
@@ -301,6 +340,10 @@ impl MeshBuilder {
             reloads,
             trusted_proxies,
             token_mode,
+            #[cfg(feature = "audit")]
+            auditor,
+            #[cfg(feature = "audit")]
+            ends_audit,
         };
         let mesh = Mesh::new(parts, self.listener);
         Ok((mesh, driver))

@@ -7,6 +7,8 @@ use crate::mesh::client::Upstreams;
 use crate::mesh::config::identity_source::{IdentitySource, Origin};
 use crate::mesh::config::live::ModeChoice;
 use crate::mesh::handle::Mesh;
+#[cfg(feature = "audit")]
+use crate::mesh::options::AuditOptions;
 use crate::mesh::options::{ClientOptions, ListenerOptions, TelemetryOptions, TokenOptions};
 #[cfg(feature = "external")]
 use crate::mesh::providers::Registered;
@@ -59,6 +61,8 @@ pub struct MeshBuilder {
     pub(super) client: ClientOptions,
     pub(super) tokens: TokenOptions,
     pub(super) telemetry: TelemetryOptions,
+    #[cfg(feature = "audit")]
+    pub(super) audit: Option<AuditOptions>,
     /// The providers of the application, and its caches.
     #[cfg(feature = "external")]
     pub(super) providers: Registered,
@@ -102,6 +106,8 @@ impl MeshBuilder {
             client: ClientOptions::default(),
             tokens: TokenOptions::default(),
             telemetry: TelemetryOptions::default(),
+            #[cfg(feature = "audit")]
+            audit: None,
             #[cfg(feature = "external")]
             providers: Registered::default(),
             trusted_proxies: Vec::new(),
@@ -130,6 +136,36 @@ impl MeshBuilder {
     /// Sets traces, metrics and observers.
     pub fn telemetry(mut self, set: impl FnOnce(TelemetryOptions) -> TelemetryOptions) -> Self {
         self.telemetry = set(self.telemetry);
+        self
+    }
+
+    /// Writes an audit trail, and sets which requests are recorded in it: see [`AuditOptions`].
+    /// Without this there is none.
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_mesh::audit::{PatientKey, Trail};
+    /// use tower_mesh::mesh::AuditedRoute;
+    /// # use tower_mesh::testing::Pki;
+    /// # use tower_mesh::{Mesh, Workload};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let identity = Pki::new("cluster.local")?.identity("default", "patients")?;
+    /// let key = PatientKey::new("2026", &[7; 32])?;
+    /// let patient = AuditedRoute::new("/patients/{id}")
+    ///     .methods([Method::GET, Method::PUT])
+    ///     .patient("id", key);
+    /// let (mesh, driver) = Mesh::builder(Workload::new("default", "patients"), identity)
+    ///     .audit(|audit| audit.trail(Trail::folder(folder.path())).route(patient))
+    ///     .build()
+    ///     .await?;
+    /// # let _ = (mesh, driver);
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "audit")]
+    pub fn audit(mut self, set: impl FnOnce(AuditOptions) -> AuditOptions) -> Self {
+        self.audit = Some(set(self.audit.unwrap_or_default()));
         self
     }
 

@@ -2,6 +2,8 @@
 
 mod allow;
 mod assemble;
+#[cfg(feature = "audit")]
+mod audit;
 #[cfg(feature = "external")]
 mod authorizer;
 mod builder;

@@ -120,6 +120,8 @@ impl Outbound {
             tags: reports.client.tags.clone(),
             span,
             metrics: measured,
+            #[cfg(feature = "audit")]
+            audit: None,
             observers: self.observers.clone(),
             under_way: None,
         };

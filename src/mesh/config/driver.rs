@@ -13,14 +13,22 @@ use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::keys::Keys;
+#[cfg(feature = "audit")]
+use super::live::CompiledInbound;
 use super::live::{Compiler, LiveConfig};
 use super::reload::Judge;
+#[cfg(feature = "audit")]
+use super::reload::RefusalReason;
 use super::serving_log;
+#[cfg(feature = "audit")]
+use crate::mesh::audit::{Auditor, JudgedBy, follow_identity};
 use crate::mesh::client::pool::names::Names;
 use crate::mesh::dangers::Dangers;
 #[cfg(feature = "otlp")]
 use crate::mesh::push::otlp_metrics::MetricsPusher;
 use crate::source::{ConfigSource, Update};
+#[cfg(feature = "audit")]
+use crate::tls::Credentials;
 use crate::tls::Rotation;
 
 /// Keeps a mesh up to date: watched configuration, fetched keys, its own identity, and the
@@ -45,7 +53,17 @@ pub struct Driver {
     names: Option<Names>,
     #[cfg(feature = "otlp")]
     pusher: Option<Arc<MetricsPusher>>,
+    #[cfg(feature = "audit")]
+    audit: Audit,
     pulse: Pulse,
+}
+
+/// Who writes records, and the identity that they tell of.
+#[cfg(feature = "audit")]
+#[derive(Debug, Default)]
+struct Audit {
+    auditor: Option<Arc<Auditor>>,
+    credentials: Option<Credentials>,
 }
 
 /// True while the driver follows all that may change; false once it is dropped or a source has
@@ -85,6 +103,8 @@ impl Driver {
             names: None,
             #[cfg(feature = "otlp")]
             pusher: None,
+            #[cfg(feature = "audit")]
+            audit: Audit::default(),
             pulse: Pulse(Arc::new(AtomicBool::new(true))),
         }
     }
@@ -105,6 +125,20 @@ impl Driver {
     #[cfg(feature = "otlp")]
     pub(in crate::mesh) fn pushes(mut self, pusher: Option<Arc<MetricsPusher>>) -> Self {
         self.pusher = pusher;
+        self
+    }
+
+    /// Makes the driver record changes of the configuration and of this identity.
+    #[cfg(feature = "audit")]
+    pub(in crate::mesh) fn audits(
+        mut self,
+        auditor: Option<Arc<Auditor>>,
+        credentials: Option<Credentials>,
+    ) -> Self {
+        self.audit = Audit {
+            auditor,
+            credentials,
+        };
         self
     }
 
@@ -145,12 +179,17 @@ impl Driver {
         let pushes = MetricsPusher::run(self.pusher.take());
         #[cfg(not(feature = "otlp"))]
         let pushes = pending::<()>();
+        #[cfg(feature = "audit")]
+        let records = follow_identity(self.audit.auditor.clone(), self.audit.credentials.take());
+        #[cfg(not(feature = "audit"))]
+        let records = pending::<()>();
         // Concurrent with the rest and never cancelled half-way: a source may take longer than the
         // time until the next reminder.
         tokio::join!(
             rotate(rotation),
             refresh_names(names),
             pushes,
+            records,
             self.refresh(),
             Dangers::remind(dangers)
         );
@@ -189,6 +228,8 @@ impl Driver {
             Ok(config) => {
                 // New rules are published once their keys are there or have had their time.
                 self.fetch_first().await;
+                #[cfg(feature = "audit")]
+                self.record_change(&config).await;
                 let modes = self.cells.modes.snapshot();
                 self.compiler.serves(&config);
                 self.cells.publish(config);
@@ -196,7 +237,11 @@ impl Driver {
                 serving_log::replaced(&self.cells, &modes);
                 Ok(())
             }
-            Err(problems) => Err(problems),
+            Err(problems) => {
+                #[cfg(feature = "audit")]
+                self.record_refusal().await;
+                Err(problems)
+            }
         };
         let Some(source) = &mut self.source else {
             return;
@@ -206,6 +251,52 @@ impl Driver {
         if answered.is_err() {
             self.end_of_source();
         }
+    }
+
+    /// Records the first configuration and the first identity.
+    #[cfg(feature = "audit")]
+    pub(in crate::mesh) async fn record_start(&mut self) {
+        let serving = self.cells.inbound.snapshot();
+        let (Some(auditor), Some(config)) = (&self.audit.auditor, &serving.audited) else {
+            return;
+        };
+        let first = JudgedBy {
+            generation: serving.generation(),
+            config: config.clone(),
+        };
+        auditor.config_changes(None, &first).await;
+        if let Some(credentials) = &self.audit.credentials {
+            auditor.identity(credentials);
+        }
+    }
+
+    /// Records that a configuration is about to be published.
+    #[cfg(feature = "audit")]
+    async fn record_change(&mut self, next: &CompiledInbound) {
+        let (Some(auditor), Some(config)) = (&self.audit.auditor, &next.audited) else {
+            return;
+        };
+        let serving = self.cells.inbound.snapshot();
+        let next = JudgedBy {
+            generation: serving.generation() + 1,
+            config: config.clone(),
+        };
+        let old = serving.audited.as_ref();
+        auditor.config_changes(old, &next).await;
+    }
+
+    #[cfg(feature = "audit")]
+    async fn record_refusal(&mut self) {
+        let serving = self.cells.inbound.snapshot();
+        let (Some(auditor), Some(config)) = (&self.audit.auditor, &serving.audited) else {
+            return;
+        };
+        let stays = JudgedBy {
+            generation: serving.generation(),
+            config: config.clone(),
+        };
+        let reason = self.judge.reason().map_or("unknown", RefusalReason::as_str);
+        auditor.config_refused(&stays, reason).await;
     }
 
     fn end_of_source(&mut self) {

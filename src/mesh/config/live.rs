@@ -28,6 +28,8 @@ use crate::identity::Workload;
 use crate::istio::{MeshConfig, MtlsMode, Position, Problem, Problems, Resources};
 use crate::jwt::{Authenticator, Keyring};
 use crate::live::Live;
+#[cfg(feature = "audit")]
+use crate::mesh::audit::AuditedConfig;
 use crate::mesh::client::pool::compiled_outbound::CompiledOutbound;
 #[cfg(feature = "external")]
 use crate::mesh::providers::{ProviderCompiler, Providers};
@@ -59,6 +61,9 @@ pub(in crate::mesh) struct CompiledInbound {
     pub(in crate::mesh) holdings: Holdings,
     /// How many policies were read, for any workload.
     pub(in crate::mesh) policies: usize,
+    /// `None` where nothing is recorded.
+    #[cfg(feature = "audit")]
+    pub(in crate::mesh) audited: Option<AuditedConfig>,
 }
 
 impl CompiledInbound {
@@ -119,6 +124,9 @@ pub(in crate::mesh) struct Compiler {
     pub(in crate::mesh) limits: Option<LimitCompiler>,
     /// `None` where nothing applies telemetry.
     pub(in crate::mesh) telemetry: Option<TelemetryCompiler>,
+    /// Whether records tell of the configuration.
+    #[cfg(feature = "audit")]
+    pub(in crate::mesh) audits: bool,
 }
 
 impl Compiler {
@@ -168,6 +176,8 @@ impl Compiler {
             telemetry,
             holdings: configuration.holdings.clone(),
             policies: resources.authorization_policies.len() + resources.service_roles.len(),
+            #[cfg(feature = "audit")]
+            audited: self.audits.then(|| AuditedConfig::new(configuration)),
         })
     }
 

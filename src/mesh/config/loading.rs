@@ -60,6 +60,8 @@ pub(in crate::mesh) struct ReadConfig {
     #[cfg(feature = "rate-limit")]
     limits: Option<LimitCompiler>,
     telemetry: Option<TelemetryCompiler>,
+    #[cfg(feature = "audit")]
+    audits: bool,
 }
 
 /// What was compiled without problems. Nothing runs yet.
@@ -109,6 +111,8 @@ impl ConfigLoader<'_> {
             #[cfg(feature = "rate-limit")]
             limits: None,
             telemetry: None,
+            #[cfg(feature = "audit")]
+            audits: false,
         }
     }
 }
@@ -142,6 +146,12 @@ impl ReadConfig {
             telemetry: Some(telemetry),
             ..self
         }
+    }
+
+    /// Sets whether records tell of the configuration.
+    #[cfg(feature = "audit")]
+    pub(in crate::mesh) fn audits(self, audits: bool) -> Self {
+        Self { audits, ..self }
     }
 
     /// Applies the limits of the configuration.
@@ -203,6 +213,8 @@ impl ReadConfig {
             #[cfg(feature = "rate-limit")]
             limits: self.limits,
             telemetry: self.telemetry,
+            #[cfg(feature = "audit")]
+            audits: self.audits,
             keyring: match self.loopback_http {
                 true => keyring.loopback_http(),
                 false => keyring,

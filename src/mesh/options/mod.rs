@@ -1,6 +1,8 @@
-//! The options of a mesh, in four groups: listeners, the client, keys of tokens, and telemetry. And
-//! the proxies that it trusts.
+//! The options of a mesh, in groups: listeners, the client, keys of tokens, telemetry, and the audit
+//! trail. And the proxies that it trusts.
 
+#[cfg(feature = "audit")]
+mod audit;
 mod client;
 mod export;
 mod listener;
@@ -9,6 +11,8 @@ mod telemetry;
 mod tokens;
 mod trusted_proxy;
 
+#[cfg(feature = "audit")]
+pub use audit::{AuditOptions, AuditedRoute};
 pub use client::ClientOptions;
 pub use listener::ListenerOptions;
 pub use tcp::TcpOptions;

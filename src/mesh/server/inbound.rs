@@ -16,6 +16,10 @@ use crate::gate::{Gate, Refusals};
 use crate::identity::SpiffeId;
 use crate::jwt::Terms;
 use crate::live::Live;
+#[cfg(feature = "audit")]
+use crate::live::Loaded;
+#[cfg(feature = "audit")]
+use crate::mesh::audit::{Auditor, JudgedBy, RequestAudit};
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::telemetry::Reports;
 use crate::mesh::watches::Observers;
@@ -58,9 +62,25 @@ pub(in crate::mesh) struct Inbound {
     pub(in crate::mesh) reports: Live<Reports>,
     pub(in crate::mesh) observers: Observers,
     pub(in crate::mesh) trusted_proxies: Arc<TrustedProxies>,
+    /// `None` without an audit trail.
+    #[cfg(feature = "audit")]
+    pub(in crate::mesh) auditor: Option<Arc<Auditor>>,
 }
 
 impl Inbound {
+    /// Who writes records, and what they say of this generation of the configuration.
+    #[cfg(feature = "audit")]
+    pub(in crate::mesh) fn audit(
+        &self,
+        config: &Loaded<CompiledInbound>,
+    ) -> Option<(&Arc<Auditor>, JudgedBy)> {
+        let judged_by = JudgedBy {
+            generation: config.generation(),
+            config: config.audited.clone()?,
+        };
+        Some((self.auditor.as_ref()?, judged_by))
+    }
+
     /// Counts and logs a request whose head hyper has refused with this status, so that nothing is
     /// known of it.
     pub(in crate::mesh) fn refused_head(&self, peer: &Peer, status: StatusCode) {
@@ -81,6 +101,10 @@ impl Inbound {
                 .metrics
                 .begin(&mut head, Some(peer), ByteCount::default(), now),
             log,
+            #[cfg(feature = "audit")]
+            audit: self
+                .audit(&self.config.load())
+                .map(|(auditor, judged_by)| RequestAudit::unread(auditor, judged_by)),
         };
         let (direction, count) = (Direction::Inbound, ByteCount::default());
         let mut record = Record::new(direction, &head, Some(exchange), count, now, watch);
@@ -95,6 +119,8 @@ impl Inbound {
 struct RefusedHead {
     metrics: ServerRecord,
     log: Option<Box<Line>>,
+    #[cfg(feature = "audit")]
+    audit: Option<Box<RequestAudit>>,
 }
 
 impl Watch for RefusedHead {
@@ -102,6 +128,10 @@ impl Watch for RefusedHead {
         contained(|| self.metrics.ended(report));
         if let Some(log) = &mut self.log {
             contained(|| log.ended(report));
+        }
+        #[cfg(feature = "audit")]
+        if let Some(audit) = &mut self.audit {
+            contained(|| audit.ended(report));
         }
     }
 }

@@ -24,6 +24,9 @@ use super::steps::Way;
 use super::waiting::{self, Outcome};
 use crate::context::{Exchange, Peer};
 use crate::gate::{self, Arrival, strip};
+use crate::live::Loaded;
+#[cfg(feature = "audit")]
+use crate::mesh::audit::RequestAudit;
 use crate::mesh::config::live::CompiledInbound;
 use crate::mesh::telemetry::ServiceTime;
 use crate::mesh::watches::{OnConnection, Watches};
@@ -146,7 +149,7 @@ impl<S> Server<S> {
         if is_grpc {
             gate::note_grpc_deadline(&head.headers, &exchange);
         }
-        let mut record = inbound.open(trust, &mut head, &exchange, received, now);
+        let mut record = inbound.open(&config, trust, &mut head, &exchange, received, now);
         let way = Way::new(admitted, now);
         match waiting::judge(inbound, config, way, &mut head, &exchange, &mut record) {
             Outcome::Pass => {
@@ -226,12 +229,15 @@ impl Inbound {
     /// not lose the record.
     fn open(
         &self,
+        config: &Loaded<CompiledInbound>,
         trust: HeaderTrust,
         head: &mut Parts,
         exchange: &Exchange,
         received: ByteCount,
         now: SystemTime,
     ) -> Record {
+        #[cfg(not(feature = "audit"))]
+        let _ = config;
         let started = Instant::now();
         let propagation = match trust.edge {
             Some(_) => &self.edge_propagation,
@@ -250,6 +256,10 @@ impl Inbound {
             #[cfg(feature = "cel")]
             tags: reports.server.tags.clone(),
             metrics: self.metrics.begin(head, peer, received.clone(), started),
+            #[cfg(feature = "audit")]
+            audit: self.audit(config).map(|(auditor, judged_by)| {
+                RequestAudit::begin(auditor, judged_by, head, exchange)
+            }),
             observers: self.observers.clone(),
             under_way: peer.map(|peer| OnConnection::begin(peer, head)),
             permit: None,

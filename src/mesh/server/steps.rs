@@ -212,6 +212,13 @@ impl Judged<'_> {
         if run.is_ok() && !self.inbound.guards.is_empty() {
             run = record.within(|| self.application_guards());
         }
+        #[cfg(feature = "audit")]
+        if run.is_ok()
+            && self.inbound.auditor.is_some()
+            && let Some(question) = self.record_first(record)
+        {
+            run = Err(Halt::Ask(question));
+        }
         if run.is_ok()
             && self.inbound.concurrency.is_some()
             && let Some(watches) = record.watch()
@@ -223,6 +230,14 @@ impl Judged<'_> {
             self.refused(reply);
         }
         run
+    }
+
+    /// What the request waits for if the audit trail must have a record of it before the application
+    /// is called.
+    #[cfg(feature = "audit")]
+    fn record_first(&mut self, record: &mut Record) -> Option<Question> {
+        let audit = record.watch()?.audit.as_mut()?;
+        audit.pass(self.head, self.exchange)
     }
 
     fn crate_steps(&mut self) -> Result<(), Halt> {

@@ -17,6 +17,8 @@ use super::record::{Cut, End, Record};
 use super::refused::{Refused, RefusedCounts};
 use super::stream::{Io, TcpConnection};
 use super::watch::watch;
+#[cfg(feature = "audit")]
+use crate::audit::Outcome;
 use crate::context::Exchange;
 use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
@@ -56,7 +58,7 @@ pub(super) async fn serve<H, F>(
     let (lifetime, stats) = (connection.stream().lifetime(), connection.stats());
     let stats = Some(Arc::clone(stats));
     let exchange = Exchange::from_peer(&mut Extensions::new(), connection.peer());
-    let record = Arc::new(service.record(&connection, &exchange, &stop));
+    let record = Arc::new(service.begin(&connection, &exchange, &stop));
     let mut ending = Ending {
         record: Arc::clone(&record),
         cut,
@@ -73,6 +75,8 @@ pub(super) async fn serve<H, F>(
         cut = WhenWoken::new(Box::pin(watched)) => End::Cut(cut),
         end = service.run(connection, &record, &exchange, &stop, &judged) => end,
     };
+    #[cfg(feature = "audit")]
+    service.record(&exchange, &end);
     ending.end = Some(end);
 }
 
@@ -81,7 +85,7 @@ pub(super) async fn serve<H, F>(
 struct Judged(AtomicU64);
 
 impl<H> Service<H> {
-    fn record(
+    fn begin(
         &self,
         connection: &Connection,
         exchange: &Exchange,
@@ -93,6 +97,22 @@ impl<H> Service<H> {
         let line = reports.server.access_logs.open_connection(SystemTime::now);
         let exchange = Some(exchange.clone());
         Record::new(Direction::Inbound, peer.clone(), exchange, metrics, line).until(stop)
+    }
+
+    /// Writes what the audit trail must have of a connection.
+    #[cfg(feature = "audit")]
+    fn record(&self, exchange: &Exchange, end: &End) {
+        let Some((auditor, by)) = self.inbound.audit(&self.inbound.config.load()) else {
+            return;
+        };
+        match end {
+            End::Cut(Cut::Refused(details, _)) => {
+                auditor.connection_refused(exchange, details, &by)
+            }
+            End::Cut(_) => auditor.connection_ended(exchange, Outcome::Cancelled, &by),
+            End::Done => auditor.connection_ended(exchange, Outcome::Allow, &by),
+            End::Failed | End::Panicked => auditor.connection_ended(exchange, Outcome::Error, &by),
+        }
     }
 
     /// Judges the connection, by the configuration of now.

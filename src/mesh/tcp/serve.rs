@@ -102,12 +102,15 @@ impl Mesh {
                 handler,
             });
             warn_of_custom(&parts.cells.inbound.load().engine, local.port());
-            let _running = mesh.running();
+            let running = mesh.running();
             let serve_one =
                 |incoming, stop, cut| accepted::serve(Arc::clone(&service), incoming, stop, cut);
             let drained = mesh.accept(listener, None, serve_one).await;
             mesh.flush_spans(FLUSH).await;
             mesh.flush_metrics(FLUSH).await;
+            drop(running);
+            #[cfg(feature = "audit")]
+            mesh.end_audit(FLUSH).await;
             Ok(drained)
         }
     }

@@ -123,6 +123,15 @@ impl Generation {
         &self.bundles
     }
 
+    /// Our certificate, if there is one now.
+    #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+    pub(in crate::tls) fn leaf(&self) -> Option<CertificateDer<'static>> {
+        match &self.shown {
+            Shown::Svid { chain, .. } => chain.first().cloned(),
+            Shown::Resolved(resolver) => resolver.certified().ok()?.cert.first().cloned(),
+        }
+    }
+
     /// When our certificate expires; 1970 when the application has none that is ours.
     pub(in crate::tls) fn not_after(&self) -> SystemTime {
         match &self.shown {

@@ -13,6 +13,8 @@ use crate::tls::clock::Clock;
 use crate::tls::dates::{Ago, On};
 use crate::tls::identity::bundle::TrustBundles;
 use crate::tls::identity::error::IdentityError;
+#[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+use crate::tls::identity::leaf;
 use crate::tls::identity::svid::Identity;
 use crate::tls::reason::{Reason, Refusal, refusal};
 
@@ -160,8 +162,14 @@ impl Credentials {
         &self.0.settings
     }
 
+    /// The serial number of our certificate, in hexadecimal digits.
+    #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+    pub(crate) fn serial(&self) -> Option<String> {
+        leaf::serial(&self.0.current.load().leaf()?)
+    }
+
     /// Notifies of each replacement from now on.
-    pub(in crate::tls) fn subscribe(&self) -> Replaced {
+    pub(crate) fn subscribe(&self) -> Replaced {
         self.0.replaced.subscribe()
     }
 

@@ -16,6 +16,7 @@ use crate::tls::reason::REFUSED;
 
 use super::acceptor::Acceptor;
 use super::admission::Tickets;
+use super::refusal_observer::RefusalObserver;
 
 /// A connection that a [`Listener`](crate::tls::Listener) took from its socket, before its
 /// handshake.
@@ -36,6 +37,7 @@ pub struct Incoming {
     pub(super) timeouts: Option<HttpTimeouts>,
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) stats: Arc<HandshakeStats>,
+    pub(super) observer: RefusalObserver,
 }
 
 impl Incoming {
@@ -72,6 +74,7 @@ impl Incoming {
             }
             Err(error) => {
                 self.stats.count(Some(error.reason()));
+                self.observer.refused(self.remote, error.reason());
                 limited!(limit: REFUSED.get(error.reason()), target: "tower_mesh::tls", DEBUG, remote = %self.remote, local = %self.listening, reason = %error.reason(), error = %ErrorChain(&error), "connection refused");
                 None
             }

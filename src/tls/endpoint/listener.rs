@@ -24,6 +24,7 @@ use crate::tls::reason::{REFUSED, Reason};
 use super::acceptor::Acceptor;
 use super::admission::{Admission, Limits, permits};
 use super::incoming::Incoming;
+use super::refusal_observer::RefusalObserver;
 use super::socket::ListeningSocket;
 
 /// Accepts TCP connections and returns those whose handshake is done.
@@ -44,6 +45,7 @@ pub struct Listener {
     limits: Limits,
     timeouts: Option<HttpTimeouts>,
     stats: Arc<HandshakeStats>,
+    observer: RefusalObserver,
     handshakes: JoinSet<Option<Connection>>,
     admission: Admission,
     /// Connections that may be open at once.
@@ -94,6 +96,7 @@ impl Listener {
             local,
             acceptor,
             stats: Arc::default(),
+            observer: RefusalObserver::default(),
             handshakes: JoinSet::new(),
             admission: Admission::new(limits),
             open: permits(limits.connections),
@@ -120,6 +123,14 @@ impl Listener {
     #[must_use]
     pub fn load_balancers(mut self, ranges: impl IntoIterator<Item = Cidr>) -> Self {
         self.admission.exempt(ranges.into_iter().collect());
+        self
+    }
+
+    /// Lets this function know of each connection that is refused.
+    #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+    #[must_use]
+    pub(crate) fn observed_by(mut self, observer: RefusalObserver) -> Self {
+        self.observer = observer;
         self
     }
 
@@ -184,6 +195,7 @@ impl Listener {
             let (socket, remote) = ready!(self.poll_socket(cx));
             let Some((tickets, silent)) = self.admission.admit(remote.ip(), &self.open) else {
                 self.stats.count(Some(Reason::TooManySilent));
+                self.observer.refused(remote, Reason::TooManySilent);
                 limited!(limit: REFUSED.get(Reason::TooManySilent), target: "tower_mesh::tls", DEBUG, %remote, local = %self.local, reason = %Reason::TooManySilent, "connection refused");
                 continue;
             };
@@ -198,6 +210,7 @@ impl Listener {
                     timeouts: self.timeouts,
                     permit,
                     stats: Arc::clone(&self.stats),
+                    observer: self.observer.clone(),
                 });
             }
         }

@@ -5,6 +5,7 @@
 //!   listener       takes connections from a socket
 //!     socket       which is of TCP, or in the file system
 //!     incoming     one of them, before its handshake
+//!       refusal_observer  learns of those that are refused
 //!       acceptor   makes the handshake of a server
 //!         proxy_protocol   what a trusted proxy says at the start of a connection
 //!       admission  how many connections and handshakes there may be at once
@@ -23,6 +24,7 @@ pub(super) mod incoming;
 pub(super) mod listener;
 pub(super) mod one_way;
 pub mod proxy_protocol;
+pub(super) mod refusal_observer;
 pub(super) mod socket;
 #[cfg(feature = "tonic")]
 mod tonic_incoming;

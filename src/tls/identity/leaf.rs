@@ -82,6 +82,12 @@ pub(in crate::tls) fn not_after(der: &CertificateDer<'_>) -> Option<SystemTime> 
     Some(time(parsed.validity().not_after))
 }
 
+/// The serial number of a certificate, in hexadecimal digits.
+#[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+pub(in crate::tls) fn serial(der: &CertificateDer<'_>) -> Option<String> {
+    Some(parse(der).ok()?.tbs_certificate.raw_serial_as_string())
+}
+
 /// Reads a certificate, all of it.
 pub(in crate::tls) fn parse<'a>(
     der: &'a CertificateDer<'_>,

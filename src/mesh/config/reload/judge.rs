@@ -70,6 +70,12 @@ impl Judge {
             })
     }
 
+    /// Why the last change was refused.
+    #[cfg(feature = "audit")]
+    pub(in crate::mesh) fn reason(&self) -> Option<RefusalReason> {
+        self.reloads.refused().map(|refused| refused.reason)
+    }
+
     /// Notes that the judged configuration is in use.
     pub(in crate::mesh) fn published(&mut self) {
         self.reloads.accept();

@@ -1,0 +1,22 @@
+//! The audit trail of a mesh: which requests are recorded, and what of them.
+//!
+//! - `template` and `route` find the requests that the application has chosen.
+//! - `auditor` is what all requests share; `request` follows one of them.
+//! - `configured` and `events` are about changes of configuration and identity.
+//! - `refused` is about connections that were refused.
+
+mod auditor;
+mod configured;
+mod events;
+mod metrics;
+mod refused;
+mod request;
+mod route;
+mod template;
+
+pub(in crate::mesh) use auditor::{Auditor, Scope};
+pub(in crate::mesh) use configured::{AuditedConfig, JudgedBy};
+pub(in crate::mesh) use events::follow_identity;
+pub(in crate::mesh) use metrics::register;
+pub(in crate::mesh) use request::RequestAudit;
+pub(in crate::mesh) use route::{Patient, Route};
