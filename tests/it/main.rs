@@ -11,6 +11,7 @@
 )]
 
 mod access_log;
+mod audit;
 mod authorizer;
 mod client;
 mod external;

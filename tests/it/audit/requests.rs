@@ -1,0 +1,316 @@
+//! Which requests have records, and what these say.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::{any, get};
+use http::{Method, Request, StatusCode};
+use tower::ServiceExt;
+use tower_mesh::audit::{Clock, PatientKey};
+use tower_mesh::mesh::AuditedRoute;
+use tower_mesh::source::Fixed;
+use tower_mesh::testing::Issuer;
+
+use super::{Audited, fields, rows};
+use crate::support::mesh::{ISSUER, authentication, policy, proven, unproven};
+
+fn answers() -> Router {
+    Router::new()
+        .route("/patients/{id}", any(|| async { "chart" }))
+        .route("/fails", any(|| async { StatusCode::BAD_GATEWAY }))
+        .route(
+            "/panics",
+            any(|| async {
+                if true {
+                    panic!("told to panic");
+                }
+            }),
+        )
+        .fallback(any(|| async { "other" }))
+}
+
+/// A strict route has an intent and a completion, a bounded one a record at its end, and others have none.
+#[tokio::test]
+async fn marks_choose_the_records_of_a_request() {
+    let audited = Audited::new(
+        answers(),
+        |audit| {
+            audit
+                .route(AuditedRoute::new("/patients/{id}").methods([Method::GET, Method::PUT]))
+                .route(AuditedRoute::new("/wards/{*rest}").bounded())
+                .route(AuditedRoute::new("/fails"))
+                .route(AuditedRoute::new("/panics"))
+        },
+        |builder| builder,
+    )
+    .await;
+    let names = ["phase", "action", "resource.route", "outcome", "status"];
+    for (method, path, expected) in [
+        (
+            "GET",
+            "/patients/7",
+            &[
+                "intent,GET,/patients/{id},allow,",
+                "completion,GET,/patients/{id},allow,200",
+            ][..],
+        ),
+        (
+            "HEAD",
+            "/PATIENTS//7/?q=1",
+            &[
+                "intent,HEAD,/patients/{id},allow,",
+                "completion,HEAD,/patients/{id},allow,200",
+            ],
+        ),
+        ("POST", "/patients/7", &[]),
+        ("GET", "/wards/3/beds", &[",GET,/wards/{*rest},allow,200"]),
+        ("GET", "/elsewhere", &[]),
+        (
+            "GET",
+            "/fails",
+            &[
+                "intent,GET,/fails,allow,",
+                "completion,GET,/fails,error,502",
+            ],
+        ),
+        (
+            "GET",
+            "/panics",
+            &[
+                "intent,GET,/panics,allow,",
+                "completion,GET,/panics,error,500",
+            ],
+        ),
+    ] {
+        let before = audited.access().await.len();
+        audited
+            .ask(Request::builder().method(method).uri(path))
+            .await;
+        let records = audited.access().await.split_off(before);
+        assert_eq!(rows(&records, &names), expected, "{method} {path}");
+        let calls = rows(&records, &["call"]);
+        assert!(calls.windows(2).all(|two| two[0] == two[1]), "{calls:?}");
+    }
+}
+
+/// The caller leaves: before the handler has answered, and in the middle of the answer.
+#[tokio::test]
+async fn who_leaves_has_a_completion() {
+    let waits = Router::new().route("/waits", get(std::future::pending::<()>));
+    let audited = Audited::new(
+        waits,
+        |audit| audit.route(AuditedRoute::new("/waits")),
+        |builder| builder,
+    )
+    .await;
+    let request = Request::get("/waits")
+        .header("host", "app")
+        .extension(proven("desk"));
+    let request = request.body(Body::empty()).unwrap();
+    let service = audited.mesh.protect(audited.router.clone());
+    let mut call = Box::pin(service.oneshot(request));
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut call => unreachable!(),
+            () = tokio::task::yield_now() => {}
+        }
+        if audited.records.text().contains("\"intent\"") {
+            break;
+        }
+    }
+    drop(call);
+    let records = audited.access().await;
+    assert_eq!(
+        rows(&records, &["phase", "outcome", "status"]),
+        ["intent,allow,", "completion,cancelled,"]
+    );
+}
+
+/// Who, on whose behalf, by which rule and which configuration.
+#[tokio::test]
+async fn a_record_says_who_asked_and_what_decided() {
+    let issuer = Issuer::es256(ISSUER);
+    let readers = "[{from: [{source: {requestPrincipals: ['*']}}]}]";
+    let text = authentication(&issuer) + &policy("readers", "ALLOW", readers);
+    let key = PatientKey::new("2026", &[b'k'; 32]).unwrap();
+    let audited = Audited::new(
+        answers(),
+        |audit| {
+            let route = AuditedRoute::new("/patients/{id}").patient("id", key);
+            audit.route(route.bounded()).purpose_claim("purpose")
+        },
+        |builder| builder.config(Fixed::yaml("p.yaml", text)),
+    )
+    .await;
+    let token = issuer
+        .token()
+        .subject("dr-7")
+        .claim("azp", "ward-app")
+        .claim("purpose", "TREAT")
+        .sign();
+    let request = Request::get("/patients/MRN-12345?token=secret")
+        .header("authorization", format!("Bearer {token}"))
+        .header("x-request-id", "0a1b2c3d-0000-4000-8000-00000000000a");
+    audited.ask(request).await;
+    let records = audited.access().await;
+    let names = [
+        "actor.spiffe",
+        "actor.iss",
+        "actor.sub",
+        "actor.azp",
+        "purpose",
+        "policy",
+        "generation",
+        "request_id",
+        "source_ip",
+        "dest",
+        "resource.service",
+        "resource.namespace",
+        "patient.key",
+        "outcome",
+    ];
+    assert_eq!(
+        rows(&records, &names),
+        [
+            "spiffe://cluster.local/ns/default/sa/desk,https://issuer.test,dr-7,ward-app,TREAT,\
+          ns[default]-policy[readers]-rule[0],1,0a1b2c3d-0000-4000-8000-00000000000a,10.0.0.1,\
+          spiffe://cluster.local/ns/default/sa/app,app,default,2026,allow"
+        ],
+        "{records:?}"
+    );
+    let text = audited.records.text();
+    assert!(
+        text.contains("fecc013e136acf673224df5ab0294631dc2cbe9781e04b78a3cadf63802197db"),
+        "A-15: {text}"
+    );
+    let config = audited.records.of(&audited.mesh, "config").await;
+    assert_eq!(
+        fields(&records[0], &["hash"]),
+        fields(&config[0], &["hash"])
+    );
+    let trace = fields(&records[0], &["trace"]);
+    assert_eq!(trace.len(), 32, "{trace}");
+}
+
+/// Without an identity the record says so; an AUDIT policy marks; a dry run is told.
+#[tokio::test]
+async fn audit_policies_and_dry_runs() {
+    let trial = policy("trial", "DENY", "[{to: [{operation: {paths: [/a]}}]}]").replace(
+        "{name: trial}",
+        "{name: trial, annotations: {istio.io/dry-run: 'true'}}",
+    );
+    let text = policy("looks", "AUDIT", "[{to: [{operation: {paths: [/a]}}]}]") + &trial;
+    let audited = Audited::new(
+        answers(),
+        |audit| audit,
+        |builder| builder.config(Fixed::yaml("p.yaml", text)),
+    )
+    .await;
+    for path in ["/a", "/b"] {
+        let request = Request::get(path)
+            .header("host", "app")
+            .extension(unproven());
+        audited.send(request.body(Body::empty()).unwrap()).await;
+    }
+    let records = audited.access().await;
+    assert_eq!(
+        rows(
+            &records,
+            &["actor.anonymous", "policy", "dry_run", "outcome"]
+        ),
+        ["true,ns[default]-policy[looks]-rule[0],deny ns[default]-policy[trial]-rule[0],allow"]
+    );
+}
+
+/// `all` records what no route does, and strict policies for audit wait.
+#[tokio::test]
+async fn all_requests_and_strict_policies() {
+    let text = policy("looks", "AUDIT", "[{to: [{operation: {paths: [/a]}}]}]");
+    let audited = Audited::new(
+        answers(),
+        |audit| audit.all().strict_audit_policies(),
+        |builder| builder.config(Fixed::yaml("p.yaml", text)),
+    )
+    .await;
+    audited.ask(Request::get("/a")).await;
+    audited.ask(Request::get("/b")).await;
+    assert_eq!(
+        rows(&audited.access().await, &["phase", "outcome", "status"]),
+        ["intent,allow,", "completion,allow,200", ",allow,200"]
+    );
+}
+
+/// A clock of which the time of day is set.
+#[derive(Clone, Debug)]
+struct SetClock(Arc<Mutex<SystemTime>>, std::time::Instant);
+
+impl Clock for SetClock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.1.elapsed()
+    }
+}
+
+/// A-28.
+#[tokio::test]
+async fn a28_the_time_may_step_back_and_numbers_order() {
+    let hour = Duration::from_secs(3600);
+    let start = SystemTime::UNIX_EPOCH + 500_000 * hour;
+    let clock = SetClock(Arc::new(Mutex::new(start)), std::time::Instant::now());
+    let set = clock.clone();
+    let audited = Audited::new(
+        answers(),
+        |audit| audit.all().clock(clock),
+        |builder| builder,
+    )
+    .await;
+    audited.ask(Request::get("/one")).await;
+    audited.access().await;
+    *set.0.lock().unwrap() = start - hour;
+    audited.ask(Request::get("/two")).await;
+    let records = audited.records.all(&audited.mesh).await;
+    let numbers: Vec<_> = records.iter().map(|one| one["seq"].as_u64()).collect();
+    let dense: Vec<_> = (1..=records.len() as u64).map(Some).collect();
+    assert_eq!(numbers, dense);
+    let last = records.last().unwrap();
+    assert!(last["ts"].as_str() < records[0]["ts"].as_str(), "{last}");
+    let step = last["clock_step_ms"].as_i64().unwrap();
+    assert!((-3_600_000 - 1000..=-3_599_000).contains(&step), "{step}");
+}
+
+/// Mistakes of the options are told with the others.
+#[tokio::test]
+async fn mistakes_are_told_together() {
+    let pki = tower_mesh::testing::Pki::new("cluster.local").unwrap();
+    let key = || PatientKey::new("k", &[0; 32]).unwrap();
+    let builder = crate::support::mesh::app(&pki).audit(|audit| {
+        audit
+            .route(AuditedRoute::new("patients"))
+            .route(AuditedRoute::new("/patients/{id}").patient("mrn", key()))
+    });
+    let builder = builder.telemetry(|telemetry| telemetry.redact_path("x"));
+    let error = builder.build().await.unwrap_err();
+    let told = error.mistakes().join("\n");
+    for piece in [
+        "audit: route: \"patients\": a template begins with /",
+        "audit: route: \"/patients/{id}\": patient: the template has no parameter {mrn}",
+        "audit: there is no trail",
+        "telemetry: redact_path",
+    ] {
+        assert!(told.contains(piece), "{piece}: {told}");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let trail = tower_mesh::audit::Trail::folder(file.path().join("x"));
+    let builder = crate::support::mesh::app(&pki).audit(|audit| audit.trail(trail));
+    let error = builder.build().await.unwrap_err();
+    assert!(
+        error.mistakes()[0].contains("audit: the folder of the audit trail"),
+        "{error:?}"
+    );
+}
