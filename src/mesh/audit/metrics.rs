@@ -6,9 +6,11 @@ use super::auditor::Auditor;
 use crate::audit::{Audit, Counters};
 use crate::metrics::Registry;
 
+type Count = fn(&Counters) -> u64;
+
 /// Registers the metrics of each trail, by its place among them, and of the whole.
 pub(in crate::mesh) fn register(registry: &Registry, auditor: &Arc<Auditor>) {
-    let families: [(&str, &str, fn(&Counters) -> u64); 6] = [
+    let families: [(&str, &str, Count); 6] = [
         (
             "mesh_audit_written_total",
             "Audit events that are in a trail.",
