@@ -63,6 +63,7 @@ pub use record::{
     Resource, Text, Tls, Value,
 };
 pub use review::{Access, ActivityReport, Change, Form, RecordFilter, Refusals, Show, Shown};
+pub use scalar::parse_time;
 pub use store::OpenError;
 pub use verify::{
     Fault, FaultKind, GapNote, OpenIntent, StreamNote, Verify, VerifyError, VerifyReport,

@@ -42,6 +42,27 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Reads a time in the form that records have, with a fraction of a second or without one, as
+/// `2026-01-02T03:04:05Z`; or a date, as `2026-01-02`, which is its beginning. Both are UTC.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use tower_mesh::audit::parse_time;
+///
+/// let day = Duration::from_secs(24 * 60 * 60);
+/// assert_eq!(parse_time("1970-01-02"), Some(UNIX_EPOCH + day));
+/// assert_eq!(parse_time("1970-01-02T00:00:00Z"), Some(UNIX_EPOCH + day));
+/// assert_eq!(parse_time("yesterday"), None);
+/// ```
+#[must_use]
+pub fn parse_time(text: &str) -> Option<SystemTime> {
+    let time = match text.len() {
+        10 => parse_timestamp(&format!("{text}T00:00:00Z")),
+        _ => parse_timestamp(text),
+    };
+    time.map(Timestamp::to_system)
+}
+
 /// Reads the form that is written; also one without a fraction, or with one of 1 to 6 digits.
 pub(crate) fn parse_timestamp(text: &str) -> Option<Timestamp> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
@@ -141,6 +162,14 @@ mod tests {
         for day in 0..73_000 {
             let time = Timestamp::from_micros(day * 86_400_000_000 + 1);
             assert_eq!(parse_timestamp(&time.to_string()), Some(time));
+        }
+    }
+
+    #[test]
+    fn a_date_is_its_beginning() {
+        assert_eq!(parse_time("2000-02-29"), parse_time("2000-02-29T00:00:00Z"));
+        for text in ["2026-02-29", "2026-2-1", "2026-01-02T", "02.01.2026", ""] {
+            assert_eq!(parse_time(text), None, "{text}");
         }
     }
 
