@@ -12,6 +12,8 @@
 
 mod analyze;
 mod asked;
+#[cfg(feature = "audit")]
+mod audit;
 mod files;
 mod mistakes;
 #[cfg(all(unix, feature = "pki"))]

@@ -12,8 +12,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-#[cfg(not(feature = "pki"))]
+#[cfg(not(all(feature = "audit", feature = "pki")))]
 use crate::commands::absent;
+#[cfg(feature = "audit")]
+use crate::commands::audit;
 #[cfg(feature = "pki")]
 use crate::commands::pki;
 use crate::commands::{check, completions, convert, coverage, diff, envoy, man, vet};
@@ -38,6 +40,10 @@ its exit status means.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(not(feature = "audit"))]
+    Audit(absent::Audit),
+    #[cfg(feature = "audit")]
+    Audit(audit::Audit),
     Check(check::Check),
     Completions(completions::Completions),
     Convert(convert::Convert),
@@ -54,6 +60,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
+        Command::Audit(audit) => audit.run(),
         Command::Check(check) => check.run(),
         Command::Completions(completions) => completions.run(CommandLine::command()),
         Command::Convert(convert) => convert.run(),

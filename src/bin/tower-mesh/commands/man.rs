@@ -13,9 +13,9 @@ use crate::failure::Failure;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Man {
-    /// The command; without it, the page of the program
+    /// The command, and its own command if it has some; without it, the page of the program
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
-    command: Option<String>,
+    command: Vec<String>,
     /// Write the pages of the program and of every command into a directory, which is created if
     /// needed
     #[arg(long, value_name = "DIR")]
@@ -26,6 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   tower-mesh man | man -l -
   tower-mesh man check | man -l -
+  tower-mesh man audit verify | man -l -
   tower-mesh man --dir ~/.local/share/man/man1
 
 Exit status: 0, or 2 when there is no such command or a page cannot be
@@ -35,16 +36,17 @@ impl Man {
     pub(crate) fn run(&self, mut program: clap::Command) -> Result<ExitCode, Failure> {
         // Subcommands get their full names (`tower-mesh check`) only then.
         program.build();
-        match (&self.dir, &self.command) {
-            (Some(dir), _) => write_all(program, dir)?,
-            (None, None) => print(program)?,
-            (None, Some(name)) => {
-                let command = program.find_subcommand(name).cloned();
-                let command = command
-                    .ok_or_else(|| Failure::Question(format!("there is no command `{name}`")))?;
-                print(command)?;
-            }
+        if let Some(dir) = &self.dir {
+            write_all(program, dir)?;
+            return Ok(ExitCode::SUCCESS);
         }
+        let mut command = &program;
+        for name in &self.command {
+            command = command
+                .find_subcommand(name)
+                .ok_or_else(|| Failure::Question(format!("there is no command `{name}`")))?;
+        }
+        print(command.clone())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,7 +1,9 @@
-//! The commands, one file each.
+//! The commands, one file or folder each.
 
-#[cfg(not(feature = "pki"))]
+#[cfg(not(all(feature = "audit", feature = "pki")))]
 pub(crate) mod absent;
+#[cfg(feature = "audit")]
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod convert;

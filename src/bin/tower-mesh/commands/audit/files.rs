@@ -1,0 +1,138 @@
+//! The files of a trail, of keys and of checkpoints.
+
+use std::error::Error;
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tower_mesh::audit::{Checkpoint, PublicKeys, Verify};
+
+use crate::failure::Failure;
+use crate::printable::printable;
+
+/// What a trail is verified with.
+#[derive(Debug, Args)]
+pub(super) struct Evidence {
+    /// Public keys that verify the checkpoints, one a line, as `audit key` prints them; `until
+    /// TIME` after one says that it was retired then (repeatable)
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// Checkpoints from a second place, one after the other: without them nobody can tell that the
+    /// end of the newest stream was cut off (repeatable)
+    #[arg(long, value_name = "FILE")]
+    checkpoints: Vec<PathBuf>,
+}
+
+impl Evidence {
+    /// The verification of the trail in this folder, and notes about what it cannot show.
+    pub(super) fn verify(&self, path: &Path) -> Result<Verify, Failure> {
+        let mut checkpoints = Vec::new();
+        for file in &self.checkpoints {
+            let read = Checkpoint::parse_all(&read(file)?);
+            checkpoints.extend(read.map_err(|error| wrong(file, &error))?);
+        }
+        if let (Some(file), true) = (self.checkpoints.first(), checkpoints.is_empty()) {
+            return Err(Failure::Question(format!(
+                "{}: there is no checkpoint in it",
+                file.display()
+            )));
+        }
+        // An empty folder is no trail, unless checkpoints say that there was one.
+        if checkpoints.is_empty() {
+            refuse_none(path)?;
+        }
+        let keys = public_keys(&self.key)?;
+        if keys.is_empty() {
+            eprintln!(
+                "note: without --key the signatures of checkpoints are not verified: whoever can \
+                 write the trail can have written it again"
+            );
+        }
+        if checkpoints.is_empty() {
+            eprintln!(
+                "note: without --checkpoints from a second place, an end that was cut off the \
+                 newest stream is not found"
+            );
+        }
+        Ok(Verify::new(path).keys(keys).checkpoints(checkpoints))
+    }
+}
+
+/// The keys of these files.
+pub(super) fn public_keys(files: &[PathBuf]) -> Result<PublicKeys, Failure> {
+    let mut all = String::new();
+    for file in files {
+        let text = read(file)?;
+        if text.contains("PRIVATE KEY-----") {
+            return Err(Failure::Question(format!(
+                "{}: this is a private key, which signs; `tower-mesh audit key --public` prints \
+                 the public key that verifies",
+                file.display()
+            )));
+        }
+        let keys = PublicKeys::parse(&text).map_err(|error| wrong(file, &error))?;
+        if keys.is_empty() {
+            return Err(Failure::Question(format!(
+                "{}: there is no key in it",
+                file.display()
+            )));
+        }
+        all.push_str(&text);
+        all.push('\n');
+    }
+    PublicKeys::parse(&all).map_err(|error| Failure::Question(error.to_string()))
+}
+
+/// A folder without segments is a wrong path, or a trail that somebody has deleted.
+pub(super) fn refuse_none(path: &Path) -> Result<(), Failure> {
+    let names = fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
+    for name in names {
+        let name = name.map_err(|error| unreadable(path, &error))?.path();
+        if name.extension().is_some_and(|end| end == "jsonl") {
+            return Ok(());
+        }
+    }
+    Err(Failure::Question(format!(
+        "there is no audit trail in {}: no file ends in .jsonl",
+        path.display()
+    )))
+}
+
+/// A trail that cannot be read.
+pub(super) fn unreadable(path: &Path, error: &dyn Error) -> Failure {
+    Failure::Question(format!(
+        "the audit trail in {} cannot be read: {}; name the folder that holds its segments",
+        path.display(),
+        chain(error)
+    ))
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| wrong(file, &error))
+}
+
+fn wrong(file: &Path, error: &dyn Error) -> Failure {
+    Failure::Question(format!("{}: {}", file.display(), chain(error)))
+}
+
+/// Writes a report line by line: whoever has changed a trail may have put commands for a terminal
+/// in it.
+pub(super) fn write_plain(out: &mut impl Write, report: &impl fmt::Display) -> io::Result<()> {
+    for line in report.to_string().lines() {
+        writeln!(out, "{}", printable(line))?;
+    }
+    Ok(())
+}
+
+/// An error and its causes, in a line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let causes = std::iter::successors(error.source(), |error| (*error).source());
+    for cause in causes {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+    }
+    text
+}

@@ -1,0 +1,64 @@
+//! `tower-mesh audit key`: makes a key that signs checkpoints.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use tower_mesh::audit::{KeyFileError, SigningKey};
+
+use super::files::chain;
+use crate::failure::Failure;
+
+/// Make a key that signs checkpoints, and print the public key that verifies them
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Key {
+    /// The file of the private key, which is made with the mode 0600 and must not be there
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The name of the key in its signatures, as of the service
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// Make none; print the public key of the one that is there
+    #[arg(long)]
+    public: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tower-mesh audit key audit.pem --name patients > audit.pub
+  tower-mesh audit key audit.pem --name patients --public
+
+The process that writes the trail reads the private key, with the same name
+(SigningKey::from_file). Whoever verifies gets the public key. To rotate: make
+a new key, give it to the process, add its public key to the file of public
+keys, and `until TIME` to the line of the old one.
+
+Exit status: 0, or 2 when the file is there already or cannot be used.";
+
+impl Key {
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let key = match self.public {
+            true => SigningKey::from_file(&self.name, &self.file),
+            false => SigningKey::create_file(&self.name, &self.file),
+        };
+        let key = key.map_err(|error| self.wrong(&error))?;
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", key.public())?;
+        out.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn wrong(&self, error: &KeyFileError) -> Failure {
+        if let KeyFileError::Io(_, io) = error
+            && io.kind() == io::ErrorKind::AlreadyExists
+        {
+            return Failure::Question(format!(
+                "{} is there already, and is never overwritten; --public prints its public key",
+                self.file.display()
+            ));
+        }
+        Failure::Question(chain(error))
+    }
+}

@@ -1,0 +1,13 @@
+//! `tower-mesh audit`: verifies, shows and prunes an audit trail, and makes the keys that sign it.
+
+mod command;
+mod files;
+mod key;
+mod prune;
+mod pseudonym;
+mod report;
+mod show;
+mod time;
+mod verify;
+
+pub(crate) use command::Audit;

@@ -1,0 +1,7 @@
+//! `tower-mesh audit`: what it says of real trails, whole ones and each kind of tampered ones.
+
+mod faults;
+mod kept;
+mod keys;
+mod prune;
+mod reading;
