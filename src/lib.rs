@@ -1,6 +1,7 @@
 // The README is also read on the forge and on the registry, where its link labels lead to files.
 // Rustdoc uses the first definition of a label, so these lead to the guide instead.
 //! [access log]: guide::access_log
+//! [audit]: guide::audit
 //! [calls]: guide::calls
 //! [certificates]: guide::certificates
 //! [clinic]: https://github.com/tower-mesh/tower-mesh/tree/HEAD/examples/patients/policies/v1

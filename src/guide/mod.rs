@@ -64,6 +64,12 @@ pub mod gate {}
 pub mod access_log {}
 
 /// [access log]: access_log
+/// [features]: features
+///
+#[doc = include_str!("../../docs/audit.md")]
+pub mod audit {}
+
+/// [access log]: access_log
 /// [getting started]: getting_started
 /// [tls]: tls
 /// [tracing]: tracing
