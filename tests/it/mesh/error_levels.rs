@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,6 +15,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::service_fn;
 use tower_mesh::access_log::AccessLog;
+use tower_mesh::audit::{
+    self, Audit, Checkpoint, Entry, PatientKey, Prune, PublicKeys, SignError, SigningKey,
+    SinkError, StartError, Trail, Verify,
+};
 use tower_mesh::cel::Expression;
 use tower_mesh::context::Claims;
 use tower_mesh::external::AuthorizerError;
@@ -334,7 +339,59 @@ async fn called(pki: &Pki) -> Vec<(&'static str, Made)> {
     tokio::spawn(driver.run());
     let refused = sender.send(Configuration::default()).await.unwrap_err();
     all.push(("SendError", Box::new(refused)));
+    all.extend(of_the_audit_trail().await);
     all
+}
+
+async fn of_the_audit_trail() -> Vec<(&'static str, Made)> {
+    let nowhere = "/dev/null/nowhere";
+    let trail = Audit::builder().trail(Trail::folder(nowhere));
+    let Err(StartError::Open(closed)) = trail.start() else {
+        panic!("a trail below a file");
+    };
+    let key = SigningKey::random("a").unwrap();
+    let keys = PublicKeys::from_iter([key.public()]);
+    let pruned = Prune::before(nowhere, SystemTime::now(), keys, key).run();
+    vec![
+        ("OpenError", Box::new(closed)),
+        (
+            "StartError",
+            Box::new(Audit::builder().start().unwrap_err()),
+        ),
+        (
+            "CheckpointError",
+            Box::new(Checkpoint::parse("x").unwrap_err()),
+        ),
+        (
+            "KeyFileError",
+            Box::new(SigningKey::from_file("a", nowhere).unwrap_err()),
+        ),
+        ("Malformed", Box::new(Entry::parse(b"{}").unwrap_err())),
+        (
+            "PatientKeyError",
+            Box::new(PatientKey::new("a", b"short").unwrap_err()),
+        ),
+        (
+            "PublicKeyError",
+            Box::new(PublicKeys::parse("x").unwrap_err()),
+        ),
+        ("PruneError", Box::new(pruned.unwrap_err())),
+        ("SignError", Box::new(SignError::new("no key"))),
+        ("SinkError", Box::new(SinkError::new("no room"))),
+        (
+            "VerifyError",
+            Box::new(Verify::new(nowhere).run().unwrap_err()),
+        ),
+        (
+            "EventError",
+            Box::new(
+                audit::event("chart.read")
+                    .write_durable()
+                    .await
+                    .unwrap_err(),
+            ),
+        ),
+    ]
 }
 
 #[tokio::test]
@@ -403,6 +460,8 @@ async fn every_error_type_is_on_the_list() {
         "RedactedError",
         // After 30 seconds of a scrape.
         "ScrapeError",
+        // A trail's that fails while it is written.
+        "AuditUnavailable",
         // An extractor's, outside a mesh.
         "MissingFact",
     ];
