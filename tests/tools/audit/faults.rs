@@ -186,7 +186,7 @@ fn signatures_and_keys_are_judged() {
 
     // The first bytes of the signature, after those that name the key.
     keys(&public);
-    let mut lines = whole.clone();
+    let mut lines = whole;
     let at = lines[99].find("test ").unwrap() + 20;
     let other = if &lines[99][at..=at] == "A" { "B" } else { "A" };
     lines[99].replace_range(at..=at, other);
