@@ -254,7 +254,9 @@ impl Event {
         (self.0.reason.as_str().unwrap_or_default(), peer, address)
     }
 
+    /// Whether it is a refusal, of which many may share one record. The end of an access that began
+    /// is not: without it, its intent would stay open.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.0.outcome == Some("deny")
+        self.0.outcome == Some("deny") && self.0.call.is_none()
     }
 }

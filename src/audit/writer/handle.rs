@@ -61,7 +61,8 @@ impl Audit {
     /// there, counted, and told by a `gap` record.
     ///
     /// Of refusals ([`Outcome::Deny`](crate::audit::Outcome::Deny)) past 100 in a second for one
-    /// reason and caller, one record is written, with their count.
+    /// reason and caller, one record is written, with their count. Intents and completions always
+    /// have their own.
     pub fn submit(&self, event: Event) {
         let mut head = None;
         if event.is_refusal() {

@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::*;
-use crate::audit::{Actor, Durability, SigningKey, Trail};
+use crate::audit::{Actor, Call, Durability, SigningKey, Trail};
 
 #[test]
 fn a25_many_writers_make_one_dense_chain_and_none_is_lost() {
@@ -147,6 +147,32 @@ fn a27_a_flood_of_refusals_is_one_record_with_its_count() {
     assert_eq!(audit.aggregated(), 899 + 149);
     assert_eq!(written(&audit), 1250 + 7 + 300);
     assert!(verify(folder.path()).is_whole());
+}
+
+#[test]
+fn a27_each_end_of_an_access_has_its_record_also_in_a_flood_of_refusals() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let audit = Audit::builder()
+        .trail(Trail::folder(folder.path()))
+        .clock(clock)
+        .start()
+        .unwrap();
+    let refused = |event: Event| event.outcome(Outcome::Deny).reason("limit");
+    for _ in 0..300 {
+        let call = Call::next();
+        audit.submit(Event::intent(call).outcome(Outcome::Allow));
+        audit.submit(refused(Event::access()));
+        audit.submit(refused(Event::completion(call)));
+    }
+    assert!(audit.shutdown(LONG));
+    let report = verify(folder.path());
+    assert!(report.is_whole(), "{report}");
+    assert_eq!(report.open_intents(), 0);
+    let lines = lines(folder.path());
+    let ends = lines.iter().filter(|line| line["phase"] == "completion");
+    assert_eq!(ends.count(), 300);
+    assert_eq!(audit.aggregated(), 199);
 }
 
 #[test]
