@@ -20,6 +20,8 @@ impl Writer {
             .is_broken
             .store(self.is_broken, Ordering::Relaxed);
         self.answer(batch, is_written);
+        // Nobody who waits for a record waits for the second place, too.
+        self.give_checkpoints();
     }
 
     fn is_committed(&mut self, batch: &[Item], is_last: bool, must_sync: bool) -> bool {
@@ -190,7 +192,9 @@ impl Writer {
             return Ok(());
         }
         let (stream, buffer) = (&mut self.stream, &mut self.buffer);
+        self.shared.begin_write(elapsed);
         let signed = contained(|| stream.checkpoint(buffer, now, &**signer));
+        self.shared.end_write();
         match signed.unwrap_or_else(|| Err(SignError::new("the signer has panicked"))) {
             Ok(note) => {
                 self.checkpoint_at = elapsed;
@@ -235,13 +239,19 @@ impl Writer {
         counters.written.add(self.unsynced.events);
         self.unsynced = Unsynced::default();
         self.durable.clone_from(&self.written);
-        for note in std::mem::take(&mut self.notes) {
-            self.give_checkpoint(&note);
-        }
+        self.durable_notes.append(&mut self.notes);
         Ok(())
     }
 
-    /// Gives a checkpoint to the second place.
+    /// Gives checkpoints that are durable to the second place.
+    pub(super) fn give_checkpoints(&mut self) {
+        for note in std::mem::take(&mut self.durable_notes) {
+            self.shared.begin_write(self.clock.elapsed());
+            self.give_checkpoint(&note);
+            self.shared.end_write();
+        }
+    }
+
     fn give_checkpoint(&mut self, note: &str) {
         let counters = &self.shared.counters;
         counters.checkpoints.add(1);
@@ -271,7 +281,10 @@ impl Writer {
         let own = Own::Rotate {
             next: folder.store.next_name(),
         };
-        let next = match folder.store.make_next() {
+        self.shared.begin_write(elapsed);
+        let made = folder.store.make_next();
+        self.shared.end_write();
+        let next = match made {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(target: TARGET, %error, "the next segment of the audit trail");

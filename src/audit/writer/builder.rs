@@ -11,7 +11,7 @@ use super::clock::{Clock, SystemClock};
 use super::error::StartError;
 use super::flood::Flood;
 use super::handle::{Audit, Inner};
-use super::place::{Folder, Place};
+use super::place::{Folder, Place, contained};
 use super::queue::{Queue, queue};
 use super::settings::{Durability, OnFailure, SecondPlace};
 use super::sink::{Sink, SinkError};
@@ -139,14 +139,20 @@ impl Trail {
     }
 }
 
+impl To {
+    fn name(&self) -> String {
+        match self {
+            Self::Folder(path) => path.display().to_string(),
+            // A sink that panics here is one that fails later.
+            Self::Sink(sink) => contained(|| sink.name().to_owned()).unwrap_or_default(),
+        }
+    }
+}
+
 impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let to = match &self.to {
-            To::Folder(path) => path.display().to_string(),
-            To::Sink(_) => "sink".to_owned(),
-        };
         f.debug_struct("Trail")
-            .field("to", &to)
+            .field("to", &self.to.name())
             .field("durability", &self.durability)
             .field("signer", &self.signer)
             .finish_non_exhaustive()
@@ -229,6 +235,7 @@ impl Trail {
         workload: Option<&Text>,
     ) -> Result<Queue, StartError> {
         let id = Stream::random_id().ok_or(StartError::Random)?;
+        let name = self.to.name();
         let elapsed = clock.elapsed();
         let mut start = Fields::new(Kind::Start);
         start.dest = workload.cloned().map(Bounded::new).unwrap_or_default();
@@ -249,7 +256,7 @@ impl Trail {
             To::Sink(sink) => Place::Sink(sink),
         };
         let is_prompt = self.durability == Durability::Strict;
-        let (queue, received) = queue(self.most_queued, self.most_queued_bytes, is_prompt);
+        let (queue, received) = queue(name, self.most_queued, self.most_queued_bytes, is_prompt);
         let stream = Stream::new(&id);
         let mut writer = Writer {
             received,
@@ -271,6 +278,7 @@ impl Trail {
             gap: Gap::default(),
             unsynced: Unsynced::default(),
             notes: Vec::new(),
+            durable_notes: Vec::new(),
             checkpoint_at: elapsed,
             sign_not_before: elapsed,
             is_broken: false,

@@ -6,6 +6,7 @@ use std::time::Duration;
 /// Counts of one trail since its start.
 #[derive(Debug, Default)]
 pub struct Counters {
+    name: String,
     pub(super) written: Count,
     pub(super) dropped: Count,
     pub(super) lost: Count,
@@ -38,6 +39,19 @@ impl Count {
 }
 
 impl Counters {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
+    /// The trail: the path of its folder, or what [`Sink::name`](super::Sink::name) says.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Events that are in the trail: durable in a folder, taken by a sink.
     #[must_use]
     pub fn written(&self) -> u64 {

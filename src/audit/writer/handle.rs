@@ -176,6 +176,23 @@ impl Audit {
         self.0.queues.iter().map(|queue| &queue.shared.counters)
     }
 
+    /// How many trails cannot be written now: their last attempt has failed, or has been stuck for
+    /// longer than the [deadline](super::AuditBuilder::deadline), or their thread has ended. What is
+    /// submitted to them waits or is dropped, and [`submit_durable`](Self::submit_durable) does not
+    /// wait for them.
+    #[must_use]
+    pub fn failing(&self) -> usize {
+        self.failing_trails().count()
+    }
+
+    /// The counts of the trails that cannot be written now, each with its
+    /// [name](Counters::name).
+    pub fn failing_trails(&self) -> impl Iterator<Item = &Counters> {
+        let queues = self.0.queues.iter();
+        let failing = queues.filter(|queue| !self.0.is_available(queue));
+        failing.map(|queue| &queue.shared.counters)
+    }
+
     /// How many events were not durable in time.
     #[must_use]
     pub fn unavailable(&self) -> u64 {

@@ -68,14 +68,22 @@ pub(super) struct Shared {
     pub(super) ended: OnceLock<()>,
 }
 
-pub(super) fn queue(most: usize, most_bytes: u64, is_prompt: bool) -> (Queue, Receiver<Message>) {
+pub(super) fn queue(
+    name: String,
+    most: usize,
+    most_bytes: u64,
+    is_prompt: bool,
+) -> (Queue, Receiver<Message>) {
     let (messages, received) = sync_channel(most);
     let queue = Queue {
         messages,
         most_bytes,
         most: most as u64,
         is_prompt,
-        shared: Arc::default(),
+        shared: Arc::new(Shared {
+            counters: Counters::new(name),
+            ..Shared::default()
+        }),
     };
     (queue, received)
 }

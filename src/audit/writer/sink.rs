@@ -7,6 +7,11 @@ use std::fmt;
 /// A trail with a sink has a stream and a chain of its own. All methods run on the thread of that
 /// trail, which does nothing else until they return: a sink that blocks delays its own trail only.
 pub trait Sink: Send + 'static {
+    /// What the trail is called where its counts are shown.
+    fn name(&self) -> &str {
+        "sink"
+    }
+
     /// Takes one record in its canonical form, without a line break. They come in the order of their
     /// numbers. After a failure the record is given again, or a `gap` record in its place.
     ///

@@ -44,6 +44,8 @@ pub(super) struct Writer {
     pub(super) unsynced: Unsynced,
     /// Checkpoints that are given on when they are durable.
     pub(super) notes: Vec<String>,
+    /// Those that are.
+    pub(super) durable_notes: Vec<String>,
     pub(super) checkpoint_at: Duration,
     pub(super) sign_not_before: Duration,
     /// Whether the place has failed, so that it must be begun anew.
@@ -168,7 +170,12 @@ impl Writer {
     pub(super) fn begin(&mut self) -> Result<(), Fault> {
         let begun = self.place.recover(self.clock.elapsed());
         let begun = begun.and_then(|()| self.attempt(&[], &mut 0, false, true));
-        begun.inspect_err(|fault| self.has_failed(*fault))
+        if let Err(fault) = &begun {
+            self.has_failed(*fault);
+            self.shared.is_broken.store(true, Ordering::Relaxed);
+        }
+        self.give_checkpoints();
+        begun
     }
 
     /// Takes events out of the queue. Returns whether any can come.

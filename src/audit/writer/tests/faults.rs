@@ -373,3 +373,42 @@ fn whichever_sync_fails_that_of_a_rotate_too_nothing_is_lost() {
         assert_eq!((counters.written(), counters.lost()), (12, 0), "{at}");
     }
 }
+
+#[test]
+fn a_trail_that_has_failed_is_told_until_it_is_written_again() {
+    let failing = failing(Durability::Strict);
+    let audit = &failing.audit;
+    assert_eq!(audit.failing(), 0);
+    failing.faults.read_only(true);
+    assert!(failing.durable(0).is_err());
+    let trail = audit.failing_trails().next().unwrap();
+    assert_eq!(trail.name(), failing.folder.path().display().to_string());
+    assert_eq!((audit.failing(), trail.failures() > 0), (1, true));
+    failing.faults.read_only(false);
+    failing.recover();
+    assert_eq!(audit.failing(), 0);
+    assert!(audit.shutdown(LONG));
+    assert_eq!(audit.failing(), 1);
+}
+
+#[test]
+fn a_trail_that_is_stuck_is_told_by_its_name() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (faults, clock) = (Faults::default(), TestClock::new());
+    let stuck = Trail::folder(two.path()).durability(Durability::Strict);
+    let audit = Audit::builder()
+        .clock(clock.clone())
+        .trail(Trail::folder(one.path()))
+        .trail(stuck.storage(faults.clone()))
+        .start()
+        .unwrap();
+    faults.stick();
+    audit.submit(event(0));
+    runtime().block_on(faults.is_stuck());
+    assert_eq!(audit.failing(), 0);
+    clock.pass(Duration::from_millis(501));
+    let names: Vec<_> = audit.failing_trails().map(|trail| trail.name()).collect();
+    assert_eq!(names, [two.path().display().to_string()]);
+    faults.release();
+    assert!(audit.shutdown(LONG));
+}

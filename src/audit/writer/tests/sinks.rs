@@ -43,6 +43,10 @@ fn sink(is_durable: bool) -> (Kept, Seen) {
 }
 
 impl Sink for Kept {
+    fn name(&self) -> &str {
+        "kept"
+    }
+
     fn record(&mut self, line: &str) -> Result<(), SinkError> {
         assert!(!self.panics.load(Ordering::SeqCst), "a sink of a test");
         if self.fails.load(Ordering::SeqCst) {
@@ -143,12 +147,46 @@ fn a_sink_that_is_down_at_the_start_gets_the_start_later() {
         .clock(clock.clone())
         .start()
         .unwrap();
+    assert_eq!(audit.failing_trails().next().unwrap().name(), "kept");
     audit.submit(event(0));
     seen.fails.store(false, Ordering::SeqCst);
     clock.pass(Duration::from_secs(2));
     assert!(audit.flush(LONG));
+    assert_eq!(audit.failing(), 0);
     assert!(audit.shutdown(LONG));
     let lines: Vec<_> = seen.lines.try_iter().collect();
     assert!(lines[0].contains("\"type\":\"start\""), "{}", lines[0]);
     assert_chain(&lines);
+}
+
+#[test]
+fn a20_who_waits_for_a_record_does_not_wait_for_the_second_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let ((answered, go_on), (asked, is_asked)) = (channel::<()>(), channel());
+    let clock = TestClock::new();
+    let trail = Trail::folder(folder.path())
+        .durability(Durability::Strict)
+        .signer(SigningKey::random("k").unwrap())
+        .checkpoint_every(2, LONG)
+        .second_place(move |_| {
+            let _ = asked.send(());
+            let _ = go_on.recv();
+            Ok(())
+        });
+    let audit = Audit::builder()
+        .deadline(LONG)
+        .trail(trail)
+        .clock(clock.clone())
+        .start()
+        .unwrap();
+    let durable = runtime().block_on(audit.submit_durable(event(0)));
+    assert_eq!(durable, Ok(Recorded::Durable));
+    // A place that does not return is told as a disk that does not.
+    is_asked.recv_timeout(LONG).unwrap();
+    clock.pass(LONG + Duration::from_secs(1));
+    assert_eq!(audit.failing(), 1);
+    assert!(runtime().block_on(audit.submit_durable(event(1))).is_err());
+    drop(answered);
+    assert!(audit.shutdown(LONG));
+    assert_eq!(subjects(folder.path()), [0, 1]);
 }
