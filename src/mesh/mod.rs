@@ -144,6 +144,8 @@ mod tls_metrics;
 mod trust_domain;
 mod watches;
 
+#[cfg(feature = "audit")]
+pub use audit::AuditState;
 #[cfg(feature = "axum")]
 pub use axum_server::{AxumFuture, AxumServer, MakeServer};
 pub use build::{DangerousMesh, DangerousMeshBuilder, MeshBuilder};

@@ -14,6 +14,8 @@ use http::{Request, Response, StatusCode};
 use tower_service::Service;
 
 use super::ClientBody;
+#[cfg(feature = "audit")]
+use super::audit::AuditState;
 use super::config::reload::RefusedReload;
 use super::handle::Mesh;
 use crate::context::Via;
@@ -52,6 +54,10 @@ pub struct Readiness {
     /// The proxies whose word about their callers is believed:
     /// [`trusted_proxy`](crate::mesh::DangerousMeshBuilder::trusted_proxy).
     pub trusted_proxies: Arc<[Via]>,
+    /// Whether the audit trail can be written. [`AuditState::Unavailable`] counts against readiness:
+    /// another instance may have a trail that works.
+    #[cfg(feature = "audit")]
+    pub audit: AuditState,
 }
 
 /// The state of our identity.
@@ -72,7 +78,7 @@ pub enum IdentityState {
 
 impl Mesh {
     /// Whether this mesh should get traffic: its identity is good, the driver follows what may
-    /// change, and no shutdown was requested.
+    /// change, requests that must be recorded first can be, and no shutdown was requested.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let rotation = self.parts().rotation.as_ref();
@@ -97,6 +103,11 @@ impl Mesh {
             tokens: self.parts().token_mode,
             draining: self.parts().shutdown.is_requested(),
             trusted_proxies: Arc::clone(self.parts().trusted_proxies.names()),
+            #[cfg(feature = "audit")]
+            audit: match &self.parts().auditor {
+                None => AuditState::Absent,
+                Some(auditor) => auditor.state(),
+            },
         }
     }
 }
@@ -110,7 +121,11 @@ impl Readiness {
             self.identity,
             IdentityState::Valid | IdentityState::Absent | IdentityState::Plaintext
         );
-        has_identity && !self.unattended && !self.draining
+        #[cfg(feature = "audit")]
+        let is_recorded = self.audit != AuditState::Unavailable;
+        #[cfg(not(feature = "audit"))]
+        let is_recorded = true;
+        has_identity && is_recorded && !self.unattended && !self.draining
     }
 }
 
@@ -159,6 +174,17 @@ impl fmt::Display for Readiness {
         }
         if self.tokens == TokenMode::ReportOnly {
             f.write_str("; bad end-user tokens are reported, not refused")?;
+        }
+        #[cfg(feature = "audit")]
+        match self.audit {
+            AuditState::Absent | AuditState::Good => {}
+            AuditState::Failing(count) => {
+                write!(f, "; audit trails that cannot be written: {count}")?
+            }
+            AuditState::Unavailable => f.write_str(
+                "; the audit trail cannot be written, requests that must be recorded first are \
+                 refused",
+            )?,
         }
         if self.draining {
             f.write_str("; draining")?;

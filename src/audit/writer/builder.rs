@@ -256,7 +256,10 @@ impl Trail {
             To::Sink(sink) => Place::Sink(sink),
         };
         let is_prompt = self.durability == Durability::Strict;
-        let (queue, received) = queue(name, self.most_queued, self.most_queued_bytes, is_prompt);
+        // A sink that panics here is one that fails later.
+        let keeps = contained(|| place.is_durable()).unwrap_or(false);
+        let (most, most_bytes) = (self.most_queued, self.most_queued_bytes);
+        let (queue, received) = queue(name, most, most_bytes, is_prompt, keeps);
         let stream = Stream::new(&id);
         let mut writer = Writer {
             received,

@@ -193,6 +193,19 @@ impl Audit {
         failing.map(|queue| &queue.shared.counters)
     }
 
+    /// Whether there is a trail that can make a record durable now.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn is_available(&self) -> bool {
+        let mut queues = self.0.queues.iter();
+        queues.any(|queue| queue.keeps && self.0.is_available(queue))
+    }
+
+    /// Whether events that cannot be made durable are refused.
+    #[cfg(all(feature = "server", feature = "client"))]
+    pub(crate) fn refuses(&self) -> bool {
+        self.0.on_failure == OnFailure::Refuse
+    }
+
     /// How many events were not durable in time.
     #[must_use]
     pub fn unavailable(&self) -> u64 {

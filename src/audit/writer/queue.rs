@@ -48,6 +48,8 @@ pub(super) struct Queue {
     most: u64,
     /// Whether each event is to be written soon.
     is_prompt: bool,
+    /// Whether what the trail has written can be durable.
+    pub(super) keeps: bool,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -73,6 +75,7 @@ pub(super) fn queue(
     most: usize,
     most_bytes: u64,
     is_prompt: bool,
+    keeps: bool,
 ) -> (Queue, Receiver<Message>) {
     let (messages, received) = sync_channel(most);
     let queue = Queue {
@@ -80,6 +83,7 @@ pub(super) fn queue(
         most_bytes,
         most: most as u64,
         is_prompt,
+        keeps,
         shared: Arc::new(Shared {
             counters: Counters::new(name),
             ..Shared::default()

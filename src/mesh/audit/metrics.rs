@@ -59,6 +59,13 @@ pub(in crate::mesh) fn register(registry: &Registry, auditor: &Arc<Auditor>) {
             move || Some(audit.counters().nth(index)?.queued().0 as f64),
         );
     }
+    let audit = auditor.audit.clone();
+    registry.gauge_of(
+        "mesh_audit_failing",
+        "Audit trails that cannot be written now.",
+        &[],
+        move || Some(audit.failing() as f64),
+    );
     let counter = |name, help, read: fn(&Audit) -> u64| {
         let audit = auditor.audit.clone();
         registry.counter_of(name, help, &[], move || Some(read(&audit)));

@@ -4,6 +4,7 @@
 //! - `auditor` is what all requests share; `request` follows one of them.
 //! - `configured` and `events` are about changes of configuration and identity.
 //! - `refused` is about connections that were refused.
+//! - `state` says whether the trail can be written, and `metrics` how much of it was.
 
 mod auditor;
 mod configured;
@@ -12,6 +13,7 @@ mod metrics;
 mod refused;
 mod request;
 mod route;
+mod state;
 mod template;
 
 pub(in crate::mesh) use auditor::{Auditor, Scope};
@@ -20,3 +22,4 @@ pub(in crate::mesh) use events::follow_identity;
 pub(in crate::mesh) use metrics::register;
 pub(in crate::mesh) use request::RequestAudit;
 pub(in crate::mesh) use route::{Patient, Route};
+pub use state::AuditState;

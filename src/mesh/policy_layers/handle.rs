@@ -9,6 +9,8 @@ use super::parts::Parts;
 use super::pinned::{has_met_tokens, meet_tokens, pinned};
 use crate::identity::Workload;
 use crate::jwt::JwtLayer;
+#[cfg(feature = "audit")]
+use crate::mesh::audit::AuditState;
 use crate::mesh::readiness::{IdentityState, Readiness};
 use crate::metrics::Registry;
 use crate::policy::Engine;
@@ -159,6 +161,8 @@ impl Guards {
             refused_at: self.0.reloads.refused_at(),
             draining: false,
             trusted_proxies: Arc::default(),
+            #[cfg(feature = "audit")]
+            audit: AuditState::Absent,
         }
     }
 

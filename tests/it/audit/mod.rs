@@ -1,13 +1,15 @@
 //! The audit trail of a mesh: which requests have records, what these say, and what happens when they cannot be written.
 
 mod changes;
+mod clinic;
 mod durability;
 mod events;
 mod leaks;
+mod readiness;
 mod refusals;
 mod requests;
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::Router;
@@ -39,8 +41,10 @@ struct State {
     fails_at: Option<(&'static str, usize)>,
     is_failing: bool,
     is_blocked: bool,
-    /// Whether it waits in a record.
+    is_flush_blocked: bool,
+    /// Whether it waits in a record or a flush.
     is_waiting: bool,
+    flushes: usize,
 }
 
 impl Sink for Records {
@@ -57,13 +61,15 @@ impl Sink for Records {
         if state.is_failing {
             return Err(SinkError::new("told to fail"));
         }
-        while state.is_blocked {
-            state.is_waiting = true;
-            self.0.changed.notify_all();
-            state = self.0.changed.wait(state).unwrap();
-        }
-        state.is_waiting = false;
+        state = self.wait(state, |state| state.is_blocked);
         state.lines.push(line.to_owned());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        let mut state = self.0.state.lock().unwrap();
+        state.flushes += 1;
+        drop(self.wait(state, |state| state.is_flush_blocked));
         Ok(())
     }
 
@@ -73,6 +79,20 @@ impl Sink for Records {
 }
 
 impl Records {
+    fn wait<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        is_blocked: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'s, State> {
+        while is_blocked(&state) {
+            state.is_waiting = true;
+            self.0.changed.notify_all();
+            state = self.0.changed.wait(state).unwrap();
+        }
+        state.is_waiting = false;
+        state
+    }
+
     pub(crate) fn trail(&self) -> Trail {
         Trail::sink(self.clone())
     }
@@ -82,9 +102,26 @@ impl Records {
         self.0.state.lock().unwrap().fails_at = Some((text, most));
     }
 
+    /// Fails from now on, or no more.
+    fn fails(&self, is: bool) {
+        let mut state = self.0.state.lock().unwrap();
+        (state.is_failing, state.fails_at) = (is, None);
+    }
+
     fn block(&self) -> Blocked {
         self.0.state.lock().unwrap().is_blocked = true;
         Blocked(self.clone())
+    }
+
+    /// The disk is slow: nothing is durable before this is dropped.
+    fn block_flush(&self) -> Blocked {
+        self.0.state.lock().unwrap().is_flush_blocked = true;
+        Blocked(self.clone())
+    }
+
+    /// How often it was made durable.
+    fn flushes(&self) -> usize {
+        self.0.state.lock().unwrap().flushes
     }
 
     fn text(&self) -> String {
@@ -133,7 +170,8 @@ impl Blocked {
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        self.0.0.state.lock().unwrap().is_blocked = false;
+        let mut state = self.0.0.state.lock().unwrap();
+        (state.is_blocked, state.is_flush_blocked) = (false, false);
         self.0.0.changed.notify_all();
     }
 }
