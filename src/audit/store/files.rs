@@ -111,7 +111,12 @@ impl Store {
                 open.durable = open.length;
                 return Ok(());
             }
-            Place::Deleted => Failure::Deleted,
+            Place::Deleted => {
+                // It may have been moved away, and come back: what is written again in the next
+                // segment must not be in it, too.
+                let _ = open.file.truncate(open.durable);
+                Failure::Deleted
+            }
             Place::Replaced => Failure::Replaced,
         };
         // What is there now shows what was done, so it is not touched.

@@ -4,10 +4,13 @@ mod changes;
 mod clinic;
 mod durability;
 mod events;
+mod faults;
+mod kills;
 mod leaks;
 mod readiness;
 mod refusals;
 mod requests;
+mod stops;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;

@@ -10,7 +10,8 @@ use http::{Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower_mesh::context::Exchange;
-use tower_mesh::guard::{Guard, Verdict};
+use tower_mesh::guard::{Guard, GuardLayer, Verdict};
+use tower_mesh::mesh::AuditedRoute;
 use tower_mesh::message::LocalReply;
 use tower_mesh::policy::limit::{Action, Limit, Local, TokenBucket};
 use tower_mesh::source::Fixed;
@@ -24,6 +25,7 @@ fn echo() -> Router {
 }
 
 /// Refuses what asks for it.
+#[derive(Clone)]
 struct Closed;
 
 impl Guard for Closed {
@@ -250,4 +252,28 @@ async fn a27_a_flood_is_counted() {
     let access = records.iter().filter(|one| one["type"] == "access");
     let counted: u64 = access.map(|one| one["count"].as_u64().unwrap_or(1)).sum();
     assert_eq!(counted, REQUESTS);
+}
+
+/// A guard of the application's own, behind the mesh, refuses what has an intent: each has its end.
+#[tokio::test]
+async fn a27_each_intent_has_its_completion_also_in_a_flood_of_refusals() {
+    const REQUESTS: usize = 150;
+    let router = echo().layer(GuardLayer::new(Closed));
+    let audited = Audited::new(
+        router,
+        |audit| audit.route(AuditedRoute::new("/closed")),
+        |builder| builder,
+    )
+    .await;
+    for _ in 0..REQUESTS {
+        let (status, _) = audited.ask(Request::get("/closed")).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+    }
+    let told = rows(
+        &audited.access().await,
+        &["phase", "outcome", "reason", "count"],
+    );
+    let count = |row: &str| told.iter().filter(|one| *one == row).count();
+    assert_eq!(count("intent,allow,,"), REQUESTS);
+    assert_eq!(count("completion,deny,after_hours,"), REQUESTS);
 }

@@ -2,9 +2,8 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{any, get};
+use axum::routing::any;
 use http::{Method, Request, StatusCode};
-use tower::ServiceExt;
 use tower_mesh::audit::PatientKey;
 use tower_mesh::mesh::AuditedRoute;
 use tower_mesh::source::Fixed;
@@ -12,7 +11,7 @@ use tower_mesh::testing::Issuer;
 
 use super::clinic::SetClock;
 use super::{Audited, fields, rows};
-use crate::support::mesh::{ISSUER, authentication, policy, proven, unproven};
+use crate::support::mesh::{ISSUER, authentication, policy, unproven};
 
 fn answers() -> Router {
     Router::new()
@@ -91,40 +90,6 @@ async fn marks_choose_the_records_of_a_request() {
         let calls = rows(&records, &["call"]);
         assert!(calls.windows(2).all(|two| two[0] == two[1]), "{calls:?}");
     }
-}
-
-/// The caller leaves: before the handler has answered, and in the middle of the answer.
-#[tokio::test]
-async fn who_leaves_has_a_completion() {
-    let waits = Router::new().route("/waits", get(std::future::pending::<()>));
-    let audited = Audited::new(
-        waits,
-        |audit| audit.route(AuditedRoute::new("/waits")),
-        |builder| builder,
-    )
-    .await;
-    let request = Request::get("/waits")
-        .header("host", "app")
-        .extension(proven("desk"));
-    let request = request.body(Body::empty()).unwrap();
-    let service = audited.mesh.protect(audited.router.clone());
-    let mut call = Box::pin(service.oneshot(request));
-    loop {
-        tokio::select! {
-            biased;
-            _ = &mut call => unreachable!(),
-            () = tokio::task::yield_now() => {}
-        }
-        if audited.records.text().contains("\"intent\"") {
-            break;
-        }
-    }
-    drop(call);
-    let records = audited.access().await;
-    assert_eq!(
-        rows(&records, &["phase", "outcome", "status"]),
-        ["intent,allow,", "completion,cancelled,"]
-    );
 }
 
 /// Who, on whose behalf, by which rule and which configuration.
