@@ -40,6 +40,8 @@
 //! ```
 
 mod application;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod proof;
 mod prune;
 mod record;

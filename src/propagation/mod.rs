@@ -134,7 +134,7 @@ pub use config::{EdgeTrace, Propagation};
 pub(crate) use destination::Destination;
 #[cfg(any(feature = "otlp", feature = "zipkin"))]
 pub use export::EndpointError;
-#[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
+#[cfg(all(feature = "otlp", any(feature = "access-log", feature = "audit")))]
 pub(crate) use export::collector;
 #[cfg(feature = "otlp")]
 pub use export::otlp::Otlp;

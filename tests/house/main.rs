@@ -127,7 +127,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         // Propagation has what sends to a collector.
         &["matcher", "context", "message", "propagation", "log_limit"],
     ),
-    ("audit", &["context", "identity", "log_limit"]),
+    // As the access log's: a collector.
+    (
+        "audit",
+        &["context", "identity", "propagation", "log_limit"],
+    ),
     ("concurrency", &["context", "message", "refusal_log"]),
     (
         "external",

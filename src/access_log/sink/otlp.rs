@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 
 use crate::access_log::format::{Facts, details_of};
-use crate::propagation::log_export::{attribute, text};
+use crate::propagation::collector::{attribute, text};
 
 /// The record of a line: the line is its body, and a few facts by which records are searched are
 /// attributes, after OpenTelemetry's conventions and, for what these do not know, Envoy's names.

@@ -7,12 +7,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+#[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
+use opentelemetry_proto::tonic::resource::v1::Resource;
+
 use super::clock::{Clock, SystemClock};
 use super::error::StartError;
 use super::flood::Flood;
 use super::handle::{Audit, Inner};
 use super::place::{Folder, Place, contained};
 use super::queue::{Queue, queue};
+#[cfg(feature = "otlp")]
+use super::settings::Whose;
 use super::settings::{Durability, OnFailure, SecondPlace};
 use super::sink::{Sink, SinkError};
 use super::stream::Stream;
@@ -53,6 +58,9 @@ pub struct Trail {
     most_segment_bytes: u64,
     most_segment_age: Duration,
     storage: Box<dyn Storage>,
+    /// Whose records these are, if a collector is to get them.
+    #[cfg(feature = "otlp")]
+    pub(in crate::audit) collector: Option<Whose>,
 }
 
 enum To {
@@ -84,6 +92,8 @@ impl Trail {
             most_segment_bytes: 64 * 1024 * 1024,
             most_segment_age: Duration::from_secs(24 * 60 * 60),
             storage: Box::new(Disk),
+            #[cfg(feature = "otlp")]
+            collector: None,
         }
     }
 
@@ -200,6 +210,19 @@ impl AuditBuilder {
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
+    }
+
+    /// Lets collectors know whose records they get.
+    #[cfg(all(feature = "otlp", feature = "server", feature = "client"))]
+    pub(crate) fn tell_collectors(&self, resource: &Resource) {
+        let collectors = self
+            .trails
+            .iter()
+            .filter_map(|trail| trail.collector.as_ref());
+        for collector in collectors {
+            // Nobody else says it.
+            let _ = collector.set(resource.clone());
+        }
     }
 
     /// Opens the trails, writes their first records and starts their threads. It blocks while it

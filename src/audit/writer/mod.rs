@@ -21,6 +21,8 @@ pub use clock::{Clock, SystemClock};
 pub use counters::Counters;
 pub use error::{AuditUnavailable, StartError};
 pub use handle::{Audit, Recorded};
+#[cfg(feature = "otlp")]
+pub(super) use settings::Whose;
 pub use settings::{Durability, OnFailure};
 pub use sink::{Sink, SinkError};
 pub(crate) use stream::Stream;

@@ -1,6 +1,11 @@
 //! What an audit promises.
 
+#[cfg(feature = "otlp")]
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+#[cfg(feature = "otlp")]
+use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::sink::SinkError;
 use crate::audit::proof::Checkpoint;
@@ -26,6 +31,10 @@ pub enum OnFailure {
     /// It goes on, and counts.
     Continue,
 }
+
+/// Whose records a collector gets. A mesh says it before the first is sent.
+#[cfg(feature = "otlp")]
+pub(in crate::audit) type Whose = Arc<OnceLock<Resource>>;
 
 /// Takes checkpoints.
 pub(super) type SecondPlace = Box<dyn FnMut(&Checkpoint) -> Result<(), SinkError> + Send>;

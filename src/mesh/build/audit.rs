@@ -48,6 +48,8 @@ pub(super) async fn start(
         Some(audit) => audit,
         None => {
             let builder = options.builder.workload(id.as_str().to_owned());
+            #[cfg(feature = "otlp")]
+            builder.tell_collectors(&crate::mesh::export::collectors::resource(workload));
             let started = spawn_blocking(|| builder.start()).await;
             let started = started.map_err(|_| "audit: the trails could not be started".to_owned());
             let started: Result<Audit, String> = started.and_then(|started| {

@@ -5,22 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
-use opentelemetry_proto::tonic::collector::logs::v1::{
-    ExportLogsServiceRequest, ExportLogsServiceResponse,
-};
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use tokio::time::sleep;
-use tonic::transport::Channel;
-use tonic::{Request, Response, Status};
 
 use super::batch::{BoxError, Partial, Transport};
 #[cfg(all(feature = "server", feature = "client"))]
 use super::collector::resource;
-use super::collector::{Client, Refused, Signal, Target, scope};
+#[cfg(all(feature = "server", feature = "client"))]
+use super::collector::text;
+use super::collector::{Client, LOGS, Logs, Refused, Target, logs_request};
 use super::endpoint::EndpointError;
 use super::item::{Item, LogItem};
 use super::limits::Limits;
@@ -41,7 +36,7 @@ impl LogExport {
     pub(crate) fn to(url: &str) -> Result<Self, EndpointError> {
         let mut limits = Limits::of_logs();
         limits.bytes = MOST_BYTES;
-        Ok(Self::new(Target::guess(url, "/v1/logs")?, limits))
+        Ok(Self::new(Target::guess(url, LOGS)?, limits))
     }
 
     fn new(to: Target, limits: Limits) -> Self {
@@ -111,46 +106,6 @@ impl LogExport {
     }
 }
 
-/// An attribute with a text.
-pub(crate) fn text(name: &str, value: impl Into<String>) -> KeyValue {
-    attribute(name, Value::StringValue(value.into()))
-}
-
-/// An attribute.
-pub(crate) fn attribute(name: &str, value: Value) -> KeyValue {
-    KeyValue {
-        key: name.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
-    }
-}
-
-/// OTLP's logs.
-struct Logs;
-
-impl Signal for Logs {
-    const NAME: &'static str = "LOGS";
-
-    type Request = ExportLogsServiceRequest;
-    type Response = ExportLogsServiceResponse;
-
-    fn call(
-        channel: Channel,
-        request: Request<Self::Request>,
-    ) -> impl Future<Output = Result<Response<Self::Response>, Status>> + Send {
-        let mut client = LogsServiceClient::new(channel);
-        async move { client.export(request).await }
-    }
-
-    fn partial(response: Self::Response) -> Partial {
-        let partial = response.partial_success.unwrap_or_default();
-        Partial {
-            rejected: u64::try_from(partial.rejected_log_records).unwrap_or(0),
-            message: partial.error_message,
-        }
-    }
-}
-
 /// Sends batches over OTLP.
 struct Sender {
     client: Client,
@@ -192,17 +147,8 @@ impl Sender {
             Item::Mesh(_) => None,
             Item::Application(_) => None,
         });
-        ExportLogsServiceRequest {
-            resource_logs: vec![ResourceLogs {
-                resource: self.resource.load().as_deref().cloned(),
-                scope_logs: vec![ScopeLogs {
-                    scope: Some(scope()),
-                    log_records: records.collect(),
-                    schema_url: String::new(),
-                }],
-                schema_url: String::new(),
-            }],
-        }
+        let resource = self.resource.load().as_deref().cloned();
+        logs_request(resource, records.collect())
     }
 }
 

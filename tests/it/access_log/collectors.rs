@@ -29,10 +29,10 @@ use tracing::Level;
 use crate::support::log::Log;
 use crate::support::mesh::{app, build, lines, policy, read, serve, settle, until};
 
-type Exports = mpsc::UnboundedReceiver<ExportLogsServiceRequest>;
+pub(crate) type Exports = mpsc::UnboundedReceiver<ExportLogsServiceRequest>;
 
 /// A collector over HTTP.
-async fn over_http() -> (String, Exports) {
+pub(crate) async fn over_http() -> (String, Exports) {
     let (sender, exports) = mpsc::unbounded_channel();
     let app = Router::new().route(
         "/v1/logs",
@@ -61,7 +61,7 @@ impl LogsService for Grpc {
     }
 }
 
-async fn over_grpc() -> (String, Exports) {
+pub(crate) async fn over_grpc() -> (String, Exports) {
     let (sender, exports) = mpsc::unbounded_channel();
     let incoming = tonic::transport::server::TcpIncoming::bind("127.0.0.1:0".parse().unwrap());
     let incoming = incoming.unwrap();
@@ -92,7 +92,7 @@ async fn meshes(pki: &Pki, sink: &Sink) -> (Mesh, Mesh, SocketAddr) {
     (mesh, build(desk).await, served.address)
 }
 
-fn shown(attributes: &[KeyValue], name: &str) -> Option<String> {
+pub(crate) fn shown(attributes: &[KeyValue], name: &str) -> Option<String> {
     let found = attributes.iter().find(|one| one.key == name)?;
     match found.value.clone()?.value? {
         Value::StringValue(text) => Some(text),
@@ -101,7 +101,7 @@ fn shown(attributes: &[KeyValue], name: &str) -> Option<String> {
     }
 }
 
-fn body(record: &LogRecord) -> String {
+pub(crate) fn body(record: &LogRecord) -> String {
     match record.body.clone().unwrap().value.unwrap() {
         Value::StringValue(text) => text,
         other => panic!("{other:?}"),

@@ -1,7 +1,7 @@
 //! The access log: one line for each exchange, whatever becomes of it.
 
 mod calls;
-mod collectors;
+pub(crate) mod collectors;
 mod flags;
 mod layer;
 mod requests;

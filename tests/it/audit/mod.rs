@@ -2,6 +2,7 @@
 
 mod changes;
 mod clinic;
+mod collectors;
 mod durability;
 mod events;
 mod faults;

@@ -1,10 +1,10 @@
 //! Where a collector is, and the headers that it gets.
 
 use http::Uri;
-#[cfg(feature = "access-log")]
+#[cfg(any(feature = "access-log", feature = "audit"))]
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-#[cfg(feature = "access-log")]
+#[cfg(any(feature = "access-log", feature = "audit"))]
 use crate::matcher::query::percent_decode;
 use crate::propagation::export::endpoint::{self, EndpointError, read};
 
@@ -82,7 +82,7 @@ impl Target {
 /// The headers for the collector of a signal, `METRICS` or `LOGS`: `KEY=VALUE,KEY=VALUE`,
 /// percent-encoded, by OpenTelemetry's "Specifying headers via environment variables". What cannot be
 /// a header is left out. (The exporter of spans reads its own.)
-#[cfg(feature = "access-log")]
+#[cfg(any(feature = "access-log", feature = "audit"))]
 pub(crate) fn headers(signal: &str) -> HeaderMap {
     let own = format!("OTEL_EXPORTER_OTLP_{signal}_HEADERS");
     let names = [&own, "OTEL_EXPORTER_OTLP_HEADERS"];
@@ -92,7 +92,7 @@ pub(crate) fn headers(signal: &str) -> HeaderMap {
     headers_of(&set.find(|text| !text.trim().is_empty()).unwrap_or_default())
 }
 
-#[cfg(feature = "access-log")]
+#[cfg(any(feature = "access-log", feature = "audit"))]
 fn headers_of(text: &str) -> HeaderMap {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     let header = |(name, value): (&str, &str)| {
