@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::Method;
 
 use super::route::Route;
+use super::template::Readings;
 use crate::audit::{Audit, Event, RequestTrail, Resource, Text};
 
 /// Writes the records of a mesh.
@@ -38,6 +39,16 @@ pub(super) struct Own {
     pub(super) namespace: Arc<str>,
 }
 
+/// What the application has chosen of a request.
+pub(super) struct Matched<'s, 'p> {
+    /// What the record says of it.
+    pub(super) route: &'s Route,
+    /// The path of that route.
+    pub(super) segments: &'p [Cow<'p, str>],
+    /// Whether one of the routes that match is strict.
+    pub(super) is_strict: bool,
+}
+
 impl Auditor {
     pub(in crate::mesh) fn new(
         audit: Audit,
@@ -46,8 +57,11 @@ impl Auditor {
         service: &str,
         namespace: &str,
     ) -> Self {
-        // Where two match, the one that demands more counts.
-        scope.routes.sort_by_key(|route| !route.is_strict);
+        // The first that matches names the record: the most specific, as a router's.
+        scope.routes.sort_by(|one, other| {
+            let by_rank = one.rank().cmp(other.rank());
+            by_rank.then(other.is_strict.cmp(&one.is_strict))
+        });
         Self {
             audit,
             scope,
@@ -73,9 +87,24 @@ impl Auditor {
         self.break_glass.load(Ordering::Relaxed)
     }
 
-    pub(super) fn route(&self, method: &Method, path: &[Cow<'_, str>]) -> Option<&Route> {
-        let mut routes = self.scope.routes.iter();
-        routes.find(|route| route.matches(method, path))
+    /// The routes of which this may be a request.
+    pub(super) fn matched<'s, 'p>(
+        &'s self,
+        method: &Method,
+        path: &'p Readings<'p>,
+    ) -> Option<Matched<'s, 'p>> {
+        let matches = |path: &'p [Cow<'p, str>]| {
+            let routes = self.scope.routes.iter();
+            let routes = routes.filter(move |route| route.matches(method, path));
+            routes.map(move |route| (route, path))
+        };
+        let (route, segments) = path.all().flat_map(matches).next()?;
+        let mut all = path.all().flat_map(matches);
+        Some(Matched {
+            route,
+            segments,
+            is_strict: all.any(|(route, _)| route.is_strict),
+        })
     }
 
     /// Adds the workload that was called.

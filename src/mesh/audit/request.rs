@@ -1,15 +1,15 @@
 //! The records of one request.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 
-use super::auditor::Auditor;
+use super::auditor::{Auditor, Matched};
 use super::configured::JudgedBy;
-use super::template::segments;
+use super::template::Readings;
 use crate::audit::{Call, Event, Outcome, Pseudonym, Resource, with_request};
 use crate::context::{Claims, Exchange};
 use crate::guard::{Answer, Question};
@@ -26,6 +26,10 @@ pub(in crate::mesh) struct RequestAudit {
     judged_by: JudgedBy,
     /// `None` of a head that could not be read.
     method: Option<&'static str>,
+    /// What it asked for when it came.
+    target: Option<PathAndQuery>,
+    /// The template by which a router in front of the guards has chosen.
+    chosen: Option<Arc<str>>,
     /// The template of its route, where it is known.
     template: Option<Arc<str>>,
     id: Option<String>,
@@ -61,7 +65,9 @@ impl RequestAudit {
     ) -> Box<Self> {
         let mut audit = Self::unread(auditor, judged_by);
         audit.method = Some(action(&head.method));
-        audit.template = matched_path(head);
+        audit.chosen = matched_path(head);
+        audit.template.clone_from(&audit.chosen);
+        audit.target = head.uri.path_and_query().cloned();
         audit.mark(head, exchange.path().unwrap_or_else(|| head.uri.path()));
         audit
     }
@@ -72,6 +78,8 @@ impl RequestAudit {
             auditor: Arc::clone(auditor),
             judged_by,
             method: None,
+            target: None,
+            chosen: None,
             template: None,
             id: None,
             patient: None,
@@ -88,18 +96,29 @@ impl RequestAudit {
         if self.auditor.scope.routes.is_empty() {
             return;
         }
-        let path: Vec<Cow<'_, str>> = segments(path);
+        let path = Readings::new(path);
         let auditor = Arc::clone(&self.auditor);
-        let Some(route) = auditor.route(&head.method, &path) else {
+        let Some(Matched {
+            route,
+            segments,
+            is_strict,
+        }) = auditor.matched(&head.method, &path)
+        else {
             return;
         };
-        self.mark = self.mark.max(match route.is_strict {
+        self.mark = self.mark.max(match is_strict {
             true => Mark::Strict,
             false => Mark::Bounded,
         });
+        if let Some(chosen) = &self.chosen
+            && route.is_less_than(chosen)
+        {
+            // Parameters of one route say nothing about another.
+            return;
+        }
         self.template = Some(Arc::clone(route.template()));
-        self.id = route.id(&path);
-        self.patient = route.patient(head, &path);
+        self.id = route.id(segments);
+        self.patient = route.patient(head, segments);
     }
 
     /// Every step has let the request pass, and the application is called next, once the question is
@@ -108,8 +127,8 @@ impl RequestAudit {
         if let Stage::Passed(_) = self.stage {
             return None;
         }
-        if self.mark < Mark::Strict {
-            // A guard may have given it another path.
+        if self.mark < Mark::Strict && self.target.as_ref() != head.uri.path_and_query() {
+            // A guard has given it another path.
             self.mark(head, head.uri.path());
         }
         let decision = exchange.decision();
@@ -149,14 +168,16 @@ impl RequestAudit {
             .outcome(Outcome::Allow);
         let intent = audit.submit_durable(intent);
         Some(Question::new(async move {
-            if let Some(alarm) = alarm
-                && alarm.await.is_err()
-            {
-                return Answer::Refuse(unavailable());
-            }
-            match intent.await {
-                Ok(_) => Answer::Pass,
-                Err(_) => Answer::Refuse(unavailable()),
+            let alarm = async {
+                match alarm {
+                    Some(alarm) => alarm.await.map(drop),
+                    None => Ok(()),
+                }
+            };
+            // Both have the same time, which begins when they are polled.
+            match tokio::join!(alarm, intent) {
+                (Ok(()), Ok(_)) => Answer::Pass,
+                _ => Answer::Refuse(unavailable()),
             }
         }))
     }

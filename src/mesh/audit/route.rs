@@ -65,6 +65,18 @@ impl Route {
         self.template.text()
     }
 
+    /// [`Template::rank`].
+    pub(super) fn rank(&self) -> impl Iterator<Item = u8> + '_ {
+        self.template.rank()
+    }
+
+    /// Whether this template, by which a router has chosen, is of another route: one that matches
+    /// fewer paths.
+    pub(super) fn is_less_than(&self, chosen: &str) -> bool {
+        let chosen = Template::parse(chosen);
+        chosen.is_ok_and(|chosen| chosen.rank().lt(self.rank()))
+    }
+
     pub(super) fn patient(&self, head: &Parts, path: &[Cow<'_, str>]) -> Option<Pseudonym> {
         let (key, patient) = self.patient.as_ref()?;
         let id = match patient {

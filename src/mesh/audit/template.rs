@@ -7,6 +7,7 @@ use std::sync::Arc;
 ///
 /// It matches more than a router does rather than less, because what it does not match is not
 /// recorded: letters of either case, percent-encoded letters, empty segments and `..` hide nothing.
+/// A path with `..` has two [`Readings`].
 #[derive(Clone, Debug)]
 pub(in crate::mesh) struct Template {
     text: Arc<str>,
@@ -50,6 +51,16 @@ impl Template {
         self.segments.iter().any(|segment| match segment {
             Segment::Literal(_) => false,
             Segment::Parameter(name) | Segment::Rest(name) => &**name == parameter,
+        })
+    }
+
+    /// What of several templates that match a path a router takes: the one that has a literal, or
+    /// else a parameter, where the others have less, from the left. The least is the most specific.
+    pub(super) fn rank(&self) -> impl Iterator<Item = u8> + '_ {
+        self.segments.iter().map(|segment| match segment {
+            Segment::Literal(_) => 0,
+            Segment::Parameter(_) => 1,
+            Segment::Rest(_) => 2,
         })
     }
 
@@ -110,18 +121,51 @@ impl Segment {
     }
 }
 
-/// The segments of a path: decoded, without empty ones, `.` and `..`.
-pub(super) fn segments(path: &str) -> Vec<Cow<'_, str>> {
-    let mut segments = Vec::new();
-    for segment in path.split('/') {
-        let segment = decoded(segment);
-        match &*segment {
-            "" | "." => {}
-            ".." => drop(segments.pop()),
-            _ => segments.push(segment),
+/// What a router may take a path for. It is decoded, and has no empty segments.
+///
+/// Where the mesh does not normalize paths, axum's router takes `..` and `.` for values of
+/// parameters, and what reads the path behind it may follow them.
+#[derive(Debug)]
+pub(super) struct Readings<'p> {
+    /// With its dots, if it has any.
+    kept: Option<Vec<Cow<'p, str>>>,
+    /// Without `.`, and with each `..` followed.
+    followed: Vec<Cow<'p, str>>,
+}
+
+impl<'p> Readings<'p> {
+    pub(super) fn new(path: &'p str) -> Self {
+        let segments = path.split('/').map(decoded);
+        let kept: Vec<_> = segments.filter(|segment| !segment.is_empty()).collect();
+        if !kept.iter().any(|segment| is_dots(segment)) {
+            return Self {
+                kept: None,
+                followed: kept,
+            };
+        }
+        let mut followed = Vec::new();
+        for segment in &kept {
+            match &**segment {
+                "." => {}
+                ".." => drop(followed.pop()),
+                _ => followed.push(segment.clone()),
+            }
+        }
+        Self {
+            kept: Some(kept),
+            followed,
         }
     }
-    segments
+
+    /// That of a router first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &[Cow<'p, str>]> {
+        let kept = self.kept.as_deref().into_iter();
+        kept.chain([&*self.followed])
+    }
+}
+
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
 }
 
 fn decoded(segment: &str) -> Cow<'_, str> {
@@ -150,9 +194,9 @@ mod tests {
 
     fn value(template: &str, path: &str, parameter: &str) -> Option<String> {
         let template = Template::parse(template).unwrap();
-        let path = segments(path);
-        assert!(template.matches(&path), "{path:?}");
-        template.value(&path, parameter)
+        let readings = Readings::new(path);
+        let path = readings.all().find(|path| template.matches(path));
+        template.value(path.unwrap_or_else(|| panic!("{readings:?}")), parameter)
     }
 
     #[test]
@@ -176,11 +220,31 @@ mod tests {
         assert_eq!(value("/", "/", "id"), None);
     }
 
+    /// As axum takes it where paths are not normalized, and as what follows the dots does.
+    #[test]
+    fn dots_are_read_both_ways() {
+        for path in ["/wards/../patients/7", "/wards/%2e%2E/patients/7"] {
+            let of_ward = value("/wards/{ward}/patients/{id}", path, "ward");
+            assert_eq!(of_ward.as_deref(), Some(".."), "{path}");
+            assert_eq!(value("/patients/{id}", path, "id").as_deref(), Some("7"));
+        }
+        assert_eq!(Readings::new("/a/b").all().count(), 1);
+    }
+
+    #[test]
+    fn the_least_rank_is_the_template_that_a_router_takes() {
+        let rank = |text| Template::parse(text).unwrap().rank().collect::<Vec<_>>();
+        let ordered = ["/a/b", "/a/{x}", "/a/{*x}", "/{x}/b", "/{x}/{y}", "/{*x}"];
+        assert!(ordered.map(rank).is_sorted());
+        assert!(rank("/a") < rank("/a/{*x}"));
+    }
+
     #[test]
     fn a_template_is_a_whole_path() {
         let template = Template::parse("/patients/{id}").unwrap();
         for path in ["/", "/patients", "/patients/7/notes", "/a/patients/7"] {
-            assert!(!template.matches(&segments(path)), "{path}");
+            let readings = Readings::new(path);
+            assert!(!readings.all().any(|path| template.matches(path)), "{path}");
         }
     }
 
@@ -196,10 +260,11 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_path_panics(path in ".*") {
-            let path = segments(&path);
             let template = Template::parse("/a/{b}/{*c}").unwrap();
-            if template.matches(&path) {
-                assert!(template.value(&path, "b").is_some());
+            for path in Readings::new(&path).all() {
+                if template.matches(path) {
+                    assert!(template.value(path, "b").is_some());
+                }
             }
         }
     }

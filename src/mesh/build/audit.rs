@@ -18,6 +18,14 @@ pub(super) fn check(options: Option<&AuditOptions>, faults: &mut Faults) {
         return;
     };
     faults.mistakes("audit: ", &options.mistakes);
+    if options.shared.is_some() {
+        for option in &options.of_audit {
+            faults.mistake(&format!(
+                "audit: {option}: the audit of `shared` has its own: set it where that is built \
+                 (`Audit::builder().{option}(..)`)"
+            ));
+        }
+    }
     match (options.has_trail, &options.shared) {
         (false, None) => faults.mistake(
             "audit: there is no trail: give it one with `trail`, or an audit with `shared`",

@@ -12,8 +12,9 @@ use crate::mesh::audit::{Patient, Route, Scope};
 /// [`MeshBuilder::audit`](crate::MeshBuilder::audit).
 ///
 /// Recorded are, always, each refusal (gate, handshake, token, policy, provider, limit), what AUDIT
-/// policies match, what a policy for emergencies allows, changes of configuration and identity, and
-/// the events of the application. [`route`](Self::route) and [`all`](Self::all) add requests.
+/// policies match, what a policy for emergencies allows, changes of configuration, of the keys of
+/// issuers and of our own identity, and the events of the application. [`route`](Self::route) and
+/// [`all`](Self::all) add requests.
 ///
 /// A policy for emergencies is an ALLOW AuthorizationPolicy with the annotation
 /// `mesh.tower/break-glass: "true"`. A request that it allows has a record of the type `break_glass`,
@@ -29,6 +30,8 @@ pub struct AuditOptions {
     pub(in crate::mesh) builder: AuditBuilder,
     pub(in crate::mesh) has_trail: bool,
     pub(in crate::mesh) shared: Option<Audit>,
+    /// Options of the audit that were set, which one that is shared has already.
+    pub(in crate::mesh) of_audit: Vec<&'static str>,
     pub(in crate::mesh) scope: Scope,
     pub(in crate::mesh) mistakes: Vec<String>,
 }
@@ -52,7 +55,8 @@ impl AuditOptions {
     }
 
     /// Writes to an audit that the application has started, in place of trails of this mesh's own.
-    /// The application ends it, too.
+    /// The application ends it, too, and has set what happens on a failure, the deadline and the
+    /// clock: to set them here as well is a mistake.
     pub fn shared(mut self, audit: Audit) -> Self {
         self.shared = Some(audit);
         self
@@ -62,23 +66,26 @@ impl AuditOptions {
     /// it is [refused](OnFailure::Refuse), with 503 and the details `audit_unavailable`.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.builder = self.builder.on_failure(on_failure);
+        self.of_audit.push("on_failure");
         self
     }
 
     /// In what time a record must be durable. By default, 500 ms.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.builder = self.builder.deadline(deadline);
+        self.of_audit.push("deadline");
         self
     }
 
     /// Other clocks.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.builder = self.builder.clock(clock);
+        self.of_audit.push("clock");
         self
     }
 
-    /// Records the requests of this route. Of several routes that match a request, a strict one
-    /// counts, else the first.
+    /// Records the requests of this route. Of several routes that match a request, the record names
+    /// the one that a router would take, the most specific; and it is strict if one of them is.
     pub fn route(mut self, route: AuditedRoute) -> Self {
         let AuditedRoute {
             route,

@@ -11,6 +11,7 @@ mod leaks;
 mod readiness;
 mod refusals;
 mod requests;
+mod routes;
 mod stops;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
