@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::Mutex;
 
 #[cfg(feature = "audit")]
-use super::audit::Auditor;
+use super::audit::{Auditor, JudgedBy};
 use super::client::pool::connector::MeshConnector;
 use super::client::pool::names::WantedNames;
 use super::client::{Client, Upstreams};
@@ -280,9 +280,17 @@ impl Mesh {
         tls_metrics::listener(&self.parts.registry, address, &listener.stats());
         #[cfg(feature = "audit")]
         let listener = match self.parts.auditor.clone() {
-            Some(auditor) => listener.observed_by(RefusalObserver::new(move |remote, reason| {
-                auditor.handshake_refused(remote, reason);
-            })),
+            Some(auditor) => {
+                let config = self.parts.cells.inbound.clone();
+                listener.observed_by(RefusalObserver::new(move |remote, reason| {
+                    let serving = config.load();
+                    let by = serving.audited.as_ref().map(|config| JudgedBy {
+                        generation: serving.generation(),
+                        config: config.clone(),
+                    });
+                    auditor.handshake_refused(remote, reason, by.as_ref());
+                }))
+            }
             None => listener,
         };
         listener

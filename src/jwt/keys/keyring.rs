@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+#[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+use super::changes::KeyChanges;
 use super::counts::Counts;
 use super::key_set::KeySet;
 use super::key_source::{KeySource, check_uri};
@@ -218,6 +220,8 @@ pub struct Keyring {
     svid_keys: Option<SvidKeys>,
     /// Whether a rule has asked for them.
     wants_svid_keys: bool,
+    #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+    changes: KeyChanges,
 }
 
 /// Keys that may have been dropped.
@@ -283,6 +287,12 @@ impl Keyring {
         Some(Jwks::new(Arc::new(KeyCell::Domain(keys))))
     }
 
+    /// Tells of fetched keys that differ from those before.
+    #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+    pub(crate) fn changes(&self) -> &KeyChanges {
+        &self.changes
+    }
+
     pub(crate) fn http(&self) -> PlainHttp {
         self.http
     }
@@ -334,6 +344,8 @@ impl Keyring {
 
     fn add(&mut self, source: KeySource, timeout: Duration) -> Jwks {
         let remote = RemoteKeys::new(source.clone(), timeout, self.http);
+        #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+        let remote = remote.telling(self.changes.clone());
         let jwks = Jwks::new(Arc::new(KeyCell::Remote(remote)));
         self.remote.retain(|_, weak| weak.0.strong_count() > 0);
         self.remote.insert(source, jwks.downgrade());

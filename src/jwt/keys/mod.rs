@@ -1,6 +1,8 @@
 //! Keys: parsed from JWK sets, kept on a keyring, fetched on a schedule.
 
 mod bundle;
+#[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+mod changes;
 mod counts;
 mod fetch;
 mod key;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+#[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+use super::changes::KeyChanges;
 use super::key_set::KeySet;
 use super::key_source::KeySource;
 use crate::policy::PlainHttp;
@@ -45,6 +47,8 @@ pub(crate) struct RemoteKeys {
     room: Arc<Semaphore>,
     fetches: AtomicU64,
     failures: AtomicU64,
+    #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+    changes: KeyChanges,
 }
 
 /// Keys that were fetched.
@@ -138,7 +142,16 @@ impl RemoteKeys {
             room: Arc::new(Semaphore::new(MOST_WAITING)),
             fetches: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+            changes: KeyChanges::default(),
         }
+    }
+
+    /// Tells of keys that differ from those before.
+    #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+    pub(crate) fn telling(mut self, changes: KeyChanges) -> Self {
+        self.changes = changes;
+        self
     }
 
     /// The keys that were fetched last, valid or not.
@@ -168,7 +181,14 @@ impl RemoteKeys {
     /// Publishes fetched keys. If the text has not changed, only their age does, so that remembered
     /// tokens stay valid.
     pub(crate) fn store(&self, keys: KeySet, text: String, sequence: Option<u64>, fetched: f64) {
-        let (keys, generation) = match self.held.load().as_deref() {
+        let held = self.held.load_full();
+        #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+        let before = held.as_deref().map(|held| &*held.text);
+        #[cfg(all(feature = "audit", feature = "server", feature = "client"))]
+        if before != Some(&*text) {
+            self.changes.tell(&self.source, before, &text);
+        }
+        let (keys, generation) = match held.as_deref() {
             Some(held) if *held.text == *text => (Arc::clone(&held.keys), held.generation),
             _ => (
                 Arc::new(keys),

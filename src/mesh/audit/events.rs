@@ -1,4 +1,4 @@
-//! Records of what changes: the configuration, and our own identity.
+//! Records of what changes: the configuration, the keys of issuers, and our own identity.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use super::auditor::Auditor;
 use super::configured::{AuditedConfig, JudgedBy, hex};
 use crate::audit::{Event, Resource};
 use crate::error_chain::ErrorChain;
+use crate::jwt::{KeySource, Keyring};
 use crate::tls::{Credentials, TrustBundles};
 
 impl Auditor {
@@ -50,6 +51,14 @@ impl Auditor {
         }
     }
 
+    /// Writes that the keys of an issuer were fetched, and are not those from before.
+    fn keys_change(&self, source: &KeySource, before: Option<&str>, after: &str) {
+        let hash = |keys: &str| hex(digest::digest(&digest::SHA256, keys.as_bytes()).as_ref());
+        let old = before.map_or_else(|| "none".to_owned(), hash);
+        let event = Event::config(old, hash(after), format!("keys {source}"), "used");
+        self.audit.submit(self.called(event, Resource::default()));
+    }
+
     /// Writes the certificate that this workload shows from now on.
     pub(in crate::mesh) fn identity(&self, credentials: &Credentials) {
         let serial = credentials.serial().unwrap_or_default();
@@ -61,6 +70,13 @@ impl Auditor {
         };
         self.audit.submit(self.called(event, Resource::default()));
     }
+}
+
+/// Writes each change of the keys on this keyring.
+pub(in crate::mesh) fn follow_keys(auditor: &Arc<Auditor>, keyring: &Keyring) {
+    let auditor = Arc::clone(auditor);
+    let changes = keyring.changes();
+    changes.observe(move |source, before, after| auditor.keys_change(source, before, after));
 }
 
 /// Writes each identity that replaces another; never returns.

@@ -2,7 +2,7 @@
 //!
 //! - `template` and `route` find the requests that the application has chosen.
 //! - `auditor` is what all requests share; `request` follows one of them.
-//! - `configured` and `events` are about changes of configuration and identity.
+//! - `configured` and `events` are about changes of configuration, keys and identity.
 //! - `refused` is about connections that were refused.
 //! - `state` says whether the trail can be written, and `metrics` how much of it was.
 
@@ -18,7 +18,7 @@ mod template;
 
 pub(in crate::mesh) use auditor::{Auditor, Scope};
 pub(in crate::mesh) use configured::{AuditedConfig, JudgedBy};
-pub(in crate::mesh) use events::follow_identity;
+pub(in crate::mesh) use events::{follow_identity, follow_keys};
 pub(in crate::mesh) use metrics::register;
 pub(in crate::mesh) use request::RequestAudit;
 pub(in crate::mesh) use route::{Patient, Route};

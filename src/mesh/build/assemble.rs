@@ -12,6 +12,8 @@ use crate::concurrency::Limiter;
 use crate::context::{Hide, Telling, Via};
 use crate::gate::{ForwardClientCert, Gate, Refusals};
 use crate::live::Live;
+#[cfg(feature = "audit")]
+use crate::mesh::audit::follow_keys;
 #[cfg(any(feature = "external", feature = "rate-limit-service"))]
 use crate::mesh::client::LateClient;
 use crate::mesh::client::pool::connection::dial::Dialer;
@@ -187,6 +189,10 @@ impl MeshBuilder {
         let (Some(identity), Some(rules), true) = (identity, rules, faults.is_empty()) else {
             return Err(faults.into());
         };
+        #[cfg(feature = "audit")]
+        if let Some(auditor) = &auditor {
+            follow_keys(auditor, rules.keyring());
+        }
         let rules = rules.begin(registry, credentials.as_ref());
         let (cells, reloads) = (rules.cells.clone(), rules.reloads.clone());
         let token_mode = rules.terms.mode;

@@ -251,6 +251,12 @@ impl ReadConfig {
 }
 
 impl ValidConfig {
+    /// The keys of issuers, which are not fetched yet.
+    #[cfg(feature = "audit")]
+    pub(in crate::mesh) fn keyring(&self) -> &Keyring {
+        &self.compiler.keyring
+    }
+
     /// Registers the metrics of the configuration, and logs warnings about what is valid and yet
     /// dangerous. `credentials` is our own identity; `None` where something else terminates TLS,
     /// and in plaintext.

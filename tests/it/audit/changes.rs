@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::routing::any;
+use http::{Request, StatusCode};
 use tower_mesh::audit::{Audit, Trail, Verify};
 use tower_mesh::mesh::AuditedRoute;
 use tower_mesh::source::{self, Fixed};
-use tower_mesh::testing::Pki;
+use tower_mesh::testing::{Issuer, JwksServer, Pki};
 use tower_mesh::tls::{Credentials, Settings};
 use tower_mesh::{Mesh, Workload};
 
-use super::{PATIENCE, Records, rows};
-use crate::support::mesh::{app, build, policy, serve, until};
+use super::{Audited, PATIENCE, Records, rows};
+use crate::support::mesh::{ISSUER, app, build, policy, serve, until};
 
 #[tokio::test]
 async fn each_change_of_configuration_is_recorded() {
@@ -41,6 +43,51 @@ async fn each_change_of_configuration_is_recorded() {
     );
     assert_eq!(&config[1]["old_hash"], first);
     assert_eq!(&config[2]["hash"], second);
+}
+
+/// The keys of an issuer, when they are fetched first and when they are others.
+#[tokio::test]
+async fn each_change_of_an_issuers_keys_is_recorded() {
+    let pki = Pki::new("cluster.local").unwrap();
+    let (old, new) = (
+        Issuer::es256(ISSUER),
+        Issuer::es256(ISSUER).with_key_id("new"),
+    );
+    let server = JwksServer::start(&pki, "idp.test", &old).await.unwrap();
+    let text = format!(
+        "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: users}}\n\
+         spec: {{jwtRules: [{{issuer: '{ISSUER}', jwksUri: 'https://idp.test/keys?key=hunter2'}}]}}\n"
+    );
+    let (root, address) = (pki.root_pem(), server.address());
+    let audited = Audited::new(
+        Router::new().fallback(any(|| async { "ok" })),
+        |audit| audit,
+        |builder| {
+            let builder = builder.config(Fixed::yaml("p.yaml", text));
+            builder.tokens(|tokens| tokens.jwks_roots(root).resolve("idp.test:443", address))
+        },
+    )
+    .await;
+    let of_keys = async || {
+        let mut config = audited.records.of(&audited.mesh, "config").await;
+        config.retain(|one| one["source"].as_str().unwrap().starts_with("keys "));
+        config
+    };
+    let first = of_keys().await;
+    let names = ["source", "old_hash", "result"];
+    assert_eq!(
+        rows(&first, &names),
+        ["keys https://idp.test/keys,none,used"]
+    );
+    server.answer(new.jwks());
+    // A token of a key that is not there waits until the keys were fetched again.
+    let token = new.token().subject("dr-7").sign();
+    let request = Request::get("/").header("authorization", format!("Bearer {token}"));
+    assert_eq!(audited.ask(request).await.0, StatusCode::OK);
+    let second = of_keys().await;
+    assert_eq!(second.len(), 2);
+    assert_eq!(second[1]["old_hash"], first[0]["hash"]);
+    assert_ne!(second[1]["hash"], first[0]["hash"]);
 }
 
 #[tokio::test]
