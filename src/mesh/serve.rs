@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::Mesh;
+#[cfg(feature = "audit")]
+use super::audit::AuditedServer;
 use super::drain_log;
 use super::server::connection::bind::bind;
 use super::server::connection::drain::{AfterHttp, DrainController};
@@ -28,7 +30,7 @@ use super::server::connection::limits::HttpLimits;
 use super::server::connection::quiet_streams::QuietStreams;
 use super::server::connection::served_body::ServedBody;
 use super::server::connection::service::ConnectionService;
-use super::shutdown::{Last, Signal};
+use super::shutdown::{Last, Running, Signal};
 use crate::context::Peer;
 use crate::message::CountingBody;
 use crate::tls::{Connection, Incoming, Listener};
@@ -41,8 +43,8 @@ impl Mesh {
     ///
     /// Clients may speak HTTP/1.1 or HTTP/2. The *finished* service is wrapped, so that every
     /// route, fallback and nested router is guarded. Runs until [`shutdown`](Self::shutdown), then
-    /// drains; dropping the future ends every connection at once. After the drain, spans that wait
-    /// for a collector get up to five seconds.
+    /// drains; dropping the future ends every connection at once. After the drain, the audit trail
+    /// ends, and then spans that wait for a collector get up to five seconds.
     ///
     /// The future owns all that it needs, so that it can be spawned:
     /// `tokio::spawn(mesh.serve(address, app))`. It binds the address when it is first polled; a
@@ -202,7 +204,7 @@ impl Mesh {
         B::Error: Into<BoxError>,
     {
         let service = self.protect(service);
-        let running = self.running();
+        let serving = self.serving();
         let for_one = || {
             let service = service.clone();
             |peer: &Peer| service.on_connection(peer.clone())
@@ -210,12 +212,27 @@ impl Mesh {
         let inbound = service.inbound();
         let refused = move |peer: &Peer, status| inbound.refused_head(peer, status);
         let drained = self.run(listener, None, for_one, refused).await;
+        self.ends(serving).await;
+        drained
+    }
+
+    /// Counts a server with guards as running.
+    pub(super) fn serving(&self) -> Serving {
+        Serving {
+            #[cfg(feature = "audit")]
+            audited: self.audited_server(),
+            running: self.running(),
+        }
+    }
+
+    /// Writes what waits once a server with guards has drained. The audit trail comes first: a
+    /// collector that hangs must not cost it its end.
+    pub(super) async fn ends(&self, serving: Serving) {
+        #[cfg(feature = "audit")]
+        self.end_audit(serving.audited, FLUSH).await;
         self.flush_spans(FLUSH).await;
         self.flush_metrics(FLUSH).await;
-        drop(running);
-        #[cfg(feature = "audit")]
-        self.end_audit(FLUSH).await;
-        drained
+        drop(serving.running);
     }
 
     /// Serves HTTP on a listener. `refused` learns of heads that hyper has refused by itself.
@@ -318,6 +335,13 @@ async fn stopped(shutdown: &mut Signal, last: Option<&mut Last>) {
     }
 }
 
+/// A server with guards that runs.
+pub(super) struct Serving {
+    #[cfg(feature = "audit")]
+    audited: Option<AuditedServer>,
+    running: Running,
+}
+
 /// Makes the parts that serve a connection, and the controller that ends it.
 fn parts<S>(
     connection: Connection,
@@ -377,8 +401,8 @@ async fn drained(
     }
 }
 
-/// How long spans that wait may keep a server that has drained.
-pub(super) const FLUSH: Duration = Duration::from_secs(5);
+/// How long each of trail, spans and metrics may keep a server that has drained.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Enough for ten thousand connections to be dropped.
 const ABORTED: Duration = Duration::from_secs(1);

@@ -53,12 +53,6 @@ impl Shutdown {
         self.plan.borrow().is_some()
     }
 
-    /// Whether a server with guards runs.
-    #[cfg(feature = "audit")]
-    pub(super) fn is_guarding(&self) -> bool {
-        *self.guarded.borrow() > 0
-    }
-
     pub(super) fn signal(&self) -> Signal {
         Signal(self.plan.subscribe())
     }

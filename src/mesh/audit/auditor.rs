@@ -8,6 +8,7 @@ use http::Method;
 
 use super::route::Route;
 use super::template::Readings;
+use super::under_way::Counts;
 use crate::audit::{Audit, Event, RequestTrail, Resource, Text};
 
 /// Writes the records of a mesh.
@@ -17,6 +18,7 @@ pub(in crate::mesh) struct Auditor {
     pub(super) scope: Scope,
     pub(super) own: Own,
     pub(super) break_glass: AtomicU64,
+    pub(in crate::mesh) under_way: Arc<Counts>,
 }
 
 /// Which requests are recorded, besides those that are refused.
@@ -71,6 +73,7 @@ impl Auditor {
                 namespace: namespace.into(),
             },
             break_glass: AtomicU64::new(0),
+            under_way: Arc::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! - `configured` and `events` are about changes of configuration, keys and identity.
 //! - `refused` is about connections that were refused.
 //! - `state` says whether the trail can be written, and `metrics` how much of it was.
+//! - `under_way` knows what the end of the trail must wait for.
 
 mod auditor;
 mod configured;
@@ -15,6 +16,7 @@ mod request;
 mod route;
 mod state;
 mod template;
+mod under_way;
 
 pub(in crate::mesh) use auditor::{Auditor, Scope};
 pub(in crate::mesh) use configured::{AuditedConfig, JudgedBy};
@@ -23,3 +25,4 @@ pub(in crate::mesh) use metrics::register;
 pub(in crate::mesh) use request::RequestAudit;
 pub(in crate::mesh) use route::{Patient, Route};
 pub use state::AuditState;
+pub(in crate::mesh) use under_way::AuditedServer;

@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use super::auditor::{Auditor, Matched};
 use super::configured::JudgedBy;
 use super::template::Readings;
+use super::under_way::UnderWay;
 use crate::audit::{Call, Event, Outcome, Pseudonym, Resource, with_request};
 use crate::context::{Claims, Exchange};
 use crate::guard::{Answer, Question};
@@ -36,6 +37,7 @@ pub(in crate::mesh) struct RequestAudit {
     patient: Option<Pseudonym>,
     mark: Mark,
     stage: Stage,
+    _under_way: UnderWay,
 }
 
 /// What is to be recorded of a request that is not refused.
@@ -88,6 +90,7 @@ impl RequestAudit {
                 false => Mark::Nothing,
             },
             stage: Stage::Judged,
+            _under_way: auditor.under_way.begin(),
         })
     }
 

@@ -13,7 +13,6 @@ use super::refused::RefusedCounts;
 use super::stream::TcpConnection;
 use crate::Mesh;
 use crate::mesh::Drained;
-use crate::mesh::serve::FLUSH;
 use crate::mesh::server::connection::bind::bind;
 
 impl Mesh {
@@ -102,15 +101,11 @@ impl Mesh {
                 handler,
             });
             warn_of_custom(&parts.cells.inbound.load().engine, local.port());
-            let running = mesh.running();
+            let serving = mesh.serving();
             let serve_one =
                 |incoming, stop, cut| accepted::serve(Arc::clone(&service), incoming, stop, cut);
             let drained = mesh.accept(listener, None, serve_one).await;
-            mesh.flush_spans(FLUSH).await;
-            mesh.flush_metrics(FLUSH).await;
-            drop(running);
-            #[cfg(feature = "audit")]
-            mesh.end_audit(FLUSH).await;
+            mesh.ends(serving).await;
             Ok(drained)
         }
     }

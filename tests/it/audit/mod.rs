@@ -13,6 +13,7 @@ mod refusals;
 mod requests;
 mod routes;
 mod stops;
+mod shutdown;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
