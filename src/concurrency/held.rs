@@ -31,7 +31,7 @@ impl Held {
         if status == StatusCode::SWITCHING_PROTOCOLS
             && let (Some(permit), Some(peer)) = (self.permit.take(), &self.peer)
         {
-            peer.keep(permit);
+            peer.at_close(move |_| drop(permit));
         }
     }
 

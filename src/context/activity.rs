@@ -8,8 +8,12 @@ pub(crate) use self::ending::Ending;
 use self::ending::FirstEnding;
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use self::ending::drop_slow_stream;
+#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
+use self::kept::{AtClose, Kept};
 
 mod ending;
+#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
+mod kept;
 
 /// The requests in progress on one connection. The service that answers requests writes it; the
 /// code that watches the connection's bytes reads it. [`Peer::activity`](super::Peer::activity)
@@ -25,6 +29,8 @@ pub struct Activity {
     pub(super) quiet: AtomicUsize,
     body_idle: OnceLock<Duration>,
     ending: FirstEnding,
+    #[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
+    kept: Kept,
 }
 
 impl Activity {
@@ -60,6 +66,14 @@ impl Activity {
         self.ending.set(ending);
     }
 
+    /// Calls this when the connection is closed.
+    #[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
+    pub(super) fn at_close(&self, call: Box<AtClose>) {
+        if let Err(call) = self.kept.keep(call) {
+            call(self.ending());
+        }
+    }
+
     /// Why a request that is dropped now has ended.
     pub(crate) fn ending(&self) -> Ending {
         self.ending.get()
@@ -69,5 +83,13 @@ impl Activity {
     /// call counts.
     pub fn bound_bodies(&self, idle: Duration) {
         let _ = self.body_idle.set(idle);
+    }
+}
+
+/// The last handle of the peer is dropped: its connection is closed.
+#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.kept.end(self.ending.get());
     }
 }

@@ -1,7 +1,5 @@
 //! The other end of a connection, and what the TLS handshake proved about it.
 
-#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
-use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,6 +9,8 @@ use std::time::SystemTime;
 use http::HeaderValue;
 
 use super::activity::Activity;
+#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
+use super::activity::Ending;
 use super::forwarded_peer::ProxySocket;
 use crate::identity::{PeerCertificate, SpiffeId, TrustDomain};
 
@@ -41,14 +41,7 @@ struct Facts {
     activity: Activity,
     /// See [`Peer::memo`].
     memo: AtomicU64,
-    #[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
-    kept: Kept,
 }
-
-/// What is dropped with the connection. A connection is upgraded once, so a few places suffice.
-#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
-#[derive(Default)]
-struct Kept([OnceLock<Box<dyn Any + Send + Sync>>; 2]);
 
 /// The text by which one server tells its application of this peer.
 #[cfg(all(feature = "server", feature = "client"))]
@@ -83,9 +76,6 @@ pub struct TlsFacts {
     pub alpn: Option<Box<[u8]>>,
 }
 
-#[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
-debug_fields!(Kept {});
-
 impl Facts {
     /// Those of a plaintext connection.
     fn new(remote: SocketAddr, local: SocketAddr) -> Self {
@@ -102,8 +92,6 @@ impl Facts {
             forwarded: OnceLock::new(),
             activity: Activity::default(),
             memo: AtomicU64::new(0),
-            #[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
-            kept: Kept::default(),
         }
     }
 }
@@ -209,17 +197,11 @@ impl Peer {
         self.0.proxy.as_ref()
     }
 
-    /// Keeps a value until the last handle of this peer is dropped, which is when its connection is
-    /// closed. Without a place for it the value is dropped now.
+    /// Calls this when the last handle of this peer is dropped, which is when its connection is
+    /// closed, with why it was. Without a place for it, it is called now.
     #[cfg(any(feature = "rate-limit", all(feature = "server", feature = "client")))]
-    pub(crate) fn keep(&self, value: impl Any + Send + Sync) {
-        let mut value: Box<dyn Any + Send + Sync> = Box::new(value);
-        for place in &self.0.kept.0 {
-            match place.set(value) {
-                Ok(()) => return,
-                Err(back) => value = back,
-            }
-        }
+    pub(crate) fn at_close(&self, call: impl FnOnce(Ending) + Send + Sync + 'static) {
+        self.0.activity.at_close(Box::new(call));
     }
 
     /// Whether the connection is the mesh's TLS. The application's own TLS counts as plaintext.

@@ -176,7 +176,7 @@ impl OnConnection {
         if self.may_upgrade && status == StatusCode::SWITCHING_PROTOCOLS {
             self.under_way.upgraded();
             if let Some(permit) = permit.take() {
-                self.under_way.peer().keep(permit);
+                self.under_way.peer().at_close(move |_| drop(permit));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 
 use super::auditor::{Auditor, Matched};
 use super::configured::JudgedBy;
@@ -299,7 +299,18 @@ impl Watch for RequestAudit {
         if let Some(details) = details {
             event = event.reason(details.to_owned());
         }
-        self.auditor.audit.submit(event);
+        // RFC 9110 §7.8: the access goes on for as long as the connection is open.
+        let is_upgraded = report.status == Some(StatusCode::SWITCHING_PROTOCOLS)
+            && report.version < Version::HTTP_2
+            && report.end.kind == EndKind::Complete;
+        let peer = report.peer.filter(|_| is_upgraded);
+        let Auditor {
+            audit, under_way, ..
+        } = &*self.auditor;
+        match peer.filter(|_| outcome == Outcome::Allow) {
+            Some(peer) => under_way.submit_at_close(audit, peer, event),
+            None => audit.submit(event),
+        }
     }
 }
 

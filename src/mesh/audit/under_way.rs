@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::audit::{Audit, Event, Outcome};
+use crate::context::{Ending, Peer};
+
 /// Counts the requests and connections that are under way, and the servers.
 #[derive(Debug, Default)]
 pub(in crate::mesh) struct Counts {
@@ -27,6 +30,19 @@ impl Counts {
     pub(in crate::mesh) fn begin_server(self: &Arc<Self>) -> AuditedServer {
         self.servers.fetch_add(1, Ordering::Relaxed);
         AuditedServer(Some(Arc::clone(self)))
+    }
+
+    /// Writes this event when the connection is closed: the last of a request that has upgraded it.
+    pub(super) fn submit_at_close(self: &Arc<Self>, audit: &Audit, peer: &Peer, event: Event) {
+        let (under_way, audit) = (self.begin(), audit.clone());
+        peer.at_close(move |ending| {
+            let outcome = match ending {
+                Ending::Aged | Ending::Slow => Outcome::Cancelled,
+                Ending::Unwatched | Ending::Open | Ending::Left | Ending::Broken => Outcome::Allow,
+            };
+            audit.submit(event.outcome(outcome));
+            drop(under_way);
+        });
     }
 
     /// Waits until nothing is under way.

@@ -14,6 +14,7 @@ mod requests;
 mod routes;
 mod stops;
 mod shutdown;
+mod sockets;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;

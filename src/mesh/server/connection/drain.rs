@@ -191,6 +191,7 @@ impl DrainController {
                 () = reach(last) => break,
             }
         }
+        self.state.ends(Ending::Aged);
         self.stats.count_cut(self.state.open());
         count.ended();
     }
@@ -281,7 +282,11 @@ impl Drop for CountCut<'_> {
     fn drop(&mut self) {
         // A panic of a handler ends the connection, and is no cut.
         if !self.has_ended && !std::thread::panicking() {
-            self.state.ends(Ending::Left);
+            // Of a tunnel, what the client does says nothing of how it ends; that we cut it does.
+            self.state.ends(match self.state.tunnel() {
+                Some(_) => Ending::Aged,
+                None => Ending::Left,
+            });
             self.cut.fetch_add(self.state.open(), Ordering::Relaxed);
         }
     }
