@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use crate::istio::{Action, AuthorizationPolicy};
-use crate::policy::PolicyId;
+use crate::policy::{Decision, PolicyId};
 use crate::source::Configuration;
 
 /// What records need of one generation of the configuration.
@@ -38,9 +38,13 @@ impl AuditedConfig {
         }
     }
 
-    pub(super) fn is_break_glass(&self, policy: &PolicyId) -> bool {
+    /// The policy for emergencies by which this decision allows.
+    pub(super) fn break_glass<'d>(&self, decision: &'d Decision) -> Option<&'d PolicyId> {
+        let policy = decision.policy.as_ref()?;
+        let is_allow = decision.allowed && decision.action == Some(Action::Allow);
         let mut names = self.break_glass.iter();
-        names.any(|name| policy.as_str().starts_with(&**name))
+        let is_one = is_allow && names.any(|name| policy.as_str().starts_with(&**name));
+        is_one.then_some(policy)
     }
 }
 

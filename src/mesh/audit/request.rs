@@ -14,7 +14,6 @@ use super::under_way::UnderWay;
 use crate::audit::{Call, Event, Outcome, Pseudonym, Resource, with_request};
 use crate::context::{Claims, Exchange};
 use crate::guard::{Answer, Question};
-use crate::istio::Action;
 use crate::log_limit::limited;
 use crate::message::{EndKind, LocalReply, Report, Watch};
 use crate::peer_text::PeerText;
@@ -147,7 +146,7 @@ impl RequestAudit {
                 });
         }
         let glass = decision
-            .and_then(|decision| self.break_glass(decision))
+            .and_then(|decision| self.judged_by.config.break_glass(decision))
             .cloned();
         if glass.is_some() {
             self.mark = Mark::Strict;
@@ -183,14 +182,6 @@ impl RequestAudit {
                 _ => Answer::Refuse(unavailable()),
             }
         }))
-    }
-
-    /// The policy for emergencies that has allowed the request.
-    fn break_glass<'d>(&self, decision: &'d Decision) -> Option<&'d PolicyId> {
-        let policy = decision.policy.as_ref()?;
-        let is_allow = decision.allowed && decision.action == Some(Action::Allow);
-        let config = &self.judged_by.config;
-        (is_allow && config.is_break_glass(policy)).then_some(policy)
     }
 
     fn alert(&self, policy: &PolicyId, exchange: &Exchange) {
@@ -323,7 +314,7 @@ fn unavailable() -> LocalReply {
 }
 
 /// The rule that decided, or the rules for audit that matched.
-fn policy(decision: &Decision) -> Option<String> {
+pub(super) fn policy(decision: &Decision) -> Option<String> {
     if let Some(policy) = &decision.policy {
         return Some(policy.to_string());
     }
@@ -333,7 +324,7 @@ fn policy(decision: &Decision) -> Option<String> {
 }
 
 /// What policies on trial would have decided.
-fn dry_run(decision: &Decision) -> Option<String> {
+pub(super) fn dry_run(decision: &Decision) -> Option<String> {
     let marks = decision.marks.as_ref()?;
     let runs = [&marks.dry_run_deny, &marks.dry_run_allow];
     let runs: Vec<&DryRun> = runs.into_iter().flatten().collect();

@@ -17,10 +17,11 @@ use crate::mesh::audit::{Patient, Route, Scope};
 /// [`all`](Self::all) add requests.
 ///
 /// A policy for emergencies is an ALLOW AuthorizationPolicy with the annotation
-/// `mesh.tower/break-glass: "true"`. A request that it allows has a record of the type `break_glass`,
-/// which is durable before the application runs, in addition to those of a strict route. The log
-/// tells of it (WARN, target `tower_mesh::audit`), and `mesh_audit_break_glass_total` counts it.
-/// Where several policies allow a request, the first by name counts as the one that did.
+/// `mesh.tower/break-glass: "true"`. A request that it allows, or a connection of
+/// [`serve_tcp`](crate::Mesh::serve_tcp), has a record of the type `break_glass`, which is durable
+/// before the application runs, in addition to those of a strict route. The log tells of it
+/// (WARN, target `tower_mesh::audit`), and `mesh_audit_break_glass_total` counts it. Where several
+/// policies allow a request, the first by name counts as the one that did.
 ///
 /// The hash of a configuration in records is SHA-256 over all resources and settings as they were
 /// read, places included: it compares configurations of one version of this crate.
@@ -106,7 +107,8 @@ impl AuditOptions {
     }
 
     /// Requests that an AUDIT policy matches wait until their record is durable, as those of a
-    /// strict route do.
+    /// strict route do. So do connections of [`serve_tcp`](crate::Mesh::serve_tcp), which are closed
+    /// if it cannot be.
     pub fn strict_audit_policies(mut self) -> Self {
         self.scope.strict_audit_policies = true;
         self

@@ -18,13 +18,17 @@ use super::refused::{Refused, RefusedCounts};
 use super::stream::{Io, TcpConnection};
 use super::watch::watch;
 #[cfg(feature = "audit")]
-use crate::audit::Outcome;
+use crate::audit::{Outcome, Text};
 use crate::context::Exchange;
 use crate::error_chain::ErrorChain;
 use crate::log_limit::limited;
+#[cfg(feature = "audit")]
+use crate::mesh::audit::{AUDIT_UNAVAILABLE, ConnectionAudit, RecordedFirst};
 use crate::mesh::options::TcpOptions;
 use crate::mesh::server::Inbound;
-use crate::message::{Direction, contained};
+#[cfg(feature = "audit")]
+use crate::message::ResponseFlags;
+use crate::message::{Direction, LocalReply, contained};
 use crate::refusal_log;
 use crate::tls::{Connection, Incoming, WhenWoken};
 
@@ -59,12 +63,14 @@ pub(super) async fn serve<H, F>(
     let stats = Some(Arc::clone(stats));
     let exchange = Exchange::from_peer(&mut Extensions::new(), connection.peer());
     let record = Arc::new(service.begin(&connection, &exchange, &stop));
+    let judged = Arc::new(service.unjudged(&exchange));
     let mut ending = Ending {
         record: Arc::clone(&record),
+        #[cfg(feature = "audit")]
+        judged: Arc::clone(&judged),
         cut,
         end: None,
     };
-    let judged = Arc::new(Judged::default());
     let look = service.look(exchange.clone(), Arc::clone(&judged));
     let bounds = service.options.bounds();
     let watched = watch(Arc::clone(&record), lifetime, bounds, stats, look);
@@ -75,14 +81,23 @@ pub(super) async fn serve<H, F>(
         cut = WhenWoken::new(Box::pin(watched)) => End::Cut(cut),
         end = service.run(connection, &record, &exchange, &stop, &judged) => end,
     };
-    #[cfg(feature = "audit")]
-    service.record(&exchange, &end);
     ending.end = Some(end);
 }
 
-/// The generation of the configuration that has judged a connection; 0 before that.
-#[derive(Default)]
-struct Judged(AtomicU64);
+/// What was decided about a connection.
+struct Judged {
+    /// The generation of the configuration that has judged it; 0 before that.
+    generation: AtomicU64,
+    /// Its records in the audit trail, if the mesh has one.
+    #[cfg(feature = "audit")]
+    audit: Option<ConnectionAudit>,
+}
+
+/// What must be durable in the audit trail before the handler gets the connection.
+#[cfg(feature = "audit")]
+type Passed = Option<RecordedFirst>;
+#[cfg(not(feature = "audit"))]
+type Passed = ();
 
 impl<H> Service<H> {
     fn begin(
@@ -99,30 +114,67 @@ impl<H> Service<H> {
         Record::new(Direction::Inbound, peer.clone(), exchange, metrics, line).until(stop)
     }
 
-    /// Writes what the audit trail must have of a connection.
-    #[cfg(feature = "audit")]
-    fn record(&self, exchange: &Exchange, end: &End) {
-        let Some((auditor, by)) = self.inbound.audit(&self.inbound.config.load()) else {
-            return;
-        };
-        match end {
-            End::Cut(Cut::Refused(details, _)) => {
-                auditor.connection_refused(exchange, details, &by)
-            }
-            End::Cut(_) => auditor.connection_ended(exchange, Outcome::Cancelled, &by),
-            End::Done => auditor.connection_ended(exchange, Outcome::Allow, &by),
-            End::Failed | End::Panicked => auditor.connection_ended(exchange, Outcome::Error, &by),
+    fn unjudged(&self, exchange: &Exchange) -> Judged {
+        #[cfg(not(feature = "audit"))]
+        let _ = exchange;
+        Judged {
+            generation: AtomicU64::new(0),
+            #[cfg(feature = "audit")]
+            audit: self
+                .inbound
+                .auditor
+                .as_ref()
+                .map(|auditor| ConnectionAudit::begin(auditor, exchange)),
         }
     }
 
     /// Judges the connection, by the configuration of now.
-    fn judge(&self, exchange: &Exchange, judged: &Judged) -> Result<(), Cut> {
+    fn judge(&self, exchange: &Exchange, judged: &Judged) -> Result<Passed, Cut> {
         let config = self.inbound.config.load();
-        judged.0.store(config.generation(), Ordering::Relaxed);
-        judge(&config.engine, exchange).map_err(|(cut, reason)| {
-            self.refused.count(reason);
-            cut
-        })
+        judged
+            .generation
+            .store(config.generation(), Ordering::Relaxed);
+        let verdict = judge(&config.engine, exchange);
+        #[cfg(feature = "audit")]
+        let audit = judged.audit.as_ref().zip(self.inbound.audit(&config));
+        match verdict {
+            #[cfg(feature = "audit")]
+            Ok(decision) => Ok(audit.and_then(|(audit, (_, by))| audit.allowed(&decision, by))),
+            #[cfg(not(feature = "audit"))]
+            Ok(_) => Ok(()),
+            Err((cut, reason)) => {
+                self.refused.count(reason);
+                #[cfg(feature = "audit")]
+                if let Some((audit, (_, by))) = audit {
+                    audit.refused(by);
+                }
+                Err(cut)
+            }
+        }
+    }
+
+    /// Closes a connection whose record is not durable.
+    #[cfg(feature = "audit")]
+    fn unrecorded(&self, exchange: &Exchange) -> Cut {
+        self.refused.count(Refused::Audit);
+        refusal_log::connection_refused(exchange, AUDIT_UNAVAILABLE, None, None);
+        Cut::Refused(AUDIT_UNAVAILABLE.into(), ResponseFlags::none())
+    }
+
+    /// A trusted proxy names a caller that cannot be believed.
+    fn disbelieved(&self, exchange: &Exchange, judged: &Judged, reply: &LocalReply) -> Cut {
+        let details = Arc::clone(reply.details());
+        self.refused.count(Refused::Proxy);
+        refusal_log::connection_refused(exchange, &details, None, None);
+        #[cfg(feature = "audit")]
+        if let Some(audit) = &judged.audit
+            && let Some((_, by)) = self.inbound.audit(&self.inbound.config.load())
+        {
+            audit.refused(by);
+        }
+        #[cfg(not(feature = "audit"))]
+        let _ = judged;
+        Cut::Refused(details, reply.response_flags())
     }
 
     /// Whether a connection that was judged is refused by now.
@@ -134,12 +186,9 @@ impl<H> Service<H> {
         let service = Arc::clone(self);
         move || {
             if let Err(reply) = service.inbound.trusted_proxies.believes(&exchange) {
-                let details = Arc::clone(reply.details());
-                service.refused.count(Refused::Proxy);
-                refusal_log::connection_refused(&exchange, &details, None, None);
-                return Some(Cut::Refused(details, reply.response_flags()));
+                return Some(service.disbelieved(&exchange, &judged, &reply));
             }
-            let before = judged.0.load(Ordering::Relaxed);
+            let before = judged.generation.load(Ordering::Relaxed);
             let is_of_before = || before == 0 || before == service.inbound.config.generation();
             if !service.options.judge_again || is_of_before() {
                 return None;
@@ -162,10 +211,7 @@ impl<H> Service<H> {
     {
         let proxies = &self.inbound.trusted_proxies;
         if let Err(reply) = proxies.introduce_connection(connection.peer(), exchange) {
-            let details = Arc::clone(reply.details());
-            self.refused.count(Refused::Proxy);
-            refusal_log::connection_refused(exchange, &details, None, None);
-            return End::Cut(Cut::Refused(details, reply.response_flags()));
+            return End::Cut(self.disbelieved(exchange, judged, &reply));
         }
         let first = match self.options.server_first {
             true => Vec::new(),
@@ -174,9 +220,18 @@ impl<H> Service<H> {
                 Err(end) => return end,
             },
         };
-        if let Err(cut) = self.judge(exchange, judged) {
-            return End::Cut(cut);
+        let passed = match self.judge(exchange, judged) {
+            Ok(passed) => passed,
+            Err(cut) => return End::Cut(cut),
+        };
+        #[cfg(feature = "audit")]
+        if let Some(recorded) = passed
+            && !recorded.await
+        {
+            return End::Cut(self.unrecorded(exchange));
         }
+        #[cfg(not(feature = "audit"))]
+        let () = passed;
         // Where the server speaks first, the client may have nothing to say.
         connection.may_be_silent();
         let (home, returned) = oneshot::channel();
@@ -251,6 +306,8 @@ async fn close(mut io: Io, record: &Record) {
 /// Ends the record of a connection, whatever becomes of its task.
 struct Ending {
     record: Arc<Record>,
+    #[cfg(feature = "audit")]
+    judged: Arc<Judged>,
     /// Counts the connections that are cut at the end of the grace period.
     cut: Arc<AtomicUsize>,
     /// `None` for a task that did not come to its end.
@@ -262,7 +319,7 @@ impl Drop for Ending {
         let end = match self.end.take() {
             Some(end) => end,
             // In its farewell.
-            None if self.record.is_over() => return,
+            None if self.record.is_over() => End::Done,
             None if std::thread::panicking() => End::Panicked,
             None => {
                 self.cut.fetch_add(1, Ordering::Relaxed);
@@ -270,6 +327,22 @@ impl Drop for Ending {
             }
         };
         contained(|| self.record.end(&end));
+        #[cfg(feature = "audit")]
+        if let Some(audit) = &self.judged.audit {
+            let reason = self.record.termination(&end).map(Text::from);
+            contained(|| audit.ended(outcome(&end), reason));
+        }
+    }
+}
+
+#[cfg(feature = "audit")]
+fn outcome(end: &End) -> Outcome {
+    match end {
+        End::Cut(Cut::Refused(details, _)) if **details == *AUDIT_UNAVAILABLE => Outcome::Error,
+        End::Cut(Cut::Refused(..)) => Outcome::Deny,
+        End::Cut(_) => Outcome::Cancelled,
+        End::Done => Outcome::Allow,
+        End::Failed | End::Panicked => Outcome::Error,
     }
 }
 

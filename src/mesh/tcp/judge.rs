@@ -13,7 +13,7 @@ use crate::identity::PeerCertificate;
 use crate::istio::Action;
 use crate::matcher::forwarded;
 use crate::message::ResponseFlags;
-use crate::policy::{Attributes, Engine, PolicyId};
+use crate::policy::{Attributes, Decision, Engine, PolicyId};
 use crate::refusal_log;
 
 /// Asks policy about a connection. A refusal is logged, and an allow with something to say is left
@@ -21,7 +21,7 @@ use crate::refusal_log;
 ///
 /// # Errors
 /// Why the connection must be closed, and as what it is counted.
-pub(super) fn judge(engine: &Engine, exchange: &Exchange) -> Result<(), (Cut, Refused)> {
+pub(super) fn judge(engine: &Engine, exchange: &Exchange) -> Result<Decision, (Cut, Refused)> {
     let Some(connection) = exchange.caller().map(ConnectionAttributes) else {
         let details = Arc::from("rbac_access_denied_no_peer");
         return Err((
@@ -32,9 +32,9 @@ pub(super) fn judge(engine: &Engine, exchange: &Exchange) -> Result<(), (Cut, Re
     let decision = engine.decide_tcp(&connection);
     if decision.allowed {
         if decision.marks.is_some() {
-            exchange.set_decision(decision);
+            exchange.set_decision(decision.clone());
         }
-        return Ok(());
+        return Ok(decision);
     }
     // A rule of an unusable provider denies as a DENY does, and has no provider to be asked.
     let asked = engine.custom_tcp(&connection).filter(|custom| {

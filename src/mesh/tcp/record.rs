@@ -195,6 +195,12 @@ impl Record {
         }
     }
 
+    /// Why the connection has ended, if its handler and its client did not simply end it.
+    #[cfg(feature = "audit")]
+    pub(super) fn termination(&self, end: &End) -> Option<String> {
+        self.told(end).1.map(Cow::into_owned)
+    }
+
     /// The flags of an end, and its reason in the access log.
     fn told(&self, end: &End) -> (ResponseFlags, Option<Cow<'static, str>>) {
         let none = ResponseFlags::none();

@@ -13,6 +13,9 @@ pub(super) enum Refused {
     Proxy,
     /// Its first byte has not come in time.
     Silent,
+    /// Its record in the audit trail is not durable.
+    #[cfg(feature = "audit")]
+    Audit,
 }
 
 /// The counters, made before the first connection.
@@ -22,6 +25,8 @@ pub(super) struct RefusedCounts {
     provider: Counter,
     proxy: Counter,
     silent: Counter,
+    #[cfg(feature = "audit")]
+    audit: Counter,
 }
 
 impl RefusedCounts {
@@ -34,6 +39,8 @@ impl RefusedCounts {
             provider: counter("provider"),
             proxy: counter("proxy"),
             silent: counter("silent"),
+            #[cfg(feature = "audit")]
+            audit: counter("audit"),
         }
     }
 
@@ -43,6 +50,8 @@ impl RefusedCounts {
             Refused::Provider => &self.provider,
             Refused::Proxy => &self.proxy,
             Refused::Silent => &self.silent,
+            #[cfg(feature = "audit")]
+            Refused::Audit => &self.audit,
         };
         counter.add(1);
     }

@@ -15,6 +15,7 @@ mod routes;
 mod stops;
 mod shutdown;
 mod sockets;
+mod tcp;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;

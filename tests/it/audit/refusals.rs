@@ -215,16 +215,20 @@ async fn a27_connections_without_http() {
         assert_eq!(answered, answer, "{account}");
     }
     until("the records", || {
-        audited.records.text().matches("\"access\"").count() >= 2
+        audited.records.text().matches("\"access\"").count() >= 3
     })
     .await;
-    let mut told = rows(&audited.access().await, &["action", "outcome", "policy"]);
+    let mut told = rows(
+        &audited.access().await,
+        &["action", "phase", "outcome", "policy"],
+    );
     told.sort();
     assert_eq!(
         told,
         [
-            "TCP,allow,ns[default]-policy[looks]-rule[0]",
-            "TCP,deny,ns[default]-policy[closed]-rule[0]"
+            "TCP,,deny,ns[default]-policy[closed]-rule[0]",
+            "TCP,completion,allow,ns[default]-policy[looks]-rule[0]",
+            "TCP,intent,allow,ns[default]-policy[looks]-rule[0]"
         ]
     );
 }
