@@ -97,6 +97,7 @@ pub mod rules {}
 pub mod calls {}
 
 /// [access log]: access_log
+/// [audit trail]: audit
 /// [calls]: calls
 /// [rules]: rules
 /// [tls]: tls
