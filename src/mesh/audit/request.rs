@@ -26,7 +26,7 @@ pub(in crate::mesh) struct RequestAudit {
     judged_by: JudgedBy,
     /// `None` of a head that could not be read.
     method: Option<&'static str>,
-    /// What it asked for when it came.
+    /// Its target, if that was looked up among the routes.
     target: Option<PathAndQuery>,
     /// The template by which a router in front of the guards has chosen.
     chosen: Option<Arc<str>>,
@@ -68,8 +68,11 @@ impl RequestAudit {
         audit.method = Some(action(&head.method));
         audit.chosen = matched_path(head);
         audit.template.clone_from(&audit.chosen);
-        audit.target = head.uri.path_and_query().cloned();
-        audit.mark(head, exchange.path().unwrap_or_else(|| head.uri.path()));
+        let path = exchange.path().unwrap_or_else(|| head.uri.path());
+        if path == head.uri.path() {
+            audit.target = head.uri.path_and_query().cloned();
+        }
+        audit.mark(head, path);
         audit
     }
 
@@ -130,7 +133,7 @@ impl RequestAudit {
             return None;
         }
         if self.mark < Mark::Strict && self.target.as_ref() != head.uri.path_and_query() {
-            // A guard has given it another path.
+            // A guard has given it another path, or a router has left a part of it.
             self.mark(head, head.uri.path());
         }
         let decision = exchange.decision();
