@@ -60,6 +60,10 @@ pub struct Trail {
     storage: Box<dyn Storage>,
     /// Whose records these are, if a collector is to get them.
     #[cfg(feature = "otlp")]
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "only a mesh says it")
+    )]
     pub(in crate::audit) collector: Option<Whose>,
 }
 

@@ -49,6 +49,10 @@ pub(super) struct Queue {
     /// Whether each event is to be written soon.
     is_prompt: bool,
     /// Whether what the trail has written can be durable.
+    #[cfg_attr(
+        not(all(feature = "server", feature = "client")),
+        allow(dead_code, reason = "only a mesh asks for it")
+    )]
     pub(super) keeps: bool,
     pub(super) shared: Arc<Shared>,
 }
