@@ -149,12 +149,13 @@ async fn a27_each_refusal_of_a_connection_has_one_record() {
                 "reason",
                 "source_ip",
                 "actor.anonymous",
-                "actor.spiffe"
+                "actor.spiffe",
+                "generation"
             ]
         ),
         [
-            "TLS,deny,plaintext_refused,127.0.0.1,true,",
-            ",deny,http1.codec_error,127.0.0.1,,spiffe://cluster.local/ns/default/sa/desk"
+            "TLS,deny,plaintext_refused,127.0.0.1,true,,1",
+            ",deny,http1.codec_error,127.0.0.1,,spiffe://cluster.local/ns/default/sa/desk,1"
         ]
     );
 }

@@ -3,15 +3,19 @@
 use axum::Router;
 use axum::body::Body;
 use axum::routing::any;
+use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use tower_mesh::audit::PatientKey;
+use tower_mesh::context::Exchange;
+use tower_mesh::guard::{Answer, Guard, Question, Verdict};
 use tower_mesh::mesh::AuditedRoute;
+use tower_mesh::message::LocalReply;
 use tower_mesh::source::Fixed;
 use tower_mesh::testing::Issuer;
 
 use super::clinic::SetClock;
 use super::{Audited, fields, rows};
-use crate::support::mesh::{ISSUER, authentication, policy, unproven};
+use crate::support::mesh::{Fed, ISSUER, authentication, policy, unproven};
 
 fn answers() -> Router {
     Router::new()
@@ -260,4 +264,73 @@ async fn mistakes_are_told_together() {
         error.mistakes()[0].contains("audit: the folder of the audit trail"),
         "{error:?}"
     );
+}
+
+/// Asks before it lets a request pass.
+struct Asks;
+
+impl Guard for Asks {
+    fn judge(&self, head: &mut Parts, _: &Exchange) -> Verdict {
+        let is_refused = head.uri.path() == "/patients/9";
+        Verdict::Ask(Question::new(async move {
+            tokio::task::yield_now().await;
+            match is_refused {
+                true => Answer::Refuse(LocalReply::new(StatusCode::FORBIDDEN, "", "asked")),
+                false => Answer::Pass,
+            }
+        }))
+    }
+}
+
+/// The intent comes after all answers, and there is one of it.
+#[tokio::test]
+async fn a_request_that_waits_for_an_answer_has_its_intent_after_it() {
+    let audited = Audited::new(
+        answers(),
+        |audit| audit.route(AuditedRoute::new("/patients/{id}")),
+        |builder| builder.guard(Asks).guard(Asks),
+    )
+    .await;
+    for path in ["/patients/9", "/patients/7"] {
+        audited.ask(Request::get(path)).await;
+    }
+    assert_eq!(
+        rows(
+            &audited.access().await,
+            &["phase", "outcome", "reason", "status"]
+        ),
+        [",deny,asked,403", "intent,allow,,", "completion,allow,,200"]
+    );
+}
+
+/// The end of a call over gRPC has its status, also where that comes in trailers.
+#[tokio::test]
+async fn a_completion_has_the_status_of_grpc() {
+    let in_headers = || async { [("content-type", "application/grpc"), ("grpc-status", "7")] };
+    let in_trailers = || async {
+        let trailers = [("grpc-status", "14")].map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, http::HeaderValue::from_static(value))
+        });
+        let frame = http_body::Frame::trailers(http::HeaderMap::from_iter(trailers));
+        let (feed, fed) = tokio::sync::mpsc::unbounded_channel();
+        feed.send(frame).unwrap();
+        ([("content-type", "application/grpc")], Body::new(Fed(fed)))
+    };
+    let router = Router::new()
+        .route("/charts/Read", any(in_headers))
+        .route("/charts/Write", any(in_trailers));
+    let audited = Audited::new(
+        router,
+        |audit| audit.route(AuditedRoute::new("/charts/{call}")),
+        |builder| builder,
+    )
+    .await;
+    for path in ["/charts/Read", "/charts/Write"] {
+        let request = Request::post(path).header("content-type", "application/grpc");
+        audited.ask(request).await;
+    }
+    let mut records = audited.access().await;
+    records.retain(|record| record["phase"] == "completion");
+    assert_eq!(rows(&records, &["status", "grpc"]), ["200,7", "200,14"]);
 }
