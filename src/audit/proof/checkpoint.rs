@@ -33,9 +33,13 @@ struct Signature {
     bytes: Vec<u8>,
 }
 
-/// Why a text is no checkpoint.
+/// Why a text is no checkpoint, and in which of its lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CheckpointError(&'static str);
+pub struct CheckpointError {
+    /// From 1.
+    line: u64,
+    what: &'static str,
+}
 
 impl Checkpoint {
     pub(crate) fn sign(
@@ -66,42 +70,50 @@ impl Checkpoint {
     /// # Errors
     /// It has another form.
     pub fn parse(note: &str) -> Result<Self, CheckpointError> {
+        let wrong = |line, what| CheckpointError { line, what };
         if note.len() > MOST_BYTES {
-            return Err(CheckpointError("it is longer than 8 KiB"));
+            return Err(wrong(1, "it is longer than 8 KiB"));
         }
-        let (text, signatures) = note.split_once("\n\n").ok_or(CheckpointError(
-            "it has no empty line before its signatures",
+        if note.contains('\r') {
+            return Err(wrong(1, "its lines end in CR LF, and must end in LF alone"));
+        }
+        let (first, _) = note.split_once('\n').unwrap_or((note, ""));
+        let stream = first.strip_prefix(ORIGIN).ok_or(wrong(
+            1,
+            "its first line is not `tower-mesh/audit/` and a stream",
         ))?;
-        let mut lines = text.split('\n');
+        let last = note.lines().count() as u64;
+        let (text, signatures) = note
+            .split_once("\n\n")
+            .ok_or(wrong(last, "it has no empty line before its signatures"))?;
+        let mut lines = text.split('\n').skip(1);
         let mut line = || lines.next().unwrap_or_default();
-        let stream = line().strip_prefix(ORIGIN).ok_or(CheckpointError(
-            "its origin is not `tower-mesh/audit/` and a stream",
-        ))?;
         let size = line();
         let size = size
             .parse()
             .ok()
             .filter(|number: &u64| number.to_string() == size)
-            .ok_or(CheckpointError("its size is no number"))?;
+            .ok_or(wrong(2, "its size is no number"))?;
         let root = BASE64_STANDARD.decode(line()).ok();
         let root = root
             .and_then(|root| Hash::try_from(root).ok())
-            .ok_or(CheckpointError("its root is no hash in base64"))?;
-        let head = parse_hash(line())
-            .ok_or(CheckpointError("its head is no hash in hexadecimal digits"))?;
-        let time = parse_timestamp(line()).ok_or(CheckpointError("its time is no time in UTC"))?;
+            .ok_or(wrong(3, "its root is no hash in base64"))?;
+        let head =
+            parse_hash(line()).ok_or(wrong(4, "its head is no hash in hexadecimal digits"))?;
+        let time = parse_timestamp(line()).ok_or(wrong(5, "its time is no time in UTC"))?;
         if lines.next().is_some() {
-            return Err(CheckpointError("it has more lines than a checkpoint has"));
+            return Err(wrong(6, "it has more lines than a checkpoint has"));
         }
         let signatures = signatures
             .strip_suffix('\n')
-            .ok_or(CheckpointError("its last line has no end"))?
+            .ok_or(wrong(last, "its last line has no end: it was cut off"))?
             .split('\n')
-            .map(Signature::parse)
-            .collect::<Option<_>>()
-            .ok_or(CheckpointError(
-                "a signature has not the form `— name base64`",
-            ))?;
+            .zip(7..)
+            .map(|(signature, line)| {
+                Signature::parse(signature)
+                    .ok_or(wrong(line, "a signature has not the form `— name base64`"))
+            })
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             note: note.to_owned(),
             stream: stream.to_owned(),
@@ -117,17 +129,22 @@ impl Checkpoint {
     /// place keeps them.
     ///
     /// # Errors
-    /// One of them has another form, or is cut off.
+    /// One of them has another form, or is cut off; the error names the line of the text.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, CheckpointError> {
         let mut notes = Vec::new();
         let mut note = String::new();
+        // The lines before the note.
+        let mut before = 0;
         let mut is_signed = false;
-        for line in text.split_inclusive('\n') {
+        for (index, line) in text.split_inclusive('\n').enumerate() {
             let is_signature = line.starts_with(SIGNATURE);
             if is_signed && !is_signature {
-                notes.push(Self::parse(&note)?);
+                notes.push(Self::parse_after(before, &note)?);
                 note.clear();
                 is_signed = false;
+            }
+            if note.is_empty() {
+                before = index as u64;
             }
             if !note.is_empty() || line.trim() != "" {
                 note.push_str(line);
@@ -135,9 +152,17 @@ impl Checkpoint {
             is_signed |= is_signature;
         }
         if !note.is_empty() {
-            notes.push(Self::parse(&note)?);
+            notes.push(Self::parse_after(before, &note)?);
         }
         Ok(notes)
+    }
+
+    /// Reads a note that stands after so many other lines.
+    fn parse_after(before: u64, note: &str) -> Result<Self, CheckpointError> {
+        Self::parse(note).map_err(|error| CheckpointError {
+            line: before + error.line,
+            ..error
+        })
     }
 
     /// The id of the stream.
@@ -209,9 +234,21 @@ impl Signature {
     }
 }
 
+impl CheckpointError {
+    /// What is wrong, without the line and the remedy.
+    pub(crate) fn what(&self) -> &'static str {
+        self.what
+    }
+}
+
 impl fmt::Display for CheckpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no checkpoint: {}", self.0)
+        let Self { line, what } = self;
+        write!(
+            f,
+            "line {line}: no checkpoint: {what}; take the notes anew from the second place, each as \
+             it came, or take out the one that was cut off"
+        )
     }
 }
 

@@ -196,7 +196,8 @@ impl Check<'_> {
         let checkpoint = match Checkpoint::parse(&note) {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
-                return Some(Bad::new(FaultKind::NotCanonical, seq, error.to_string()));
+                let what = format!("no checkpoint: {}", error.what());
+                return Some(Bad::new(FaultKind::NotCanonical, seq, what));
             }
         };
         if !self.means.keys.is_empty()
@@ -372,7 +373,7 @@ fn is_as_written(entry: &Entry<'_>, checkpoint: &Checkpoint) -> bool {
     line == entry.as_str().as_bytes()
 }
 
-pub(super) fn signature_fault(fault: SignatureFault) -> (FaultKind, &'static str) {
+pub(crate) fn signature_fault(fault: SignatureFault) -> (FaultKind, &'static str) {
     match fault {
         SignatureFault::Bad => (
             FaultKind::BadSignature,

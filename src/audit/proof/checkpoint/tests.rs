@@ -88,8 +88,48 @@ fn notes_in_a_row_are_read() {
     ] {
         assert_eq!(Checkpoint::parse_all(&text).unwrap().len(), 3, "{text}");
     }
-    let cut = note.strip_suffix('\n').unwrap();
-    assert!(Checkpoint::parse_all(&format!("{note}{cut}")).is_err());
+}
+
+#[test]
+fn what_is_wrong_in_a_row_of_notes_is_told_with_its_line() {
+    let key = SigningKey::random("patients").unwrap();
+    let note = sign(&key);
+    let cut = |from: &str| note.split_once(from).unwrap().0.to_owned();
+    // A note has seven lines.
+    for (text, told) in [
+        (
+            "\nmany notes\n".to_owned(),
+            "line 2: no checkpoint: its first line is not `tower-mesh/",
+        ),
+        (
+            format!("{note}\n{}", cut("\n3\n")),
+            "line 9: no checkpoint: it has no empty line",
+        ),
+        (
+            format!("{note}{note}").replacen("\n3\n", "\n03\n", 1),
+            "line 2: no checkpoint: its size",
+        ),
+        (
+            format!("{note}{}", note.replace("\n02", "\n0")),
+            "line 11: no checkpoint: its head",
+        ),
+        (
+            format!("{note}\n{}", note.trim_end()),
+            "line 15: no checkpoint: its last line has no end",
+        ),
+        (
+            note.replace('\n', "\r\n"),
+            "line 1: no checkpoint: its lines end in CR LF",
+        ),
+        (
+            format!("{note}— witness\n"),
+            "line 8: no checkpoint: a signature has not the form",
+        ),
+    ] {
+        let error = Checkpoint::parse_all(&text).unwrap_err().to_string();
+        assert!(error.starts_with(told), "{error}");
+        assert!(error.contains("; take the notes anew"), "{error}");
+    }
 }
 
 #[test]
