@@ -24,11 +24,7 @@ fn a23_child() {
         .signer(key)
         .checkpoint_every(50, LONG)
         .segments(64 * 1024, LONG);
-    let audit = Audit::builder()
-        .trail(trail)
-        .deadline(LONG)
-        .start()
-        .unwrap();
+    let audit = start(trail);
     let base: u64 = env::var("AUDIT_CRASH_BASE").unwrap().parse().unwrap();
     runtime().block_on(async {
         let mut number = base;
@@ -98,10 +94,7 @@ fn a23_no_durable_event_is_lost_when_the_process_is_killed() {
         assert!(report.is_whole(), "after {kill} kills: {report}");
     }
     // One more start, which cuts off what the last kill has left.
-    let audit = Audit::builder()
-        .trail(Trail::folder(folder.path()).signer(key))
-        .start()
-        .unwrap();
+    let audit = start(Trail::folder(folder.path()).signer(key));
     assert!(audit.shutdown(LONG));
     let report = Verify::new(folder.path()).keys(keys).run().unwrap();
     assert!(
@@ -144,10 +137,7 @@ fn a23_a_write_that_was_cut_off_at_any_byte_loses_only_its_last_line() {
             .unwrap();
         assert!(report.is_whole(), "{cut}: {report}");
         assert_eq!(report.records(), lines, "{cut}");
-        let audit = Audit::builder()
-            .trail(Trail::folder(folder.path()))
-            .start()
-            .unwrap();
+        let audit = start(Trail::folder(folder.path()));
         assert!(audit.shutdown(LONG));
         let report = Verify::new(folder.path())
             .keys(kept.keys.clone())

@@ -12,14 +12,10 @@ fn a20_an_event_is_durable_before_the_answer() {
     let trail = Trail::folder(folder.path())
         .durability(Durability::Interval(LONG))
         .storage(faults.clone());
-    let audit = Audit::builder()
-        .deadline(LONG)
-        .trail(trail)
-        .start()
-        .unwrap();
+    let audit = start(trail);
     let before = faults.syncs();
     for number in 0..10 {
-        let recorded = runtime().block_on(audit.submit_durable(event(number)));
+        let recorded = durable(&audit, number);
         assert_eq!(recorded, Ok(Recorded::Durable));
         assert_eq!(faults.syncs(), before + number + 1);
         assert_eq!(subjects(folder.path()).len() as u64, number + 1);
@@ -40,12 +36,7 @@ fn events_are_made_durable_by_number_and_by_age() {
         let trail = Trail::folder(folder.path())
             .durability(durability)
             .storage(faults.clone());
-        let audit = Audit::builder()
-            .deadline(LONG)
-            .trail(trail)
-            .clock(clock.clone())
-            .start()
-            .unwrap();
+        let audit = start_at(&clock, trail);
         faults.forget_writes();
         let before = faults.syncs();
         for number in 0..count {
@@ -72,7 +63,7 @@ fn a20_one_of_several_trails_is_enough() {
         builder = builder.trail(trail.storage(faults.clone()));
     }
     let audit = builder.start().unwrap();
-    let durable = |number| runtime().block_on(audit.submit_durable(event(number)));
+    let durable = |number| durable(&audit, number);
     assert_eq!(durable(1), Ok(Recorded::Durable));
     faults[0].read_only(true);
     faults[1].read_only(true);
@@ -115,11 +106,7 @@ impl Sink for FailsAt {
 fn a20_a_sink_that_fails_on_record_k_lets_k_minus_1_handlers_run() {
     for k in [1, 2, 17] {
         let trail = Trail::sink(FailsAt(k - 1)).durability(Durability::Strict);
-        let audit = Audit::builder()
-            .deadline(LONG)
-            .trail(trail)
-            .start()
-            .unwrap();
+        let audit = start(trail);
         let mut handled = 0;
         runtime().block_on(async {
             for number in 0..40 {
@@ -135,11 +122,7 @@ fn a20_a_sink_that_fails_on_record_k_lets_k_minus_1_handlers_run() {
 #[test]
 fn an_intent_without_its_completion_is_listed() {
     let folder = tempfile::tempdir().unwrap();
-    let audit = Audit::builder()
-        .deadline(LONG)
-        .trail(Trail::folder(folder.path()))
-        .start()
-        .unwrap();
+    let audit = start(Trail::folder(folder.path()));
     let calls = [(); 5].map(|()| Call::next());
     for call in calls {
         audit.submit(Event::intent(call).outcome(Outcome::Allow));
@@ -162,11 +145,7 @@ fn an_intent_without_its_completion_is_listed() {
 fn an_audit_and_its_futures_can_be_sent() {
     fn is_sent<T: Send + 'static>(_: &T) {}
     let folder = tempfile::tempdir().unwrap();
-    let audit = Audit::builder()
-        .deadline(LONG)
-        .trail(Trail::folder(folder.path()))
-        .start()
-        .unwrap();
+    let audit = start(Trail::folder(folder.path()));
     is_sent(&audit);
     is_sent(&audit.submit_durable(event(0)));
 }

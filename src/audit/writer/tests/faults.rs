@@ -19,12 +19,7 @@ fn failing(durability: Durability) -> Failing {
     let trail = Trail::folder(folder.path())
         .durability(durability)
         .storage(faults.clone());
-    let audit = Audit::builder()
-        .deadline(LONG)
-        .trail(trail)
-        .clock(clock.clone())
-        .start()
-        .unwrap();
+    let audit = start_at(&clock, trail);
     Failing {
         folder,
         faults,
@@ -35,7 +30,7 @@ fn failing(durability: Durability) -> Failing {
 
 impl Failing {
     fn durable(&self, number: u64) -> Result<Recorded, AuditUnavailable> {
-        runtime().block_on(self.audit.submit_durable(event(number)))
+        durable(&self.audit, number)
     }
 
     /// Lets the time pass after which the trail is tried again, and waits until it is.
@@ -239,7 +234,7 @@ fn a21_to_go_on_counts_what_is_not_durable() {
         .start()
         .unwrap();
     faults.read_only(true);
-    let recorded = runtime().block_on(audit.submit_durable(event(1)));
+    let recorded = durable(&audit, 1);
     assert_eq!(recorded, Ok(Recorded::NotDurable));
     assert_eq!(audit.unavailable(), 1);
 }
@@ -315,13 +310,8 @@ fn a_next_segment_that_cannot_be_made_is_tried_again_and_stops_nothing() {
         .durability(Durability::Strict)
         .segments(4096, LONG)
         .storage(faults.clone());
-    let audit = Audit::builder()
-        .trail(trail)
-        .deadline(LONG)
-        .clock(clock.clone())
-        .start()
-        .unwrap();
-    let durable = |number| runtime().block_on(audit.submit_durable(event(number)));
+    let audit = start_at(&clock, trail);
+    let durable = |number| durable(&audit, number);
     let count = || segments(folder.path()).unwrap().len();
     faults.fail_creates(1);
     for number in 0..30 {
@@ -356,13 +346,9 @@ fn whichever_sync_fails_that_of_a_rotate_too_nothing_is_lost() {
             .durability(Durability::Strict)
             .segments(1500, LONG)
             .storage(faults.clone());
-        let audit = Audit::builder()
-            .trail(trail)
-            .deadline(LONG)
-            .start()
-            .unwrap();
+        let audit = start(trail);
         for number in 0..12 {
-            let durable = runtime().block_on(audit.submit_durable(event(number)));
+            let durable = durable(&audit, number);
             assert_eq!(durable, Ok(Recorded::Durable), "{at}");
         }
         assert!(audit.shutdown(LONG));

@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::*;
+use crate::audit::store::fault::Faults;
 use crate::audit::{Actor, Call, Durability, SigningKey, Trail};
 
 #[test]
@@ -13,7 +14,7 @@ fn a25_many_writers_make_one_dense_chain_and_none_is_lost() {
         .signer(key)
         .queue(1_000_000, u64::MAX)
         .durability(Durability::Interval(Duration::from_millis(50)));
-    let audit = Audit::builder().trail(trail).start().unwrap();
+    let audit = start(trail);
     let is_full = std::env::var_os("AUDIT_FULL").is_some();
     let (writers, each) = (64, if is_full { 15_625 } else { 500 });
     thread::scope(|scope| {
@@ -46,12 +47,12 @@ fn a25_many_writers_make_one_dense_chain_and_none_is_lost() {
 #[test]
 fn a21_a_full_queue_drops_and_the_gap_in_the_chain_says_how_many() {
     let folder = tempfile::tempdir().unwrap();
-    let faults = crate::audit::store::fault::Faults::default();
+    let faults = Faults::default();
     let trail = Trail::folder(folder.path())
         .queue(100, u64::MAX)
         .durability(Durability::Strict)
         .storage(faults.clone());
-    let audit = Audit::builder().trail(trail).start().unwrap();
+    let audit = start(trail);
     for round in 0..5 {
         faults.stick();
         audit.submit(event(round));
@@ -81,12 +82,12 @@ fn a21_a_full_queue_drops_and_the_gap_in_the_chain_says_how_many() {
 #[test]
 fn the_queue_is_bounded_in_bytes_too() {
     let folder = tempfile::tempdir().unwrap();
-    let faults = crate::audit::store::fault::Faults::default();
+    let faults = Faults::default();
     let trail = Trail::folder(folder.path())
         .queue(1000, 64 * 1024)
         .durability(Durability::Strict)
         .storage(faults.clone());
-    let audit = Audit::builder().trail(trail).start().unwrap();
+    let audit = start(trail);
     faults.stick();
     audit.submit(event(0));
     runtime().block_on(faults.is_stuck());
@@ -107,11 +108,7 @@ fn the_queue_is_bounded_in_bytes_too() {
 fn a27_a_flood_of_refusals_is_one_record_with_its_count() {
     let folder = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
-    let audit = Audit::builder()
-        .trail(Trail::folder(folder.path()))
-        .clock(clock.clone())
-        .start()
-        .unwrap();
+    let audit = start_at(&clock, Trail::folder(folder.path()));
     let refusal = |peer: &str| {
         Event::access()
             .actor(Actor::workload(peer.to_owned()))
@@ -178,19 +175,12 @@ fn a27_each_end_of_an_access_has_its_record_also_in_a_flood_of_refusals() {
 #[test]
 fn a27_the_count_of_a_flood_is_in_the_gap_when_its_first_record_found_no_room() {
     let folder = tempfile::tempdir().unwrap();
-    let (clock, faults) = (
-        TestClock::new(),
-        crate::audit::store::fault::Faults::default(),
-    );
+    let (clock, faults) = (TestClock::new(), Faults::default());
     let trail = Trail::folder(folder.path())
         .queue(50, u64::MAX)
         .durability(Durability::Strict)
         .storage(faults.clone());
-    let audit = Audit::builder()
-        .trail(trail)
-        .clock(clock.clone())
-        .start()
-        .unwrap();
+    let audit = start_at(&clock, trail);
     faults.stick();
     audit.submit(event(0));
     runtime().block_on(faults.is_stuck());
@@ -211,11 +201,7 @@ fn a27_the_count_of_a_flood_is_in_the_gap_when_its_first_record_found_no_room() 
 fn a28_the_time_may_step_back_and_the_step_is_noted() {
     let folder = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
-    let audit = Audit::builder()
-        .trail(Trail::folder(folder.path()))
-        .clock(clock.clone())
-        .start()
-        .unwrap();
+    let audit = start_at(&clock, Trail::folder(folder.path()));
     audit.submit(event(0));
     assert!(audit.flush(LONG));
     clock.pass(Duration::from_secs(60));
@@ -249,11 +235,7 @@ fn a04_checkpoints_come_after_records_and_after_time_and_go_to_a_second_place_at
             notes.send((note.size(), note.to_string())).unwrap();
             Ok(())
         });
-    let audit = Audit::builder()
-        .trail(trail)
-        .clock(clock.clone())
-        .start()
-        .unwrap();
+    let audit = start_at(&clock, trail);
     for number in 0..15 {
         audit.submit(event(number));
     }
@@ -281,10 +263,7 @@ fn a04_checkpoints_come_after_records_and_after_time_and_go_to_a_second_place_at
 #[test]
 fn dropping_the_last_handle_writes_what_is_left() {
     let folder = tempfile::tempdir().unwrap();
-    let audit = Audit::builder()
-        .trail(Trail::folder(folder.path()))
-        .start()
-        .unwrap();
+    let audit = start(Trail::folder(folder.path()));
     let shared = Arc::clone(&audit.0.queues().next().unwrap().shared);
     (0..100).for_each(|number| audit.submit(event(number)));
     drop(audit);
@@ -297,13 +276,10 @@ fn dropping_the_last_handle_writes_what_is_left() {
 #[test]
 fn events_after_the_shutdown_are_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let audit = Audit::builder()
-        .trail(Trail::folder(folder.path()))
-        .start()
-        .unwrap();
+    let audit = start(Trail::folder(folder.path()));
     assert!(audit.shutdown(LONG));
     audit.submit(event(0));
     assert_eq!(audit.counters().next().unwrap().dropped(), 1);
     assert!(!audit.flush(Duration::ZERO));
-    assert!(runtime().block_on(audit.submit_durable(event(1))).is_err());
+    assert!(durable(&audit, 1).is_err());
 }

@@ -13,7 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::audit::store::segments;
-use crate::audit::{Audit, Clock, Event, Outcome, Verify, VerifyReport};
+use crate::audit::{
+    Audit, AuditBuilder, AuditUnavailable, Clock, Event, Outcome, Recorded, Trail, Verify,
+    VerifyReport,
+};
 
 /// Long enough for any test, and never waited for when all is well.
 const LONG: Duration = Duration::from_secs(60);
@@ -54,6 +57,25 @@ impl Clock for TestClock {
     fn elapsed(&self) -> Duration {
         Duration::from_micros(self.elapsed.load(Ordering::SeqCst))
     }
+}
+
+/// With one trail, and a deadline that no test reaches.
+fn builder(trail: Trail) -> AuditBuilder {
+    Audit::builder().deadline(LONG).trail(trail)
+}
+
+fn start(trail: Trail) -> Audit {
+    builder(trail).start().unwrap()
+}
+
+/// With the clock of the test.
+fn start_at(clock: &TestClock, trail: Trail) -> Audit {
+    builder(trail).clock(clock.clone()).start().unwrap()
+}
+
+/// The answer to an event that must be durable.
+fn durable(audit: &Audit, number: u64) -> Result<Recorded, AuditUnavailable> {
+    runtime().block_on(audit.submit_durable(event(number)))
 }
 
 fn event(number: u64) -> Event {

@@ -80,11 +80,7 @@ fn assert_chain(lines: &[String]) {
 fn a_sink_gets_each_record_in_order_and_the_checkpoints() {
     let (sink, seen) = sink(false);
     let trail = Trail::sink(sink).signer(SigningKey::random("k").unwrap());
-    let audit = Audit::builder()
-        .deadline(LONG)
-        .trail(trail)
-        .start()
-        .unwrap();
+    let audit = start(trail);
     (0..100).for_each(|number| audit.submit(event(number)));
     assert!(audit.shutdown(LONG));
     let lines: Vec<_> = seen.lines.try_iter().collect();
@@ -99,13 +95,8 @@ fn a_sink_that_fails_or_panics_is_counted_and_tried_again() {
     let (sink, seen) = sink(true);
     let clock = TestClock::new();
     let trail = Trail::sink(sink).durability(Durability::Strict);
-    let audit = Audit::builder()
-        .deadline(LONG)
-        .trail(trail)
-        .clock(clock.clone())
-        .start()
-        .unwrap();
-    let durable = |number| runtime().block_on(audit.submit_durable(event(number)));
+    let audit = start_at(&clock, trail);
+    let durable = |number| durable(&audit, number);
     let counters = || audit.counters().next().unwrap();
     assert_eq!(durable(0), Ok(Recorded::Durable));
     for (round, flag) in [&seen.fails, &seen.panics].into_iter().enumerate() {
@@ -128,12 +119,8 @@ fn a_sink_that_fails_or_panics_is_counted_and_tried_again() {
 #[test]
 fn a_sink_that_keeps_nothing_makes_nothing_durable() {
     let (sink, _seen) = sink(false);
-    let audit = Audit::builder()
-        .deadline(LONG)
-        .trail(Trail::sink(sink))
-        .start()
-        .unwrap();
-    assert!(runtime().block_on(audit.submit_durable(event(0))).is_err());
+    let audit = start(Trail::sink(sink));
+    assert!(durable(&audit, 0).is_err());
 }
 
 #[test]
@@ -141,12 +128,7 @@ fn a_sink_that_is_down_at_the_start_gets_the_start_later() {
     let (sink, seen) = sink(false);
     let clock = TestClock::new();
     seen.fails.store(true, Ordering::SeqCst);
-    let audit = Audit::builder()
-        .deadline(LONG)
-        .trail(Trail::sink(sink))
-        .clock(clock.clone())
-        .start()
-        .unwrap();
+    let audit = start_at(&clock, Trail::sink(sink));
     assert_eq!(audit.failing_trails().next().unwrap().name(), "kept");
     audit.submit(event(0));
     seen.fails.store(false, Ordering::SeqCst);
