@@ -40,8 +40,10 @@ its exit status means.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Verify, show and prune an audit trail, and make the keys that sign it (needs the feature audit)
     #[cfg(not(feature = "audit"))]
-    Audit(absent::Audit),
+    #[command(after_help = absent::after_help("audit"))]
+    Audit(absent::Absent),
     #[cfg(feature = "audit")]
     Audit(audit::Audit),
     Check(check::Check),
@@ -51,8 +53,10 @@ enum Command {
     Diff(diff::Diff),
     Envoy(envoy::Envoy),
     Man(man::Man),
+    /// Make certificates for development (needs the feature pki)
     #[cfg(not(feature = "pki"))]
-    Pki(absent::Pki),
+    #[command(after_help = absent::after_help("pki"))]
+    Pki(absent::Absent),
     #[cfg(feature = "pki")]
     Pki(pki::Pki),
     Vet(vet::Vet),
@@ -60,6 +64,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
+        #[cfg(not(feature = "audit"))]
+        Command::Audit(absent) => absent.run("audit"),
+        #[cfg(feature = "audit")]
         Command::Audit(audit) => audit.run(),
         Command::Check(check) => check.run(),
         Command::Completions(completions) => completions.run(CommandLine::command()),
@@ -68,6 +75,9 @@ fn main() -> ExitCode {
         Command::Diff(diff) => diff.run(),
         Command::Envoy(envoy) => envoy.run(),
         Command::Man(man) => man.run(CommandLine::command()),
+        #[cfg(not(feature = "pki"))]
+        Command::Pki(absent) => absent.run("pki"),
+        #[cfg(feature = "pki")]
         Command::Pki(pki) => pki.run(),
         Command::Vet(vet) => vet.run(),
     };

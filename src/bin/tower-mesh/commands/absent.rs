@@ -7,64 +7,34 @@ use clap::Args;
 
 use crate::failure::Failure;
 
-/// Verify, show and prune an audit trail, and make the keys that sign it (needs the feature audit)
-#[cfg(not(feature = "audit"))]
+// What it says of itself stands at each of the commands.
 #[derive(Debug, Args)]
-#[command(after_help = AUDIT_EXAMPLES)]
-pub(crate) struct Audit {
+pub(crate) struct Absent {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
 }
 
-#[cfg(not(feature = "audit"))]
-const AUDIT_EXAMPLES: &str = "\
-Examples:
-  cargo install tower-mesh --features cli,audit
-  tower-mesh audit --help
-
-This build does not have the feature audit.
-
-Exit status: 2.";
-
-#[cfg(not(feature = "audit"))]
-impl Audit {
-    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+impl Absent {
+    /// Says which feature adds the command, which has its name.
+    pub(crate) fn run(self, feature: &str) -> Result<ExitCode, Failure> {
         // No option of the command can work.
         drop(self.words);
-        Err(without("audit"))
+        Err(Failure::Question(format!(
+            "this command was built without the feature {feature}: cargo install tower-mesh --features cli,{feature}"
+        )))
     }
 }
 
-/// Make certificates for development (needs the feature pki)
-#[cfg(not(feature = "pki"))]
-#[derive(Debug, Args)]
-#[command(after_help = PKI_EXAMPLES)]
-pub(crate) struct Pki {
-    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<OsString>,
-}
-
-#[cfg(not(feature = "pki"))]
-const PKI_EXAMPLES: &str = "\
+/// What the command says after its help.
+pub(crate) fn after_help(feature: &str) -> String {
+    format!(
+        "\
 Examples:
-  cargo install tower-mesh --features cli,pki
-  tower-mesh pki --help
+  cargo install tower-mesh --features cli,{feature}
+  tower-mesh {feature} --help
 
-This build does not have the feature pki.
+This build does not have the feature {feature}.
 
-Exit status: 2.";
-
-#[cfg(not(feature = "pki"))]
-impl Pki {
-    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        // No option of the command can work.
-        drop(self.words);
-        Err(without("pki"))
-    }
-}
-
-fn without(feature: &str) -> Failure {
-    Failure::Question(format!(
-        "this command was built without the feature {feature}: cargo install tower-mesh --features cli,{feature}"
-    ))
+Exit status: 2."
+    )
 }
