@@ -26,13 +26,18 @@ pub(super) struct Edge {
 }
 
 /// The ends of the segments of a stream, and its last record that a checkpoint proves. The stream was
-/// verified right before.
-pub(super) fn ends(folder: &Path, names: &[Name], pruned: &Pruned) -> io::Result<(Vec<End>, u64)> {
+/// verified right before. The time given is the latest of the streams before: a machine that has
+/// started with a clock of 1970 writes nothing that is older.
+pub(super) fn ends(
+    folder: &Path,
+    names: &[Name],
+    pruned: &Pruned,
+    mut latest: Timestamp,
+) -> io::Result<(Vec<End>, u64)> {
     let stream = names.first().map_or("", |name| name.stream.as_str());
     let mut ends: Vec<End> = Vec::new();
     let (mut tree, mut head) = (Frontier::default(), Hash::default());
     let mut signed = 0;
-    let mut latest = Timestamp::default();
     let mut walk = Walk::new(folder, names);
     while let Some(spot) = walk.next()? {
         let Ok(entry) = Entry::parse(spot.line.bytes) else {

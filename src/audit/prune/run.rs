@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use super::ends::{End, ends};
 use super::error::PruneError;
-use crate::audit::proof::{PublicKeys, Signer, only_for_owner};
+use crate::audit::proof::{Checkpoint, PublicKeys, Signer, only_for_owner};
 use crate::audit::record::{Fields, Kind, OldStream, Own, Removed};
 use crate::audit::scalar::Timestamp;
 use crate::audit::store::{Name, Part, lock, segments, sync_folder};
-use crate::audit::verify::{Pruned, Verify, by_stream};
+use crate::audit::verify::{Fault, Pruned, Verify, VerifyReport, by_stream, signature_fault};
 use crate::audit::writer::Stream;
 
 /// Removes segments whose records are all older than a time. Nothing else ever removes a segment.
@@ -30,11 +30,11 @@ pub struct Prune {
     signer: Box<dyn Signer>,
 }
 
-/// What was removed.
+/// What was removed, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PruneReport {
-    /// The segments that were removed.
+    /// The segments that were removed, or would be.
     pub removed: Vec<String>,
     /// Segments that are old enough and stay, because no checkpoint signs all of their records.
     pub unsigned: Vec<String>,
@@ -72,6 +72,42 @@ impl Prune {
     /// process prunes it; the record could not be signed or written; or a file could not be read or
     /// removed. Segments are removed only when their record is durable.
     pub fn run(self) -> Result<PruneReport, PruneError> {
+        self.judge_settings()?;
+        let folder = self.folder.as_path();
+        let failed = |error| PruneError::Io(folder.to_owned(), error);
+        let _lock = lock(folder, "prune.lock").map_err(PruneError::Lock)?;
+        // First, because a trail of which a part of what was told is gone may not be whole.
+        let mut verified = self.verified()?;
+        let left = self.left(&verified.1).map_err(failed)?;
+        if !left.is_empty() {
+            remove(folder, &left)?;
+            verified = self.verified()?;
+        }
+        let (mut found, telling) = self.find(verified)?;
+        if let Some(telling) = telling {
+            self.tell(&telling)?;
+            remove(folder, &found.removed)?;
+        }
+        found.removed.splice(..0, left);
+        Ok(found)
+    }
+
+    /// Tells what [`run`](Self::run) would remove, and changes nothing: it writes no file, and takes no
+    /// lock.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run) that can be known before.
+    pub fn dry_run(self) -> Result<PruneReport, PruneError> {
+        self.judge_settings()?;
+        let failed = |error| PruneError::Io(self.folder.clone(), error);
+        let verified = self.verified()?;
+        let left = self.left(&verified.1).map_err(failed)?;
+        let (mut found, _) = self.find(verified)?;
+        found.removed.splice(..0, left);
+        Ok(found)
+    }
+
+    fn judge_settings(&self) -> Result<(), PruneError> {
         let kept = self.now.to_system() - KEPT;
         if self.before > Timestamp::from(kept) {
             return Err(PruneError::Young);
@@ -79,39 +115,52 @@ impl Prune {
         if self.keys.is_empty() {
             return Err(PruneError::NoKeys);
         }
-        let folder = self.folder.as_path();
-        let failed = |error| PruneError::Io(folder.to_owned(), error);
-        let _lock = lock(folder, "prune.lock").map_err(PruneError::Lock)?;
-        let verified = Verify::new(folder)
-            .keys(self.keys.clone())
-            .run_with_pruned();
-        let (report, pruned) = verified.map_err(failed)?;
-        if let Some(fault) = report.first_fault() {
-            return Err(PruneError::NotWhole(fault.clone()));
-        }
+        Ok(())
+    }
+
+    /// What is removed, and the segment that tells it if something is.
+    fn find(
+        &self,
+        verified: (VerifyReport, Pruned),
+    ) -> Result<(PruneReport, Option<Telling>), PruneError> {
+        let pruned = whole(verified)?;
         let mut found = PruneReport::default();
+        let failed = |error| PruneError::Io(self.folder.clone(), error);
         let removed = self.choose(&pruned, &mut found).map_err(failed)?;
         if removed.is_empty() {
-            return Ok(found);
+            return Ok((found, None));
         }
-        self.tell(&removed)?;
-        // The newest of a stream first: what is left after a crash then begins at its beginning, or
-        // where the record says.
-        for name in found.removed.iter().rev() {
-            fs::remove_file(folder.join(name)).map_err(failed)?;
-        }
-        sync_folder(folder).map_err(failed)?;
-        Ok(found)
+        let telling = self.telling(&removed)?;
+        Ok((found, Some(telling)))
+    }
+
+    fn verified(&self) -> Result<(VerifyReport, Pruned), PruneError> {
+        let verified = Verify::new(&self.folder)
+            .keys(self.keys.clone())
+            .run_with_pruned();
+        verified.map_err(|error| PruneError::Io(self.folder.clone(), error))
+    }
+
+    /// The segments that a signed record says are removed, and that a crash has left.
+    fn left(&self, pruned: &Pruned) -> io::Result<Vec<String>> {
+        let mut names = segments(&self.folder)?;
+        names.retain(|name| is_told(name, pruned));
+        Ok(names.iter().map(Name::to_string).collect())
     }
 
     /// The segments to remove, of each stream from its beginning.
     fn choose(&self, pruned: &Pruned, found: &mut PruneReport) -> io::Result<Vec<Removed>> {
         let mut removed = Vec::new();
+        let mut latest = Timestamp::default();
         let mut streams = by_stream(&self.folder)?;
         streams.retain(|names| names.iter().all(|name| name.part != Part::Prune));
+        for names in &mut streams {
+            names.retain(|name| !is_told(name, pruned));
+        }
         let count = streams.len();
         for (index, names) in streams.iter().enumerate() {
-            let (ends, signed) = ends(&self.folder, names, pruned)?;
+            let (ends, signed) = ends(&self.folder, names, pruned, latest)?;
+            latest = ends.last().map_or(latest, |end| end.latest);
             // The last segment of all may be the one that is written.
             let is_last = index + 1 == count;
             let closed = names.len() - usize::from(is_last);
@@ -134,6 +183,7 @@ impl Prune {
             removed.push(Removed {
                 first: first.name.clone(),
                 last: last.name.clone(),
+                latest: Some(last.latest),
                 segments: chosen as u64,
                 old: OldStream {
                     stream: names
@@ -149,8 +199,8 @@ impl Prune {
         Ok(removed)
     }
 
-    /// Writes a stream that says what is removed.
-    fn tell(&self, removed: &[Removed]) -> Result<(), PruneError> {
+    /// A stream that says what is removed.
+    fn telling(&self, removed: &[Removed]) -> Result<Telling, PruneError> {
         let failed = |error| PruneError::Io(self.folder.clone(), error);
         let id = Stream::random_id().ok_or(PruneError::Random)?;
         let mut stream = Stream::new(&id);
@@ -161,7 +211,7 @@ impl Prune {
             add(&Fields::own(Kind::Prune, Own::Prune(removed.clone())));
         }
         add(&Fields::new(Kind::Stop));
-        stream
+        let note = stream
             .checkpoint(&mut lines, self.now, &*self.signer)
             .map_err(PruneError::Sign)?;
         let names = segments(&self.folder).map_err(failed)?;
@@ -173,18 +223,85 @@ impl Prune {
             stream: id,
             part: Part::Prune,
         };
-        write(&self.folder, &name.to_string(), &lines).map_err(failed)?;
-        // What the keys do not know would excuse nothing, and the trail would no longer be whole.
-        let verified = Verify::new(&self.folder)
-            .keys(self.keys.clone())
-            .run_with_pruned();
-        let (report, _) = verified.map_err(failed)?;
-        if let Some(fault) = report.first_fault() {
-            let _ = fs::remove_file(self.folder.join(name.to_string()));
-            return Err(PruneError::NotWhole(fault.clone()));
-        }
-        Ok(())
+        self.judge_signer(&note, &name)?;
+        Ok(Telling { name, lines })
     }
+
+    /// What the keys do not know would excuse nothing, and the trail would no longer be whole.
+    fn judge_signer(&self, note: &str, name: &Name) -> Result<(), PruneError> {
+        let judged = Checkpoint::parse(note).map(|checkpoint| {
+            let judged = checkpoint.judge(&self.keys);
+            (judged, checkpoint.size())
+        });
+        let Ok((Err(fault), size)) = judged else {
+            return Ok(());
+        };
+        let (kind, what) = signature_fault(fault);
+        let signer = self.signer.name();
+        Err(PruneError::NotWhole(Fault {
+            kind,
+            stream: name.stream.clone(),
+            seq: size + 1,
+            to: None,
+            file: name.to_string(),
+            line: size + 1,
+            what: format!(
+                "{what}: the signing key {signer} is not one of the public keys that hold now; add \
+                 its public key to them"
+            ),
+        }))
+    }
+
+    /// Writes it, and makes sure that the trail is whole with it.
+    fn tell(&self, telling: &Telling) -> Result<(), PruneError> {
+        let name = telling.name.to_string();
+        write(&self.folder, &name, &telling.lines)
+            .map_err(|error| PruneError::Io(self.folder.clone(), error))?;
+        self.verified().and_then(whole).map(drop).inspect_err(|_| {
+            let _ = fs::remove_file(self.folder.join(&name));
+        })
+    }
+}
+
+/// What was removed before, of a trail that is whole.
+fn whole((report, pruned): (VerifyReport, Pruned)) -> Result<Pruned, PruneError> {
+    match report.first_fault() {
+        Some(fault) => Err(PruneError::NotWhole(fault.clone())),
+        None => Ok(pruned),
+    }
+}
+
+/// Whether a record says that this segment is removed.
+fn is_told(name: &Name, pruned: &Pruned) -> bool {
+    let mut removed = pruned.of(&name.stream).iter();
+    removed.any(|removed| {
+        let last = Name::parse(&removed.last);
+        last.is_some_and(|last| {
+            (last.began, &last.stream) == (name.began, &name.stream) && name.part <= last.part
+        })
+    })
+}
+
+/// Removes segments, of a stream the newest first: what is left after a crash then begins at its
+/// beginning, or where the record says.
+pub(super) fn remove(folder: &Path, names: &[String]) -> Result<(), PruneError> {
+    for (removed, name) in names.iter().rev().enumerate() {
+        let path = folder.join(name);
+        if let Err(error) = fs::remove_file(&path) {
+            return Err(PruneError::Partly(removed, path, error));
+        }
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    sync_folder(folder).map_err(|error| PruneError::Io(folder.to_owned(), error))
+}
+
+/// The segment that says what is removed.
+#[derive(Debug)]
+struct Telling {
+    name: Name,
+    lines: Vec<u8>,
 }
 
 fn write(folder: &Path, name: &str, lines: &[u8]) -> io::Result<()> {

@@ -131,3 +131,142 @@ fn a29_a_segment_without_a_checkpoint_at_its_end_stays() {
     );
     assert!(first.exists());
 }
+
+/// What a folder holds.
+fn snapshot(kept: &Kept) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(kept.path()).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut all: Vec<_> = paths
+        .map(|path| (path.display().to_string(), fs::read(&path).unwrap()))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a29_a_dry_run_tells_what_would_go_and_changes_nothing() {
+    let mut kept = Kept::new();
+    kept.stream(5);
+    kept.stream(5);
+    // As a crash leaves it: nothing signs its end.
+    let lines = kept.lines();
+    kept.write_lines(&lines[..6]);
+    kept.notes.clear();
+    kept.stream(5);
+    let before = snapshot(&kept);
+    let told = prune(&kept).dry_run().unwrap();
+    assert_eq!(snapshot(&kept), before);
+    assert!(
+        !told.removed.is_empty() && told.unsigned.len() == 1,
+        "{told:?}"
+    );
+    assert_eq!(prune(&kept).run().unwrap(), told);
+
+    // What would stop it, stops it here.
+    let now = SystemTime::now();
+    let signer = || SigningKey::from_file("test", kept.key_file()).unwrap();
+    let young = Prune::before(kept.path(), now - 6 * YEAR, kept.keys.clone(), signer());
+    assert!(matches!(young.dry_run(), Err(PruneError::Young)));
+    let mut kept = Kept::new();
+    kept.stream(5);
+    kept.stream(5);
+    let before = snapshot(&kept);
+    let other = SigningKey::random("other").unwrap();
+    let later = now + 8 * YEAR;
+    let unknown = Prune::before(kept.path(), later - 7 * YEAR, kept.keys.clone(), other);
+    let error = unknown.at(later).dry_run().unwrap_err().to_string();
+    assert!(error.contains(": unknown key: "), "{error}");
+    assert!(error.contains("the signing key other"), "{error}");
+    assert_eq!(snapshot(&kept), before);
+    let text = fs::read_to_string(&kept.files()[0]).unwrap();
+    fs::write(&kept.files()[0], text.replacen("GET", "PUT", 1)).unwrap();
+    assert!(matches!(
+        prune(&kept).dry_run(),
+        Err(PruneError::NotWhole(_))
+    ));
+}
+
+/// What a crash leaves of a stream that goes as a whole, and is not the last, the next run removes.
+#[test]
+fn a29_the_next_run_finishes_what_a_crash_has_left() {
+    let mut kept = Kept::new();
+    kept.stream_with(40, small);
+    kept.stream_with(300, small);
+    kept.stream_with(300, small);
+    kept.stream(5);
+    let files = kept.files();
+    let texts: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    let told = prune(&kept).run().unwrap();
+    let removed = told.removed.len();
+    assert!(removed >= 5 && removed == files.len() - 1);
+    // The newest are removed first.
+    for left in 1..removed {
+        for (file, text) in files.iter().zip(&texts).take(left) {
+            fs::write(file, text).unwrap();
+        }
+        let report = prune(&kept).run().unwrap();
+        assert_eq!(report.removed, told.removed[..left]);
+        assert_eq!(kept.files().len(), 2);
+        let verified = kept.verify_with_notes();
+        assert!(verified.is_whole(), "{verified}");
+    }
+    // A copy under another name is none of them.
+    let copy = files[0].with_file_name(format!("2020{}", &told.removed[0][4..]));
+    fs::write(&copy, &texts[0]).unwrap();
+    let _ = prune(&kept).run();
+    assert!(copy.exists());
+}
+
+#[test]
+fn a29_a_segment_that_cannot_be_removed_is_named_with_what_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["a", "b", "c"].map(str::to_owned);
+    fs::create_dir(folder.path().join("a")).unwrap();
+    for name in &names[1..] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    let error = run::remove(folder.path(), &names).unwrap_err();
+    assert!(matches!(error, PruneError::Partly(2, _, _)), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains("/a cannot be removed, and 2 others were"),
+        "{text}"
+    );
+}
+
+/// A machine without a clock of its own starts in 1970.
+#[test]
+fn a29_what_a_clock_of_1970_has_written_is_as_old_as_what_came_before() {
+    #[derive(Debug)]
+    struct At(SystemTime);
+
+    impl crate::audit::Clock for At {
+        fn now(&self) -> SystemTime {
+            self.0
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    let kept = Kept::new();
+    let key = || match kept.key_file().exists() {
+        true => SigningKey::from_file("test", kept.key_file()).unwrap(),
+        false => SigningKey::create_file("test", kept.key_file()).unwrap(),
+    };
+    let keys = PublicKeys::from_iter([key().public()]);
+    let now = SystemTime::now();
+    for time in [now, SystemTime::UNIX_EPOCH, now] {
+        let trail = Trail::folder(kept.path()).signer(key());
+        let audit = crate::audit::Audit::builder()
+            .trail(trail)
+            .clock(At(time))
+            .start()
+            .unwrap();
+        assert!(audit.shutdown(Duration::from_secs(60)));
+    }
+    let prune = Prune::before(kept.path(), now - 7 * YEAR, keys, key());
+    assert_eq!(prune.run().unwrap(), PruneReport::default());
+    assert_eq!(kept.files().len(), 3);
+}

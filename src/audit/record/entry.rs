@@ -154,6 +154,7 @@ impl<'a> Entry<'a> {
         Some(Removed {
             first: text("first")?,
             last: text("last")?,
+            latest: text("latest").and_then(|text| parse_timestamp(&text)),
             segments: value.field("segments")?.number()?,
             old: old_stream(value)?,
             peaks: hashes.collect::<Option<_>>()?,

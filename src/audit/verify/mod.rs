@@ -15,4 +15,5 @@ pub use fault::{Fault, FaultKind};
 pub use report::{GapNote, OpenIntent, StreamNote, VerifyReport};
 pub use run::{Verify, VerifyError};
 pub(crate) use state::Pruned;
+pub(crate) use stream::signature_fault;
 pub(crate) use walk::{Walk, by_stream};

@@ -52,7 +52,7 @@ impl Pruned {
     }
 
     /// All that was removed of a stream, by one record or several.
-    pub(super) fn of(&self, stream: &str) -> &[Removed] {
+    pub(crate) fn of(&self, stream: &str) -> &[Removed] {
         self.0.get(stream).map_or(&[], Vec::as_slice)
     }
 
