@@ -1,6 +1,6 @@
 //! What happened in a period.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::SystemTime;
 
@@ -27,6 +27,8 @@ pub struct ActivityReport {
     records: u64,
     unreadable: u64,
     accesses: Counted<Access>,
+    /// Of the accesses: those whose end is not in the period.
+    open: u64,
     refusals: Counted<Refusals>,
     errors: u64,
     break_glass: Vec<Change>,
@@ -75,6 +77,12 @@ pub struct Access {
     pub action: String,
     /// The route, or the service.
     pub resource: String,
+    /// The issuer that has named the user, if there is one: two of them may name two by one name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub issuer: String,
+    /// The proxy that spoke for the caller, if one did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub via: String,
 }
 
 /// What was refused, and why.
@@ -124,13 +132,15 @@ impl ActivityReport {
         if let Some(to) = to {
             filter = filter.to(to);
         }
+        let mut open = Open::default();
         report.unreadable = each(verify.folder(), |entry| {
             if filter.passes(entry) {
-                report.take(entry);
+                report.take(entry, &mut open);
             }
             true
         })
         .map_err(|error| verify.failed(error))?;
+        report.take_open(&mut open);
         report.accesses.sort();
         report.refusals.sort();
         report.events.sort();
@@ -144,6 +154,10 @@ impl ActivityReport {
     }
 
     /// Who accessed what, and how often; the most first.
+    ///
+    /// A request that waited for its record and then was not let through (its record could not be made
+    /// durable, or a guard behind refused) is none. One whose end is not in the trail is: nobody knows
+    /// that it was not answered.
     pub fn accesses(&self) -> impl Iterator<Item = (&Access, u64)> {
         self.accesses.iter()
     }
@@ -165,8 +179,21 @@ impl ActivityReport {
         (self.configuration_changes, &self.configuration)
     }
 
-    fn take(&mut self, entry: &Entry<'_>) {
+    /// The accesses that were begun, and whose end did not come.
+    fn take_open(&mut self, open: &mut Open) {
+        for access in open.calls.drain().map(|(_, access)| access) {
+            self.open += 1;
+            self.accesses.add(access, 1);
+        }
+    }
+
+    fn take(&mut self, entry: &Entry<'_>, open: &mut Open) {
         self.records += 1;
+        // The numbers of calls are those of a process, as streams are.
+        if entry.stream() != open.stream {
+            self.take_open(open);
+            open.stream = entry.stream().to_owned();
+        }
         let text = |field| entry.text(field).unwrap_or_default().into_owned();
         let resource = || match entry.text("resource.route") {
             Some(route) => route.into_owned(),
@@ -185,7 +212,6 @@ impl ActivityReport {
         match entry.kind() {
             "access" => {
                 let outcome = entry.text("outcome");
-                let is_completion = entry.text("phase").as_deref() == Some("completion");
                 match outcome.as_deref() {
                     Some("deny") => self.refusals.add(
                         Refusals {
@@ -198,14 +224,30 @@ impl ActivityReport {
                     Some("error") => self.errors = self.errors.saturating_add(count),
                     _ => {}
                 }
+                let access = || Access {
+                    who: who(entry),
+                    action: text("action"),
+                    resource: resource(),
+                    issuer: text("actor.iss"),
+                    via: text("actor.via"),
+                };
+                let is_refused = outcome.as_deref() == Some("deny")
+                    || entry.text("reason").as_deref() == Some(UNAVAILABLE);
                 // An intent and its completion are one access.
-                if !is_completion && outcome.as_deref() != Some("deny") {
-                    let access = Access {
-                        who: who(entry),
-                        action: text("action"),
-                        resource: resource(),
-                    };
-                    self.accesses.add(access, count);
+                match (entry.text("phase").as_deref(), entry.number("call")) {
+                    (Some("intent"), Some(call)) if open.calls.len() < MOST_KEYS => {
+                        open.calls.insert(call, access());
+                    }
+                    (Some("completion"), Some(call)) => {
+                        // Without a beginning, that was before the period and is counted there.
+                        if let Some(access) = open.calls.remove(&call)
+                            && !is_refused
+                        {
+                            self.accesses.add(access, count);
+                        }
+                    }
+                    _ if !is_refused => self.accesses.add(access(), count),
+                    _ => {}
                 }
             }
             "break_glass" => {
@@ -236,6 +278,14 @@ impl ActivityReport {
             _ => {}
         }
     }
+}
+
+/// Accesses of a stream that were begun and have not ended yet.
+#[derive(Debug, Default)]
+struct Open {
+    stream: String,
+    /// By the number of the call.
+    calls: HashMap<u64, Access>,
 }
 
 impl<T: Ord + Clone> Counted<T> {
@@ -283,12 +333,23 @@ impl fmt::Display for ActivityReport {
                 who,
                 action,
                 resource,
+                issuer,
+                via,
             } = access;
             let (who, resource) = (Plain(who), Plain(resource));
-            writeln!(f, "{count:>8}  {who}  {} {resource}", Plain(action))?;
+            write!(f, "{count:>8}  {who}  {} {resource}", Plain(action))?;
+            for (word, text) in [("issuer", issuer), ("via", via)] {
+                if !text.is_empty() {
+                    write!(f, "  {word} {}", Plain(text))?;
+                }
+            }
+            writeln!(f)?;
         }
         more(f, self.accesses.more)?;
         writeln!(f, "{:>8}  of these or their ends failed", self.errors)?;
+        if self.open > 0 {
+            writeln!(f, "{:>8}  of these have no end in the period", self.open)?;
+        }
         writeln!(f, "\nrefused (policy, reason, what, how often)")?;
         for (refusals, count) in self.refusals() {
             let Refusals {
@@ -336,6 +397,9 @@ fn changes(f: &mut fmt::Formatter<'_>, changes: &[Change]) -> fmt::Result {
     }
     Ok(())
 }
+
+/// The reason of a request that was refused because its record was not durable.
+const UNAVAILABLE: &str = "audit_unavailable";
 
 const MOST_KEYS: usize = 10_000;
 const MOST_CHANGES: usize = 1000;

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::line::{ANONYMOUS, who};
 use crate::audit::record::Entry;
 use crate::audit::scalar::Timestamp;
 
@@ -17,16 +18,19 @@ pub struct RecordFilter {
     trace: Option<String>,
     kind: Option<String>,
     patient: Option<String>,
+    is_exact: bool,
 }
 
 impl RecordFilter {
-    /// Records whose actor has this text in its SPIFFE ID, subject, issuer, client or intermediary.
+    /// Records whose actor has this text in its SPIFFE ID, subject, issuer, client or intermediary;
+    /// `anonymous` also finds those whose actor has none of them.
     pub fn who(mut self, text: impl Into<String>) -> Self {
         self.who = Some(text.into());
         self
     }
 
-    /// Records with this text in the method, route, service, event name, subject or reason.
+    /// Records with this text in the method, route, service, resource id, event name, subject or
+    /// reason.
     pub fn what(mut self, text: impl Into<String>) -> Self {
         self.what = Some(text.into());
         self
@@ -68,6 +72,13 @@ impl RecordFilter {
         self
     }
 
+    /// The texts of [`who`](Self::who) and [`what`](Self::what) must be the whole of a field, and not a
+    /// part of it: `dr-7`, and not `dr-70`.
+    pub fn exact(mut self) -> Self {
+        self.is_exact = true;
+        self
+    }
+
     /// Whether a record is meant.
     #[must_use]
     pub fn passes(&self, entry: &Entry<'_>) -> bool {
@@ -78,16 +89,20 @@ impl RecordFilter {
                 texts.any(|text| test(&text, wanted))
             })
         };
-        let contains: fn(&str, &str) -> bool = |text, wanted| text.contains(wanted);
         let equals: fn(&str, &str) -> bool = |text, wanted| text == wanted;
+        let has: fn(&str, &str) -> bool = match self.is_exact {
+            true => equals,
+            false => |text, wanted| text.contains(wanted),
+        };
+        let is_anonymous = || self.who.as_deref() == Some(ANONYMOUS) && who(entry) == ANONYMOUS;
         self.from.is_none_or(|from| from <= time)
             && self.to.is_none_or(|to| time < to)
             && any(&self.kind, &["type"], equals)
             && any(&self.outcome, &["outcome"], equals)
             && any(&self.trace, &["trace", "request_id"], equals)
             && any(&self.patient, &["patient.id"], equals)
-            && any(&self.who, WHO, contains)
-            && any(&self.what, WHAT, contains)
+            && (any(&self.who, WHO, has) || is_anonymous())
+            && any(&self.what, WHAT, has)
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn who(entry: &Entry<'_>) -> String {
     match (spiffe, subject) {
         (Some(spiffe), Some(subject)) => format!("{subject} at {spiffe}"),
         (Some(one), None) | (None, Some(one)) => one.into_owned(),
-        (None, None) => "anonymous".to_owned(),
+        (None, None) => ANONYMOUS.to_owned(),
     }
 }
 
@@ -83,6 +83,9 @@ impl fmt::Display for Plain<'_> {
         Ok(())
     }
 }
+
+/// Who a record is about that names an actor without a name.
+pub(super) const ANONYMOUS: &str = "anonymous";
 
 const FIELDS: [(&str, &str); 16] = [
     ("via", "actor.via"),

@@ -81,6 +81,9 @@ fn records_are_found_by_who_what_when_outcome_trace_and_type() {
     assert_eq!(count(all()), 19);
     assert_eq!(count(all().who("dr-7")), 5);
     assert_eq!(count(all().who("sa/desk")), 6);
+    assert_eq!(count(all().who("anonymous")), 3);
+    assert_eq!(count(all().who("dr-").exact()), 0);
+    assert_eq!(count(all().who("dr-7").what("GET").exact()), 5);
     assert_eq!(count(all().what("DELETE")), 3);
     assert_eq!(count(all().what("chart.read")), 1);
     assert_eq!(count(all().outcome("deny")), 3);
@@ -156,4 +159,68 @@ fn a_report_answers_the_standing_questions() {
     let now = SystemTime::now();
     let later = ActivityReport::read(&Verify::new(folder.path()), Some(now), None).unwrap();
     assert_eq!(later.accesses().count(), 0);
+}
+
+/// A subject is a name that its issuer has given, and a request that was not let through is no access.
+#[test]
+fn a_report_tells_users_of_two_issuers_apart_and_counts_only_what_was_let_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let audit = Audit::builder()
+        .trail(Trail::folder(folder.path()))
+        .start()
+        .unwrap();
+    let read = |call, actor| {
+        Event::intent(call)
+            .actor(actor)
+            .action("GET")
+            .resource(Resource::route("/patients/{id}"))
+            .outcome(Outcome::Allow)
+    };
+    let end = |call, outcome, reason| Event::completion(call).outcome(outcome).reason(reason);
+    let ours = || Actor::user("https://idp", "dr-7");
+    let others = || Actor::user("https://other", "dr-7");
+    for (actor, outcome, reason) in [
+        (ours(), Outcome::Allow, ""),
+        (others(), Outcome::Allow, ""),
+        (
+            others().via("spiffe://td/ns/a/sa/proxy"),
+            Outcome::Error,
+            "",
+        ),
+        (ours(), Outcome::Error, "audit_unavailable"),
+        (ours(), Outcome::Deny, "guard"),
+    ] {
+        let call = Call::next();
+        audit.submit(read(call, actor));
+        audit.submit(end(call, outcome, reason));
+    }
+    audit.submit(read(Call::next(), ours()));
+    assert!(audit.shutdown(LONG));
+    let report = ActivityReport::read(&Verify::new(folder.path()), None, None).unwrap();
+    let counted: Vec<_> = report
+        .accesses()
+        .map(|(access, count)| (access.issuer.as_str(), access.via.as_str(), count))
+        .collect();
+    assert_eq!(
+        counted,
+        [
+            ("https://idp", "", 2),
+            ("https://other", "", 1),
+            ("https://other", "spiffe://td/ns/a/sa/proxy", 1),
+        ]
+    );
+    let text = report.to_string();
+    for part in [
+        "       2  dr-7  GET /patients/{id}  issuer https://idp\n",
+        "       1  dr-7  GET /patients/{id}  issuer https://other  via spiffe://td/ns/a/sa/proxy\n",
+        "       1  of these have no end in the period\n",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["open"], 1);
+    assert_eq!(
+        json["accesses"]["counts"][0]["what"]["issuer"],
+        "https://idp"
+    );
 }
