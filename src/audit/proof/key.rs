@@ -73,14 +73,16 @@ impl SigningKey {
         let path = path.as_ref();
         let failed = |error| KeyFileError::Io(path.to_owned(), error);
         let file = File::open(path).map_err(failed)?;
+        let mut text = String::new();
+        (&file)
+            .take(MOST_BYTES)
+            .read_to_string(&mut text)
+            .map_err(failed)?;
+        // First, so that nobody is told to close a file with a public key.
+        let der = pem(&text).ok_or_else(|| KeyFileError::NoKey(path.to_owned()))?;
         if is_open_to_others(&file).map_err(failed)? {
             return Err(KeyFileError::Readable(path.to_owned()));
         }
-        let mut text = String::new();
-        file.take(MOST_BYTES)
-            .read_to_string(&mut text)
-            .map_err(failed)?;
-        let der = pem(&text).ok_or_else(|| KeyFileError::NoKey(path.to_owned()))?;
         Self::from_pkcs8(name, &der)?.ok_or_else(|| KeyFileError::NoKey(path.to_owned()))
     }
 
@@ -233,7 +235,7 @@ impl std::error::Error for SignError {}
 impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(path, _) => write!(f, "the key file {} failed", path.display()),
+            Self::Io(path, _) => write!(f, "the key file {} cannot be used", path.display()),
             Self::Readable(path) => write!(
                 f,
                 "others than its owner may read the key file {0}; run chmod 600 {0}",

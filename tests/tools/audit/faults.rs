@@ -173,6 +173,9 @@ fn signatures_and_keys_are_judged() {
 
     keys(&SigningKey::random("test").unwrap().public().to_string());
     assert_fault(|words| kept.verify(words), "unknown key", 100, 100);
+    let said = kept.verify(&[]);
+    let hint = "note: a file with the wrong public keys looks like this, too";
+    assert!(said.err.contains(hint), "{}", said.err);
     keys(&format!("{} until 2026-02-28\n", public.trim_end()));
     let said = kept.verify(&[]);
     assert_eq!(said.code, 2);
@@ -240,11 +243,14 @@ fn what_is_no_trail_is_an_error_and_not_whole() {
         );
     }
     fs::create_dir(kept.at("trail")).unwrap();
+    // Lines of something else, which are no trail that is whole.
+    fs::write(kept.at("trail/access.jsonl"), "{}\n").unwrap();
     for command in ["verify", "show", "report"] {
         let said = kept.audit(command, &[]);
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{command}");
         let none = format!(
-            "error: there is no audit trail in {}: no file ends in .jsonl\n",
+            "error: there is no audit trail in {}: no file has the name of a segment, \
+             TIME-STREAM-NUMBER.jsonl; name the folder that holds them\n",
             kept.at("trail")
         );
         assert_eq!(said.err, none);
@@ -271,7 +277,10 @@ fn what_is_no_trail_is_an_error_and_not_whole() {
     }
     for (text, wrong) in [
         ("", "there is no checkpoint in it"),
-        ("x\n", "no checkpoint: "),
+        (
+            "\nx\n",
+            "notes: line 2: no checkpoint: its first line is not",
+        ),
     ] {
         fs::write(kept.at("notes"), text).unwrap();
         let said = kept.verify(&["--checkpoints", &kept.at("notes")]);

@@ -45,7 +45,20 @@ fn a_key_is_made_once_for_its_owner_alone() {
         "",
     );
     assert_eq!(none.code, 2);
-    assert!(none.err.contains("no/such/file"), "{}", none.err);
+    assert_eq!(
+        none.err,
+        "error: no/such/file is not there; without --public it is made\n"
+    );
+    let none = said(&["audit", "key", "no/such/file", "--name", "a"], "");
+    assert_eq!(
+        none.err,
+        "error: no/such/file cannot be made: its folder is not there; make that first\n"
+    );
+    let public = place.path().join("audit.pub");
+    fs::write(&public, &again.out).unwrap();
+    let public = public.to_str().unwrap();
+    let said = said(&["audit", "key", public, "--name", "a", "--public"], "");
+    assert!(said.err.contains("has no private key"), "{}", said.err);
 }
 
 #[cfg(unix)]
@@ -117,6 +130,30 @@ fn a_patient_is_found_by_the_pseudonym() {
     );
     let seqs = |line| kept.audit("show", &["--json", "--patient", line]).seqs();
     assert_eq!((seqs(lines[0]), seqs(lines[1])), (vec![3], vec![2, 4]));
+
+    for (ids, wrong) in [
+        (
+            "",
+            "error: there is no id on stdin; write one in each line\n",
+        ),
+        (
+            "MRN-1\n\n",
+            "error: stdin: line 2: it is empty; write one id in each line\n",
+        ),
+    ] {
+        let refused = said(&words, ids);
+        assert_eq!(refused.code, 2);
+        assert!(refused.err.ends_with(wrong), "{}", refused.err);
+    }
+    // What is probably not meant is told: the break at the end, and who may read it.
+    fs::write(
+        kept.at("patients.key"),
+        [[b'k'; 32].as_slice(), b"\n"].concat(),
+    )
+    .unwrap();
+    let other = said(&words, "MRN-1\n");
+    assert!(other.err.contains("ends in a line break"), "{}", other.err);
+    assert_eq!(other.err.contains("chmod 600"), cfg!(unix), "{}", other.err);
 
     fs::write(kept.at("patients.key"), "short").unwrap();
     let short = said(&words, "MRN-1\n");

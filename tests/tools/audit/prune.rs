@@ -58,6 +58,75 @@ fn old_segments_go_and_the_rest_is_whole() {
 }
 
 #[test]
+fn a_dry_run_prints_what_would_go_and_removes_nothing() {
+    let kept = kept();
+    let files: Vec<_> = kept.files().iter().map(|file| name(file)).collect();
+    let before = ["--before", "2016-01-01", "--dry-run"];
+    let told = prune(&kept, &before);
+    assert_eq!(
+        (told.code, told.err.as_str(), told.out),
+        (0, "", format!("would remove {}\n", files[0]))
+    );
+    let told = prune(&kept, &[&before[..], &["--json"]].concat()).json();
+    assert_eq!(
+        told,
+        serde_json::json!({"would_remove": [files[0]], "unsigned": []})
+    );
+    let nothing = prune(&kept, &["--before", "2014-01-01", "--dry-run"]);
+    assert_eq!(
+        (nothing.code, nothing.out.as_str()),
+        (0, "nothing would be removed\n")
+    );
+    assert_eq!(kept.files().len(), 3);
+    let entries = fs::read_dir(kept.at("trail")).unwrap();
+    let locks = entries.filter(|entry| entry.as_ref().unwrap().file_name() == "prune.lock");
+    assert_eq!(locks.count(), 0);
+}
+
+#[test]
+fn a_mistake_is_told_with_its_remedy_and_removes_nothing() {
+    let kept = kept();
+    let old = ["--before", "2016-01-01"];
+    let wrong = |words: &[&str], code: i32, told: &str| {
+        let said = kept.audit("prune", &[&old, words].concat());
+        assert_eq!((said.code, said.out.as_str()), (code, ""));
+        assert!(said.err.contains(told), "{}", said.err);
+        assert_eq!(kept.files().len(), 3);
+    };
+    let (pem, public) = (kept.at("audit.pem"), kept.at("audit.pub"));
+    wrong(
+        &["--signing-key", &kept.at("none"), "--name", "test"],
+        2,
+        "; --signing-key is the file that `tower-mesh audit key` has made",
+    );
+    wrong(
+        &["--signing-key", &public, "--name", "test"],
+        2,
+        "has no private key",
+    );
+    // Another name is another key.
+    wrong(
+        &["--signing-key", &pem, "--name", "other"],
+        1,
+        "note: a file with the wrong public keys looks like this, too",
+    );
+    wrong(
+        &["--signing-key", &pem, "--name", "other", "--key", &public],
+        1,
+        "the signing key other is not one of the public keys",
+    );
+    let lock = fs::File::create(kept.at("trail/prune.lock")).unwrap();
+    lock.lock().unwrap();
+    wrong(
+        &["--signing-key", &pem, "--name", "test"],
+        2,
+        "another process prunes the trail",
+    );
+    drop(lock);
+    assert_eq!(prune(&kept, &old).code, 0);
+}
+
+#[test]
 fn what_must_be_kept_and_what_is_not_whole_stays() {
     let kept = kept();
     let young = prune(&kept, &["--before", "2025-01-01"]);

@@ -58,6 +58,10 @@ fn each_filter_chooses_records() {
             &[2],
         ),
         (&["--from", "2026-03-03"], &[]),
+        (&["--who", "dr-"], &[2, 3, 4, 2]),
+        (&["--who", "dr-", "--exact"], &[]),
+        (&["--who", "dr-1", "--what", "GET", "--exact"], &[2]),
+        (&["--who", "anonymous"], &[]),
     ] {
         assert_eq!(seqs(words), expected, "{words:?}");
     }
@@ -84,6 +88,38 @@ fn a_wrong_filter_is_an_error_and_shows_nothing() {
         let said = kept.audit("show", &words);
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{words:?}");
         assert!(said.err.contains(words[1]), "{}", said.err);
+    }
+    let empty = kept.audit("show", &["--from", "2026-03-02", "--to", "2026-03-01"]);
+    assert_eq!(
+        (empty.code, empty.err.as_str()),
+        (2, "error: --to is not after --from: the period is empty\n")
+    );
+    let none = kept.audit("show", &["--who", "nobody"]);
+    assert_eq!(
+        (none.code, none.out.as_str(), none.err.as_str()),
+        (0, "", "note: no record passes all filters\n")
+    );
+}
+
+/// What stops reading early is no panic, and no success.
+#[test]
+fn a_pipe_that_closes_ends_the_command() {
+    use std::process::{Command, Stdio};
+
+    let kept = Kept::hundred();
+    for command in ["show", "verify", "report"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tower-mesh"))
+            .args(["audit", command, &kept.at("trail"), "--json"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {told}");
+        assert!(!told.contains("error") && !told.contains("panic"), "{told}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tower_mesh::audit::{Checkpoint, PublicKeys, Verify};
+use tower_mesh::audit::{Checkpoint, FaultKind, PublicKeys, Verify, VerifyReport};
 
 use crate::failure::Failure;
 use crate::printable::printable;
@@ -35,7 +35,7 @@ impl Evidence {
         }
         if let (Some(file), true) = (self.checkpoints.first(), checkpoints.is_empty()) {
             return Err(Failure::Question(format!(
-                "{}: there is no checkpoint in it",
+                "{}: there is no checkpoint in it; name the file that the trail's second place fills",
                 file.display()
             )));
         }
@@ -75,7 +75,7 @@ pub(super) fn public_keys(files: &[PathBuf]) -> Result<PublicKeys, Failure> {
         let keys = PublicKeys::parse(&text).map_err(|error| wrong(file, &error))?;
         if keys.is_empty() {
             return Err(Failure::Question(format!(
-                "{}: there is no key in it",
+                "{}: there is no key in it; it needs the line that `tower-mesh audit key` prints",
                 file.display()
             )));
         }
@@ -89,16 +89,40 @@ pub(super) fn public_keys(files: &[PathBuf]) -> Result<PublicKeys, Failure> {
 pub(super) fn refuse_none(path: &Path) -> Result<(), Failure> {
     let names = fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
     for name in names {
-        let name = name.map_err(|error| unreadable(path, &error))?.path();
-        if name.extension().is_some_and(|end| end == "jsonl") {
+        let name = name.map_err(|error| unreadable(path, &error))?.file_name();
+        if name.to_str().is_some_and(is_segment) {
             return Ok(());
         }
     }
     Err(Failure::Question(format!(
-        "there is no audit trail in {}: no file ends in .jsonl",
+        "there is no audit trail in {}: no file has the name of a segment, \
+         TIME-STREAM-NUMBER.jsonl; name the folder that holds them",
         path.display()
     )))
 }
+
+/// Other lines of JSON, as of an access log, are no trail: with no segment, all of none hold.
+fn is_segment(name: &str) -> bool {
+    let Some(name) = name.strip_suffix(".jsonl") else {
+        return false;
+    };
+    let mut parts = name.split('-');
+    let began = parts.next().unwrap_or_default();
+    began.contains('T') && began.ends_with('Z') && parts.count() == 2
+}
+
+/// What looks like a forged trail may be a wrong file of keys.
+pub(super) fn hint(report: &VerifyReport) {
+    let fault = report.first_fault();
+    if fault.is_some_and(|fault| fault.kind() == FaultKind::UnknownKey) {
+        eprintln!("note: {KEYS_HINT}");
+    }
+}
+
+/// What to do when no known key has signed.
+pub(super) const KEYS_HINT: &str = "a file with the wrong public keys looks like this, too: \
+    `tower-mesh audit key FILE --name NAME --public`, with the file and the name that the process \
+    signs with, prints the right one";
 
 /// A trail that cannot be read.
 pub(super) fn unreadable(path: &Path, error: &dyn Error) -> Failure {
@@ -110,7 +134,12 @@ pub(super) fn unreadable(path: &Path, error: &dyn Error) -> Failure {
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file).map_err(|error| wrong(file, &error))
+    fs::read_to_string(file).map_err(|error| {
+        Failure::Question(format!(
+            "{}: {error}; name a file of text that can be read",
+            file.display()
+        ))
+    })
 }
 
 fn wrong(file: &Path, error: &dyn Error) -> Failure {

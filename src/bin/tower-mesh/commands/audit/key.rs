@@ -51,14 +51,22 @@ impl Key {
     }
 
     fn wrong(&self, error: &KeyFileError) -> Failure {
-        if let KeyFileError::Io(_, io) = error
-            && io.kind() == io::ErrorKind::AlreadyExists
-        {
-            return Failure::Question(format!(
-                "{} is there already, and is never overwritten; --public prints its public key",
-                self.file.display()
-            ));
-        }
-        Failure::Question(chain(error))
+        let file = self.file.display();
+        let kind = match error {
+            KeyFileError::Io(_, io) => Some(io.kind()),
+            _ => None,
+        };
+        Failure::Question(match kind {
+            Some(io::ErrorKind::AlreadyExists) => format!(
+                "{file} is there already, and is never overwritten; --public prints its public key"
+            ),
+            Some(io::ErrorKind::NotFound) if self.public => {
+                format!("{file} is not there; without --public it is made")
+            }
+            Some(io::ErrorKind::NotFound) => {
+                format!("{file} cannot be made: its folder is not there; make that first")
+            }
+            _ => chain(error),
+        })
     }
 }

@@ -7,12 +7,13 @@ use std::time::SystemTime;
 
 use clap::Args;
 use serde_json::json;
-use tower_mesh::audit::{Prune, PruneError, PublicKeys, SigningKey};
+use tower_mesh::audit::{FaultKind, Prune, PruneError, PruneReport, PublicKeys, SigningKey};
 
-use super::files::{chain, public_keys, refuse_none};
+use super::files::{KEYS_HINT, chain, public_keys, refuse_none};
 use super::time::time;
 use crate::failure::Failure;
 use crate::output::json::json_line;
+use crate::printable::printable;
 
 /// Remove segments whose records are all older than a time, and leave a signed record of it
 #[derive(Debug, Args)]
@@ -34,6 +35,9 @@ pub(super) struct PruneTrail {
     /// it, that one alone (repeatable)
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
+    /// Print what would be removed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Print what was removed as JSON
     #[arg(long)]
     json: bool,
@@ -41,6 +45,8 @@ pub(super) struct PruneTrail {
 
 const EXAMPLES: &str = "\
 Examples:
+  tower-mesh audit prune /var/lib/patients/audit --before 2020-01-01 \\
+      --signing-key audit.pem --name patients --key audit.pub --dry-run
   tower-mesh audit prune /var/lib/patients/audit --before 2020-01-01 \\
       --signing-key audit.pem --name patients --key audit.pub
 
@@ -54,37 +60,64 @@ and 2 on another error. In both cases nothing was removed, unless the error says
 impl PruneTrail {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         refuse_none(&self.path)?;
-        let signer = SigningKey::from_file(&self.name, &self.signing_key)
-            .map_err(|error| Failure::Question(chain(&error)))?;
+        let signer = SigningKey::from_file(&self.name, &self.signing_key).map_err(|error| {
+            let file = "--signing-key is the file that `tower-mesh audit key` has made";
+            Failure::Question(format!("{}; {file}", chain(&error)))
+        })?;
         let keys = match self.key.as_slice() {
             [] => PublicKeys::from_iter([signer.public()]),
             files => public_keys(files)?,
         };
-        let pruned = match Prune::before(&self.path, self.before, keys, signer).run() {
+        let prune = Prune::before(&self.path, self.before, keys, signer);
+        let pruned = match self.dry_run {
+            true => prune.dry_run(),
+            false => prune.run(),
+        };
+        let pruned = match pruned {
             Ok(pruned) => pruned,
-            Err(error @ PruneError::NotWhole(_)) => {
-                eprintln!("error: {}", chain(&error));
+            Err(PruneError::NotWhole(fault)) => {
+                let is_unknown = fault.kind() == FaultKind::UnknownKey;
+                let error = PruneError::NotWhole(fault);
+                eprintln!("error: {}", printable(&chain(&error)));
+                if is_unknown {
+                    eprintln!("note: {KEYS_HINT}");
+                }
                 return Ok(ExitCode::from(1));
             }
             Err(error) => return Err(Failure::Question(chain(&error))),
         };
         let mut out = io::stdout().lock();
-        if self.json {
-            let (removed, unsigned) = (&pruned.removed, &pruned.unsigned);
-            json_line(&mut out, &json!({"removed": removed, "unsigned": unsigned}))?;
-            out.flush()?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        for name in &pruned.removed {
-            writeln!(out, "removed {name}")?;
-        }
-        for name in &pruned.unsigned {
-            writeln!(out, "kept {name}: no checkpoint signs all of its records")?;
-        }
-        if pruned.removed.is_empty() {
-            writeln!(out, "nothing was removed")?;
+        match self.json {
+            true => self.write_json(&mut out, &pruned)?,
+            false => self.write_text(&mut out, &pruned)?,
         }
         out.flush()?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn write_json(&self, out: &mut impl Write, pruned: &PruneReport) -> io::Result<()> {
+        let (removed, unsigned) = (&pruned.removed, &pruned.unsigned);
+        let report = match self.dry_run {
+            true => json!({"would_remove": removed, "unsigned": unsigned}),
+            false => json!({"removed": removed, "unsigned": unsigned}),
+        };
+        json_line(out, &report)
+    }
+
+    fn write_text(&self, out: &mut impl Write, pruned: &PruneReport) -> io::Result<()> {
+        let (removed, kept, nothing) = match self.dry_run {
+            true => ("would remove", "would keep", "nothing would be removed"),
+            false => ("removed", "kept", "nothing was removed"),
+        };
+        for name in &pruned.removed {
+            writeln!(out, "{removed} {name}")?;
+        }
+        for name in &pruned.unsigned {
+            writeln!(out, "{kept} {name}: no checkpoint signs all of its records")?;
+        }
+        if pruned.removed.is_empty() {
+            writeln!(out, "{nothing}")?;
+        }
+        Ok(())
     }
 }

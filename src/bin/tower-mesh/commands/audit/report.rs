@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use clap::Args;
 use tower_mesh::audit::ActivityReport;
 
-use super::files::{Evidence, chain, write_plain};
-use super::time::time;
+use super::files::{Evidence, chain, hint, write_plain};
+use super::time::{refuse_empty, time};
 use crate::failure::Failure;
 use crate::output::json::json_line;
 
@@ -48,13 +48,7 @@ Exit status: 0, 1 when the trail is not whole, 2 error.";
 
 impl Report {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
-        if let (Some(from), Some(to)) = (self.from, self.to)
-            && to <= from
-        {
-            return Err(Failure::Question(
-                "--to is not after --from: the period is empty".to_owned(),
-            ));
-        }
+        refuse_empty(self.from, self.to)?;
         let verify = self.evidence.verify(&self.path)?;
         let report = ActivityReport::read(&verify, self.from, self.to)
             .map_err(|error| Failure::Question(chain(&error)))?;
@@ -64,6 +58,7 @@ impl Report {
             false => write_plain(&mut out, &report)?,
         }
         out.flush()?;
+        hint(report.verification());
         let is_whole = report.verification().is_whole();
         Ok(ExitCode::from(u8::from(!is_whole)))
     }

@@ -1,6 +1,6 @@
 //! `tower-mesh audit show`: prints chosen records.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -10,8 +10,9 @@ use clap::builder::PossibleValuesParser;
 use tower_mesh::audit::{Form, RecordFilter, Show};
 
 use super::files::refuse_none;
-use super::time::time;
+use super::time::{refuse_empty, time};
 use crate::failure::Failure;
+use crate::output::json::JsonForTerminal;
 
 /// Print records, chosen by who, what, when, decision and more
 #[derive(Debug, Args)]
@@ -20,12 +21,16 @@ pub(super) struct ShowRecords {
     /// The folder with the trail
     #[arg(value_name = "PATH")]
     path: PathBuf,
-    /// Records whose actor has this text in its SPIFFE ID, subject, issuer, client or intermediary
+    /// Records whose actor has this text in its SPIFFE ID, subject, issuer, client or intermediary;
+    /// `anonymous` also finds actors without a name
     #[arg(long, value_name = "TEXT")]
     who: Option<String>,
     /// Records with this text in the method, route, service, resource id, event name, subject or reason
     #[arg(long, value_name = "TEXT")]
     what: Option<String>,
+    /// The texts of --who and --what are the whole of a field: dr-7, and not dr-70
+    #[arg(long)]
+    exact: bool,
     /// Records at this time (UTC; a date is its beginning) or later
     #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<SystemTime>,
@@ -80,14 +85,19 @@ Exit status: 0, or 2 on an error.";
 impl ShowRecords {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         refuse_none(&self.path)?;
+        refuse_empty(self.from, self.to)?;
         let form = match self.json {
             true => Form::Json,
             false => Form::Text,
         };
         let show = Show::new(&self.path).filter(self.filter()).form(form);
-        let mut out = BufWriter::new(io::stdout().lock());
+        let out = BufWriter::new(io::stdout().lock());
+        let mut out = JsonForTerminal::new(out, self.json && io::stdout().is_terminal());
         let shown = show.write(&mut out)?;
         out.flush()?;
+        if shown.records == 0 {
+            eprintln!("note: no record passes all filters");
+        }
         if shown.unreadable > 0 {
             eprintln!(
                 "note: lines that are no records were left out: {}; audit verify says more",
@@ -112,6 +122,9 @@ impl ShowRecords {
             if let Some(text) = text {
                 filter = with(filter, text.clone());
             }
+        }
+        if self.exact {
+            filter = filter.exact();
         }
         if let Some(from) = self.from {
             filter = filter.from(from);

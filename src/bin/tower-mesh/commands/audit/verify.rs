@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use tower_mesh::audit::VerifyReport;
 
-use super::files::{Evidence, chain, write_plain};
+use super::files::{Evidence, chain, hint, write_plain};
 use crate::failure::Failure;
 use crate::output::json::json_line;
 
@@ -67,6 +67,7 @@ impl VerifyTrail {
             false => write_plain(&mut out, &report)?,
         }
         out.flush()?;
+        hint(&report);
         Ok(ExitCode::from(u8::from(!whole)))
     }
 }
