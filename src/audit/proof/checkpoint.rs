@@ -70,22 +70,22 @@ impl Checkpoint {
     /// # Errors
     /// It has another form.
     pub fn parse(note: &str) -> Result<Self, CheckpointError> {
-        let wrong = |line, what| CheckpointError { line, what };
+        let wrong = |line, what| move || CheckpointError { line, what };
         if note.len() > MOST_BYTES {
-            return Err(wrong(1, "it is longer than 8 KiB"));
+            return Err(wrong(1, "it is longer than 8 KiB")());
         }
         if note.contains('\r') {
-            return Err(wrong(1, "its lines end in CR LF, and must end in LF alone"));
+            return Err(wrong(1, "its lines end in CR LF, and must end in LF alone")());
         }
         let (first, _) = note.split_once('\n').unwrap_or((note, ""));
-        let stream = first.strip_prefix(ORIGIN).ok_or(wrong(
+        let stream = first.strip_prefix(ORIGIN).ok_or_else(wrong(
             1,
             "its first line is not `tower-mesh/audit/` and a stream",
         ))?;
         let last = note.lines().count() as u64;
         let (text, signatures) = note
             .split_once("\n\n")
-            .ok_or(wrong(last, "it has no empty line before its signatures"))?;
+            .ok_or_else(wrong(last, "it has no empty line before its signatures"))?;
         let mut lines = text.split('\n').skip(1);
         let mut line = || lines.next().unwrap_or_default();
         let size = line();
@@ -93,25 +93,25 @@ impl Checkpoint {
             .parse()
             .ok()
             .filter(|number: &u64| number.to_string() == size)
-            .ok_or(wrong(2, "its size is no number"))?;
+            .ok_or_else(wrong(2, "its size is no number"))?;
         let root = BASE64_STANDARD.decode(line()).ok();
         let root = root
             .and_then(|root| Hash::try_from(root).ok())
-            .ok_or(wrong(3, "its root is no hash in base64"))?;
+            .ok_or_else(wrong(3, "its root is no hash in base64"))?;
         let head =
-            parse_hash(line()).ok_or(wrong(4, "its head is no hash in hexadecimal digits"))?;
-        let time = parse_timestamp(line()).ok_or(wrong(5, "its time is no time in UTC"))?;
+            parse_hash(line()).ok_or_else(wrong(4, "its head is no hash in hexadecimal digits"))?;
+        let time = parse_timestamp(line()).ok_or_else(wrong(5, "its time is no time in UTC"))?;
         if lines.next().is_some() {
-            return Err(wrong(6, "it has more lines than a checkpoint has"));
+            return Err(wrong(6, "it has more lines than a checkpoint has")());
         }
         let signatures = signatures
             .strip_suffix('\n')
-            .ok_or(wrong(last, "its last line has no end: it was cut off"))?
+            .ok_or_else(wrong(last, "its last line has no end: it was cut off"))?
             .split('\n')
             .zip(7..)
             .map(|(signature, line)| {
                 Signature::parse(signature)
-                    .ok_or(wrong(line, "a signature has not the form `— name base64`"))
+                    .ok_or_else(wrong(line, "a signature has not the form `— name base64`"))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {

@@ -216,18 +216,34 @@ fn nothing_in_a_trail_can_change_a_terminal() {
     let at = lines[40].find("\"stream\":\"").unwrap() + 10;
     lines[40].replace_range(at..at + 4, "\\u001b[2J");
     lines[41] = lines[41].replace("dr-40", "\\u001b[2J");
+    // What JSON needs no escape for: a control sequence in one character, and a change of direction.
+    lines[42] = lines[42].replace("dr-41", "\u{9b}2J\u{202e}\u{7f}");
     kept.write_lines(&lines);
+    let pem = kept.at("audit.pem");
+    let prune = [
+        "--before",
+        "2016-01-01",
+        "--signing-key",
+        &pem,
+        "--name",
+        "test",
+    ];
     for said in [
         kept.verify(&[]),
         kept.audit("show", &[]),
         kept.audit("report", &[]),
+        kept.audit("prune", &prune),
     ] {
-        assert!(
-            !said.out.contains('\u{1b}') && !said.err.contains('\u{1b}'),
-            "{:?}",
-            said.out
-        );
+        for harmful in ['\u{1b}', '\u{9b}', '\u{202e}', '\u{7f}'] {
+            assert!(!said.out.contains(harmful), "{:?}", said.out);
+            assert!(!said.err.contains(harmful), "{:?}", said.err);
+        }
     }
+    let shown = kept.audit("show", &["--who", "2J"]).out;
+    assert!(
+        shown.contains("by \\u{9b}2J\\u{202e}\\u{7f} at "),
+        "{shown}"
+    );
 }
 
 #[test]
