@@ -1,15 +1,20 @@
-//! What an audit trail costs: records a second for each durability, the call on the request path, and
+//! What an audit trail costs: records a second for each durability, the call on the request path, how
+//! long requests wait (the median and the 99th percentile, beside what an fsync of the disk takes), and
 //! how fast a trail is verified.
 //!
-//! Records have about 850 bytes, as those of a request with user, trace and connection have.
+//! Records have about 850 bytes, as those of a request with user, trace and connection have. The trails
+//! are in a temporary folder, so TMPDIR chooses the disk.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a bench may panic"
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench may panic, and prints what it measured"
 )]
 
+use std::fmt;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -133,6 +138,73 @@ fn durable(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// How long requests wait until their intent is durable, 64 of them at once, each with its completion.
+fn waits(_: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let decided = Arc::new(Decided::new());
+    for (name, durability) in DURABILITIES {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = start(folder.path(), durability);
+        let request = || {
+            let (audit, decided) = (audit.clone(), Arc::clone(&decided));
+            async move {
+                let mut waited = Vec::new();
+                for _ in 0..EACH {
+                    let (call, began) = (Call::next(), Instant::now());
+                    let intent = decided.event(Event::intent(call));
+                    audit.submit_durable(intent).await.unwrap();
+                    waited.push(began.elapsed());
+                    audit.submit(decided.event(Event::completion(call)));
+                }
+                waited
+            }
+        };
+        let waited = runtime.block_on(async {
+            let requests: Vec<_> = (0..WAITING).map(|_| tokio::spawn(request())).collect();
+            let mut waited = Vec::new();
+            for request in requests {
+                waited.extend(request.await.unwrap());
+            }
+            waited
+        });
+        let (syncs, taken) = audit.counters().next().unwrap().syncs();
+        let sync = taken / u32::try_from(syncs).unwrap();
+        println!("audit/wait/{name:<23} {}, an fsync {sync:?}", Tail(waited));
+        assert!(audit.shutdown(PATIENCE));
+    }
+    // Where nothing must be durable first, while the writer writes.
+    let folder = tempfile::tempdir().unwrap();
+    let audit = start(
+        folder.path(),
+        Durability::Grouped(64, Duration::from_millis(2)),
+    );
+    let mut waited = Vec::new();
+    for _ in 0..EACH * WAITING {
+        let event = decided.event(Event::access());
+        let began = Instant::now();
+        audit.submit(event);
+        waited.push(began.elapsed());
+        std::thread::yield_now();
+    }
+    println!("audit/wait/not durable first       {}", Tail(waited));
+    assert!(audit.shutdown(PATIENCE));
+}
+
+/// What each of many requests has waited.
+struct Tail(Vec<Duration>);
+
+impl fmt::Display for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut waited = self.0.clone();
+        waited.sort_unstable();
+        let at = |share: usize| waited[(waited.len() - 1) * share / 100];
+        write!(f, "median {:?}, p99 {:?}", at(50), at(99))
+    }
+}
+
 /// What a request pays where nothing must be durable first: the record is made, and handed over.
 fn request_path(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("audit/request");
@@ -197,6 +269,7 @@ fn verification(criterion: &mut Criterion) {
 
 const ROUND: u64 = 10_000;
 const WAITING: u64 = 64;
+const EACH: u64 = 200;
 const BATCH: u64 = 1000;
 const RECORDS: u64 = 20_000;
 const MOST: usize = 100_000;
@@ -207,7 +280,7 @@ criterion_group! {
     config = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = group_commit, durable, request_path, verification
+        .measurement_time(Duration::from_secs(4));
+    targets = group_commit, durable, waits, request_path, verification
 }
 criterion_main!(benches);
