@@ -2,12 +2,13 @@
 //! is verified, one byte of it is changed, and the change is found.
 //!
 //! ```text
-//! cargo run --example audit
+//! cargo run --example audit -- [FOLDER]
 //! ```
 //!
 //! The program runs itself twice as a child process, which is the service with its callers. The first is
 //! killed while many calls are under way. Each call that was answered before that must have its record.
-//! The program fails if something does not hold.
+//! The program fails if something does not hold. With a folder, which must not have a trail yet, the trail
+//! stays there, with its keys and the checkpoints of its second place.
 
 #![allow(
     clippy::print_stdout,
@@ -84,10 +85,15 @@ fn main() -> Result<(), BoxError> {
         let runtime = tokio::runtime::Runtime::new()?;
         return runtime.block_on(clinic(Path::new(folder), is_killed));
     }
-    let folder = tempfile::tempdir()?;
-    let folder = folder.path();
+    let temporary = tempfile::tempdir()?;
+    let folder = match arguments.as_slice() {
+        [folder] => Path::new(folder),
+        _ => temporary.path(),
+    };
+    fs::create_dir_all(folder)?;
     // `tower-mesh audit key` makes one, too. The public key goes to whoever verifies.
     let key = SigningKey::create_file("patients", folder.join("audit.pem"))?;
+    fs::write(folder.join("audit.pub"), format!("{}\n", key.public()))?;
     let keys = PublicKeys::from_iter([key.public()]);
 
     let mut first = run("until-killed", folder)?;
@@ -139,6 +145,13 @@ fn main() -> Result<(), BoxError> {
     let report = verify.run()?;
     let fault = report.first_fault().expect("the change is found");
     println!("\nOne byte was changed:\n\n{fault}");
+    fs::write(&segment, text)?;
+    if let [kept] = arguments.as_slice() {
+        println!(
+            "\nIt was changed back. To verify the trail again:\n\n\
+             tower-mesh audit verify {kept}/trail --key {kept}/audit.pub --checkpoints {kept}/checkpoints.txt"
+        );
+    }
     Ok(())
 }
 
