@@ -71,17 +71,17 @@ impl Checkpoint {
     /// It has another form.
     pub fn parse(note: &str) -> Result<Self, CheckpointError> {
         let wrong = |line, what| move || CheckpointError { line, what };
+        let (first, _) = note.split_once('\n').unwrap_or((note, ""));
+        let stream = first.strip_prefix(ORIGIN).ok_or_else(wrong(
+            1,
+            "its first line is not `tower-mesh/audit/` and a stream",
+        ))?;
         if note.len() > MOST_BYTES {
             return Err(wrong(1, "it is longer than 8 KiB")());
         }
         if note.contains('\r') {
             return Err(wrong(1, "its lines end in CR LF, and must end in LF alone")());
         }
-        let (first, _) = note.split_once('\n').unwrap_or((note, ""));
-        let stream = first.strip_prefix(ORIGIN).ok_or_else(wrong(
-            1,
-            "its first line is not `tower-mesh/audit/` and a stream",
-        ))?;
         let last = note.lines().count() as u64;
         let (text, signatures) = note
             .split_once("\n\n")

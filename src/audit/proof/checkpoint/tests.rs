@@ -118,6 +118,14 @@ fn what_is_wrong_in_a_row_of_notes_is_told_with_its_line() {
             "line 15: no checkpoint: its last line has no end",
         ),
         (
+            "{}\n".repeat(10_000),
+            "line 1: no checkpoint: its first line is not `tower-mesh/",
+        ),
+        (
+            format!("{note}{}", note.replacen("\n3\n", &"\n3".repeat(8192), 1)),
+            "line 8: no checkpoint: it is longer",
+        ),
+        (
             note.replace('\n', "\r\n"),
             "line 1: no checkpoint: its lines end in CR LF",
         ),

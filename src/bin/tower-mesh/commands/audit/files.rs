@@ -125,11 +125,14 @@ pub(super) const KEYS_HINT: &str = "a file with the wrong public keys looks like
     signs with, prints the right one";
 
 /// A trail that cannot be read.
-pub(super) fn unreadable(path: &Path, error: &dyn Error) -> Failure {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "read it as the user of the service, or read a copy",
+        _ => "name the folder that holds its segments",
+    };
     Failure::Question(format!(
-        "the audit trail in {} cannot be read: {}; name the folder that holds its segments",
-        path.display(),
-        chain(error)
+        "the audit trail in {} cannot be read: {error}; {remedy}",
+        path.display()
     ))
 }
 
