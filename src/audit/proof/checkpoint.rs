@@ -8,8 +8,8 @@ use std::fmt;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::key::{SignError, Signer};
-use super::public_keys::{PublicKeys, SignatureFault, key_id};
+use super::key::{SignError, Signer, public_key};
+use super::public_keys::{PublicKeys, SignatureFault, is_name, key_id};
 use crate::audit::scalar::{Hash, Timestamp, hex_of, parse_hash, parse_timestamp};
 
 /// A signed statement that a stream had so many records, with this root and this head.
@@ -59,10 +59,18 @@ impl Checkpoint {
         let name = signer.name();
         let mut bytes = key_id(name, signer.algorithm(), &signer.public_key()).to_vec();
         bytes.extend_from_slice(&signature);
-        Ok(format!(
-            "{text}\n— {name} {}\n",
-            BASE64_STANDARD.encode(bytes)
-        ))
+        let note = format!("{text}\n— {name} {}\n", BASE64_STANDARD.encode(bytes));
+        // What does not hold would make the trail one that does not, for ever.
+        let keys = PublicKeys::from_iter([public_key(signer)]);
+        match Self::parse(&note) {
+            Ok(checkpoint) if is_name(name) && checkpoint.judge(&keys).is_ok() => Ok(note),
+            Ok(_) if is_name(name) => Err(SignError::new(
+                "the signature does not hold for the public key of the signer",
+            )),
+            _ => Err(SignError::new(
+                "the name of the signer's key is empty, too long, or has spaces or '+'",
+            )),
+        }
     }
 
     /// Reads one note.

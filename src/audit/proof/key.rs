@@ -139,7 +139,7 @@ impl SigningKey {
     /// The key that verifies, whose text form goes to whoever verifies.
     #[must_use]
     pub fn public(&self) -> PublicKey {
-        PublicKey::new(&self.name, self.algorithm(), self.public_key())
+        public_key(self)
     }
 }
 
@@ -171,6 +171,11 @@ impl Signer for SigningKey {
                 .map_err(|_| SignError::new("P-256 could not sign")),
         }
     }
+}
+
+/// The key that verifies what this one signs.
+pub(crate) fn public_key(signer: &dyn Signer) -> PublicKey {
+    PublicKey::new(signer.name(), signer.algorithm(), signer.public_key())
 }
 
 impl SignError {

@@ -9,8 +9,8 @@ mod tree_proof;
 
 pub(crate) use chain::{genesis, record_hash};
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub(crate) use key::only_for_owner;
 pub use key::{KeyFileError, SignError, Signer, SigningKey};
+pub(crate) use key::{only_for_owner, public_key};
 pub(crate) use public_keys::SignatureFault;
 pub use public_keys::{Algorithm, PublicKey, PublicKeyError, PublicKeys};
 pub(crate) use tree::Frontier;

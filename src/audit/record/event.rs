@@ -255,8 +255,17 @@ impl Event {
     }
 
     /// Whether it is a refusal, of which many may share one record. The end of an access that began
-    /// is not: without it, its intent would stay open.
+    /// is none: without it, its intent would stay open. Nor is an event of the application, which has
+    /// a name, a subject and a patient of its own.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.0.outcome == Some("deny") && self.0.call.is_none()
+        let is_access = self.0.kind == Some(Kind::Access) && self.0.call.is_none();
+        is_access && self.0.outcome == Some("deny")
+    }
+
+    /// A refusal that stands for those of several callers and reasons: it names none of them.
+    pub(crate) fn of_others(self) -> Self {
+        let mut event = Self::access().outcome(Outcome::Deny).reason("others");
+        event.0.dest = self.0.dest;
+        event
     }
 }

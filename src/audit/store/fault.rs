@@ -20,6 +20,8 @@ struct State {
     has_room: AtomicBool,
     is_read_only: AtomicBool,
     failing_creates: AtomicU64,
+    unsynced_creates: AtomicU64,
+    failing_removes: AtomicU64,
     failing_syncs: AtomicU64,
     failing_sync: AtomicU64,
     syncs: AtomicU64,
@@ -67,6 +69,16 @@ impl Faults {
     /// The sync with this number, from 1, fails.
     pub(crate) fn fail_sync_number(&self, number: u64) {
         self.0.failing_sync.store(number, Ordering::SeqCst);
+    }
+
+    /// So many segments cannot be removed from now on.
+    pub(crate) fn fail_removes(&self, count: u64) {
+        self.0.failing_removes.store(count, Ordering::SeqCst);
+    }
+
+    /// Of so many segments from now on the entry cannot be made durable; they stay.
+    pub(crate) fn leave_creates(&self, count: u64) {
+        self.0.unsynced_creates.store(count, Ordering::SeqCst);
     }
 
     /// So many segments cannot be made from now on.
@@ -155,12 +167,20 @@ impl Storage for Faults {
         self.judge_write()?;
         fails(&self.0.failing_creates)?;
         let segment = Disk.create(path)?;
+        // The file is there, and nobody knows whether its entry is durable.
+        fails(&self.0.unsynced_creates)?;
         Ok(Box::new(Faulty(segment, self.clone(), false)))
     }
 
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.judge_write()?;
+        fails(&self.0.failing_removes)?;
         Disk.remove(path)
+    }
+
+    fn sync(&mut self, path: &Path) -> io::Result<()> {
+        Self::sync(self)?;
+        Disk.sync(path)
     }
 
     fn cut(&mut self, path: &Path, length: u64) -> io::Result<()> {

@@ -20,7 +20,7 @@ pub(crate) struct Store {
     /// The last segment that was made; before the first, with the number 0.
     name: Name,
     segment: Option<Open>,
-    /// A segment that failed: its path and how much of it is durable.
+    /// A segment that failed: its path and how much of it is durable, which alone may stay.
     failed: Option<(PathBuf, u64)>,
 }
 
@@ -63,11 +63,6 @@ impl Store {
             segment: None,
             failed: None,
         }
-    }
-
-    /// The name of the next segment.
-    pub(crate) fn next_name(&self) -> String {
-        self.name.next().to_string()
     }
 
     /// The bytes of the segment.
@@ -132,18 +127,30 @@ impl Store {
     }
 
     /// Makes the next segment, but goes on with this one until it is [entered](Self::enter). So what
-    /// a `rotate` names is there.
+    /// a `rotate` names is there. An attempt that failed may have left an empty file, and what cannot
+    /// be made durable cannot always be removed: such a number is passed over.
     pub(crate) fn make_next(&mut self) -> io::Result<Next> {
-        let name = self.name.next();
-        let path = self.folder.join(name.to_string());
-        let file = self.storage.create(&path)?;
-        let open = Open {
-            file,
-            path,
-            length: 0,
-            durable: 0,
-        };
-        Ok(Next { name, open })
+        let mut name = self.name.next();
+        let mut tries = MOST_TRIES;
+        loop {
+            let path = self.folder.join(name.to_string());
+            match self.storage.create(&path) {
+                Ok(file) => {
+                    let open = Open {
+                        file,
+                        path,
+                        length: 0,
+                        durable: 0,
+                    };
+                    return Ok(Next { name, open });
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && tries > 0 => {
+                    name = name.next();
+                }
+                Err(error) => return Err(error),
+            }
+            tries -= 1;
+        }
     }
 
     /// Goes on with the next segment.
@@ -160,29 +167,41 @@ impl Store {
     /// Never writes the segment again. What is not durable in it is cut off as soon as that works.
     pub(crate) fn abandon(&mut self) {
         if let Some(open) = self.segment.take() {
-            match open.durable {
-                // One that a failed attempt has made.
-                0 => {
-                    let _ = self.storage.remove(&open.path);
-                }
-                durable => self.failed = Some((open.path, durable)),
-            }
+            self.failed = Some((open.path, open.durable));
+            // Usually it works at once.
+            let _ = self.cut_failed();
         }
     }
 
-    /// Makes a new segment after a failure.
-    pub(crate) fn reopen(&mut self) -> io::Result<()> {
-        self.abandon();
+    /// Cuts off what may or may not be durable. It will be written again, and must not be there twice.
+    fn cut_failed(&mut self) -> io::Result<()> {
         if let Some((path, durable)) = &self.failed {
             match self.storage.cut(path, *durable) {
+                Ok(()) if *durable == 0 => {
+                    // An empty one hurts nobody if it stays.
+                    let _ = self.storage.remove(path);
+                }
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        self.advance()?;
         self.failed = None;
         Ok(())
+    }
+
+    /// Makes a new segment after a failure.
+    pub(crate) fn reopen(&mut self) -> io::Result<()> {
+        self.abandon();
+        self.cut_failed()?;
+        self.advance()
+    }
+}
+
+impl Next {
+    /// The name of the file.
+    pub(crate) fn name(&self) -> String {
+        self.name.to_string()
     }
 }
 
@@ -210,3 +229,6 @@ impl Failure {
         }
     }
 }
+
+/// So many files that are in the way are passed over at once.
+const MOST_TRIES: u32 = 1000;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::files::Store;
 use super::names::{Name, Part, segments};
-use super::storage::Storage;
+use super::storage::{Storage, folder_of, sync_folder};
 use super::tail;
 use crate::audit::proof::only_for_owner;
 use crate::audit::record::OldStream;
@@ -31,6 +31,8 @@ pub(crate) struct Opened {
     pub(crate) store: Store,
     /// The stream before.
     pub(crate) old: Option<OldStream>,
+    /// The last checkpoint of the last segment.
+    pub(crate) note: Option<String>,
     /// The files into which the rests of lines were moved.
     pub(crate) torn: Vec<String>,
     /// The last segment has records that do not belong to its chain. They stay as they are.
@@ -43,13 +45,13 @@ impl Store {
         folder: &Path,
         stream: &str,
         now: Timestamp,
-        storage: Box<dyn Storage>,
+        mut storage: Box<dyn Storage>,
     ) -> Result<Opened, OpenError> {
         let failed = |error| OpenError::Io(folder.to_owned(), error);
         make_folder(folder).map_err(failed)?;
         let lock = lock(folder, "audit.lock")?;
         let mut torn = Vec::new();
-        let mut found = None;
+        let (mut found, mut note) = (None, None);
         let mut is_faulty = false;
         let names = segments(folder).map_err(failed)?;
         for name in names.iter().rev().filter(|name| name.part != Part::Prune) {
@@ -63,6 +65,10 @@ impl Store {
                 torn.push(tail::cut(folder, &name, tail.end).map_err(failed)?);
             }
             if let Some((stream, size, head)) = tail.last {
+                // The process before may have been killed before it was durable, and the new stream
+                // names it.
+                storage.sync(&path).map_err(failed)?;
+                note = tail.note;
                 found = Some(OldStream { stream, size, head });
                 break;
             }
@@ -70,6 +76,7 @@ impl Store {
                 break;
             }
         }
+        sync_folder(folder).map_err(failed)?;
         // A clock that was set back must not change the order of the names.
         let after = |name: &Name| Timestamp::from_micros(name.began.micros() + 1);
         let began = names.last().map_or(now, |name| after(name).max(now));
@@ -81,6 +88,7 @@ impl Store {
         Ok(Opened {
             store: Self::new(folder, lock, name, storage),
             old: found,
+            note,
             torn,
             is_faulty,
         })
@@ -111,12 +119,20 @@ pub(crate) fn lock(folder: &Path, name: &str) -> Result<File, OpenError> {
     }
 }
 
+/// Makes a folder and those above it that are not there, each of them durable.
 fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(folder);
+    make_folder(above)?;
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
+    match builder.create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made.and_then(|()| sync_folder(above)),
+    }
 }
 
 impl fmt::Display for OpenError {

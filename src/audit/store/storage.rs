@@ -15,6 +15,9 @@ pub(crate) trait Storage: Send + fmt::Debug {
     /// Removes a file.
     fn remove(&mut self, path: &Path) -> io::Result<()>;
 
+    /// Makes what is in a file durable.
+    fn sync(&mut self, path: &Path) -> io::Result<()>;
+
     /// Cuts a file to this length through a new handle, and makes that durable.
     fn cut(&mut self, path: &Path, length: u64) -> io::Result<()>;
 }
@@ -79,6 +82,13 @@ impl Storage for Disk {
         fs::remove_file(path)
     }
 
+    fn sync(&mut self, path: &Path) -> io::Result<()> {
+        // Some systems want a handle that can write.
+        let can_write = cfg!(not(unix));
+        let file = OpenOptions::new().read(true).write(can_write).open(path)?;
+        file.sync_all()
+    }
+
     fn cut(&mut self, path: &Path, length: u64) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(path)?;
         // A file that is shorter has lost what was durable; it is not made longer.
@@ -130,6 +140,14 @@ impl Segment for DiskSegment {
             Ok(_) => Place::Replaced,
             Err(_) => Place::Deleted,
         }
+    }
+}
+
+/// The folder that a path is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 

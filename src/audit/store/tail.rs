@@ -1,7 +1,7 @@
 //! What a process that ended has left in its last segment.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
 
 use super::lines::Lines;
@@ -16,6 +16,8 @@ use crate::audit::scalar::Hash;
 pub(super) struct Tail {
     /// The stream, number and hash of the last record of the chain.
     pub(super) last: Option<(String, u64, Hash)>,
+    /// The last checkpoint.
+    pub(super) note: Option<String>,
     /// Where the last whole line of the chain ends.
     pub(super) end: u64,
     /// Whether what follows is the rest of a write that was cut off: nothing in it is a record.
@@ -29,10 +31,15 @@ pub(super) fn read(path: &Path) -> io::Result<Tail> {
     let mut tail = Tail::default();
     let mut lines = Lines::open(path)?;
     while let Some(line) = lines.next()? {
-        let entry = Entry::parse(line.bytes).ok().filter(|_| line.is_ended);
-        let Some(entry) = entry else {
+        if !line.is_ended {
+            // It is the last.
             tail.is_torn = true;
-            continue;
+            break;
+        }
+        // A whole line was written as one: what is no record now was changed.
+        let Ok(entry) = Entry::parse(line.bytes) else {
+            tail.is_faulty = true;
+            break;
         };
         let follows = match &tail.last {
             None => true,
@@ -42,15 +49,17 @@ pub(super) fn read(path: &Path) -> io::Result<Tail> {
                     && head == entry.prev()
             }
         };
-        if tail.is_torn || !follows {
+        if !follows {
             tail.is_faulty = true;
             break;
         }
         let hash = record_hash(line.bytes);
         tail.last = Some((entry.stream().to_owned(), entry.seq(), hash));
+        if entry.kind() == "checkpoint" {
+            tail.note = entry.text("note").map(Into::into);
+        }
         tail.end = line.end;
     }
-    tail.is_torn &= !tail.is_faulty;
     Ok(tail)
 }
 
@@ -68,7 +77,7 @@ pub(super) fn cut(folder: &Path, name: &str, end: u64) -> io::Result<String> {
         options.append(true).create(true);
         only_for_owner(&mut options);
         let mut beside = options.open(to)?;
-        io::copy(&mut file.take(MOST_TORN), &mut beside)?;
+        io::copy(&mut file, &mut beside)?;
         beside.sync_all()?;
         sync_folder(folder)?;
         let file = OpenOptions::new().write(true).open(from)?;
@@ -78,6 +87,3 @@ pub(super) fn cut(folder: &Path, name: &str, end: u64) -> io::Result<String> {
     sync_folder(folder)?;
     Ok(torn)
 }
-
-/// More is not written at once.
-const MOST_TORN: u64 = 64 * 1024 * 1024;

@@ -20,7 +20,7 @@ impl Writer {
             .is_broken
             .store(self.is_broken, Ordering::Relaxed);
         self.answer(batch, is_written);
-        // Nobody who waits for a record waits for the second place, too.
+        // Nobody who waits for a record waits for another place, too.
         self.give_checkpoints();
     }
 
@@ -79,7 +79,7 @@ impl Writer {
         self.buffer.clear();
         self.written.clone_from(self.stream.state());
         if let Some((count, since)) = self.shared.take_dropped() {
-            self.gap.add(count, since, "queue_full");
+            self.gap.add(count, since.unwrap_or(now), "queue_full");
         }
         if self.stream.is_empty() {
             let start = std::mem::take(&mut self.start);
@@ -94,12 +94,13 @@ impl Writer {
             let mut fields = Fields::own(Kind::Gap, Own::Gap { from, to: now, n });
             fields.reason = super::thread::reason(why);
             self.emit(&fields, now, 1)?;
-            new.gap = n;
-            if self.is_sink() {
-                self.gap = Gap::default();
-                new.gap = 0;
+            match self.is_sink() {
+                true => {
+                    self.gap = Gap::default();
+                    self.shared.counters.gaps.add(1);
+                }
+                false => new.gap = self.gap,
             }
-            self.shared.counters.gaps.add(1);
         }
         let mut has_ticket = false;
         for item in batch.get(*done..).unwrap_or_default() {
@@ -122,7 +123,10 @@ impl Writer {
         self.flush_buffer()?;
         let elapsed = self.clock.elapsed();
         self.unsynced.events += new.events;
-        self.unsynced.gap += new.gap;
+        if new.gap.is_due() {
+            self.unsynced.gap.join(new.gap);
+            self.unsynced.gaps += 1;
+        }
         if had_lines {
             self.unsynced.since.get_or_insert(elapsed);
         }
@@ -237,6 +241,7 @@ impl Writer {
             .add(took.as_nanos().try_into().unwrap_or(u64::MAX));
         synced?;
         counters.written.add(self.unsynced.events);
+        counters.gaps.add(self.unsynced.gaps);
         self.unsynced = Unsynced::default();
         self.durable.clone_from(&self.written);
         self.durable_notes.append(&mut self.notes);
@@ -246,26 +251,23 @@ impl Writer {
     /// Gives checkpoints that are durable to the second place.
     pub(super) fn give_checkpoints(&mut self) {
         for note in std::mem::take(&mut self.durable_notes) {
-            self.shared.begin_write(self.clock.elapsed());
-            self.give_checkpoint(&note);
-            self.shared.end_write();
-        }
-    }
-
-    fn give_checkpoint(&mut self, note: &str) {
-        let counters = &self.shared.counters;
-        counters.checkpoints.add(1);
-        let given = match (&mut self.place, &mut self.second_place) {
-            (Place::Sink(sink), _) => contained(|| sink.checkpoint(note)),
-            (_, Some(second)) => match Checkpoint::parse(note) {
-                Ok(checkpoint) => contained(|| second(&checkpoint)),
-                Err(_) => None,
-            },
-            _ => return,
-        };
-        if !matches!(given, Some(Ok(()))) {
-            tracing::error!(target: TARGET, "the second place did not take a checkpoint");
-            counters.checkpoint_failures.add(1);
+            self.shared.counters.checkpoints.add(1);
+            let is_given = match (&mut self.place, &self.second_place) {
+                (Place::Sink(sink), _) => {
+                    self.shared.begin_write(self.clock.elapsed());
+                    let given = contained(|| sink.checkpoint(&note));
+                    self.shared.end_write();
+                    matches!(given, Some(Ok(())))
+                }
+                (_, Some(second)) => {
+                    Checkpoint::parse(&note).is_ok_and(|checkpoint| second.give(checkpoint))
+                }
+                _ => true,
+            };
+            if !is_given {
+                tracing::error!(target: TARGET, "the second place did not take a checkpoint");
+                self.shared.counters.checkpoint_failures.add(1);
+            }
         }
     }
 
@@ -278,9 +280,6 @@ impl Writer {
         if !folder.is_full(elapsed) {
             return;
         }
-        let own = Own::Rotate {
-            next: folder.store.next_name(),
-        };
         self.shared.begin_write(elapsed);
         let made = folder.store.make_next();
         self.shared.end_write();
@@ -293,6 +292,7 @@ impl Writer {
                 return;
             }
         };
+        let own = Own::Rotate { next: next.name() };
         self.buffer.clear();
         let closed = self
             .emit(&Fields::own(Kind::Rotate, own), now, 1)
@@ -328,12 +328,14 @@ impl Writer {
         };
         if kept.is_err() {
             let Unsynced { events, gap, .. } = std::mem::take(&mut self.unsynced);
-            self.gap.n += gap;
+            self.gap.join(gap);
             self.lose(events);
             self.written.clone_from(&self.durable);
         }
         self.stream.rewind(&self.durable);
+        self.shared.begin_write(self.clock.elapsed());
         self.place.abandon();
+        self.shared.end_write();
         self.gap.is_failure = true;
         self.gap.why = Some(fault.word());
         self.gap

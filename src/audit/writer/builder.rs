@@ -16,13 +16,14 @@ use super::flood::Flood;
 use super::handle::{Audit, Inner};
 use super::place::{Folder, Place, contained};
 use super::queue::{Queue, queue};
+use super::second::Second;
 #[cfg(feature = "otlp")]
 use super::settings::Whose;
 use super::settings::{Durability, OnFailure, SecondPlace};
 use super::sink::{Sink, SinkError};
 use super::stream::Stream;
-use super::thread::{Gap, Unsynced, Writer};
-use crate::audit::proof::{Checkpoint, Signer};
+use super::thread::{Floods, Gap, Unsynced, Writer};
+use crate::audit::proof::{Checkpoint, PublicKeys, Signer, public_key};
 use crate::audit::record::{Bounded, Fields, Kind, Own, Text};
 use crate::audit::store::{Disk, Opened, Storage, Store};
 
@@ -113,9 +114,11 @@ impl Trail {
         self
     }
 
-    /// Gives each checkpoint to this function as soon as it is durable, on the thread of the trail. It
-    /// should keep it where the writer of the trail cannot change it. A sink gets its checkpoints
-    /// itself.
+    /// Gives each checkpoint to this function as soon as it is durable, on a thread of its own: one
+    /// that hangs holds up no record. It should keep it where the writer of the trail cannot change
+    /// it. A checkpoint that it refuses is given again, after a second or when a later one was made,
+    /// and the last one of the process before is given at the start: so it may get one twice. A
+    /// sink gets its checkpoints itself.
     pub fn second_place(
         mut self,
         place: impl FnMut(&Checkpoint) -> Result<(), SinkError> + Send + 'static,
@@ -267,11 +270,26 @@ impl Trail {
         let mut start = Fields::new(Kind::Start);
         start.dest = workload.cloned().map(Bounded::new).unwrap_or_default();
         let mut is_folder = false;
+        let is_prompt = self.durability == Durability::Strict;
+        let keeps = match &self.to {
+            To::Folder(_) => true,
+            // A sink that panics here is one that fails later.
+            To::Sink(sink) => contained(|| sink.is_durable()).unwrap_or(false),
+        };
+        let (most, most_bytes) = (self.most_queued, self.most_queued_bytes);
+        let (queue, received) = queue(name, most, most_bytes, is_prompt, keeps);
+        let mut second_place = None;
         let place = match self.to {
             To::Folder(path) => {
                 let opened = Store::open(&path, &id, clock.now().into(), self.storage);
                 let opened = opened.map_err(StartError::Open)?;
                 is_folder = true;
+                if let Some(place) = self.second_place {
+                    let last = opened.note.as_deref();
+                    let last = last.and_then(|note| own(note, self.signer.as_deref()));
+                    let second = Second::start(place, last, &queue.shared);
+                    second_place = Some(second.map_err(StartError::Thread)?);
+                }
                 Place::Folder(Box::new(Folder {
                     store: began(&mut start, opened),
                     most_bytes: self.most_segment_bytes,
@@ -282,11 +300,6 @@ impl Trail {
             }
             To::Sink(sink) => Place::Sink(sink),
         };
-        let is_prompt = self.durability == Durability::Strict;
-        // A sink that panics here is one that fails later.
-        let keeps = contained(|| place.is_durable()).unwrap_or(false);
-        let (most, most_bytes) = (self.most_queued, self.most_queued_bytes);
-        let (queue, received) = queue(name, most, most_bytes, is_prompt, keeps);
         let stream = Stream::new(&id);
         let mut writer = Writer {
             received,
@@ -297,7 +310,7 @@ impl Trail {
             durability: self.durability,
             place,
             signer: self.signer,
-            second_place: self.second_place,
+            second_place,
             checkpoint_records: self.checkpoint_records,
             checkpoint_every: self.checkpoint_every,
             written: stream.state().clone(),
@@ -314,8 +327,7 @@ impl Trail {
             is_broken: false,
             began: elapsed,
             probe_at: elapsed,
-            heads: Vec::new(),
-            read_second: elapsed.as_secs(),
+            floods: Floods::new(elapsed.as_secs()),
             clocks: (clock.now(), elapsed),
             clock_step: None,
         };
@@ -334,6 +346,13 @@ impl Trail {
     }
 }
 
+/// The checkpoint in this note, if this key has signed it.
+fn own(note: &str, signer: Option<&dyn Signer>) -> Option<Checkpoint> {
+    let keys = PublicKeys::from_iter([public_key(signer?)]);
+    let checkpoint = Checkpoint::parse(note).ok()?;
+    checkpoint.judge(&keys).is_ok().then_some(checkpoint)
+}
+
 /// Says in the first record what was found.
 fn began(start: &mut Fields, opened: Opened) -> Store {
     let Opened {
@@ -341,11 +360,12 @@ fn began(start: &mut Fields, opened: Opened) -> Store {
         old,
         torn,
         is_faulty,
+        note: _,
     } = opened;
     start.own = Own::Start(old);
-    if let Some(torn) = torn.into_iter().next() {
+    if !torn.is_empty() {
         start.reason = Bounded::new("torn_line");
-        start.source = Bounded::new(torn);
+        start.source = Bounded::new(torn.join(" "));
     }
     if is_faulty {
         start.reason = Bounded::new("faulty_tail");

@@ -14,12 +14,15 @@ pub(super) struct Flood {
     hasher: RandomState,
     /// The last is for what finds no place.
     slots: Box<[Slot]>,
+    /// All that were past the limit.
+    past: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Slot {
-    key: AtomicU64,
-    last: AtomicU64,
+    /// The hash of the reason and the caller that have it, and the last second in which they came: in
+    /// one word, so that nobody takes it away in between.
+    owner: AtomicU64,
     /// A second and a count, for each second of a minute.
     cells: [AtomicU64; CELLS],
 }
@@ -27,8 +30,7 @@ struct Slot {
 impl Default for Slot {
     fn default() -> Self {
         Self {
-            key: AtomicU64::new(0),
-            last: AtomicU64::new(0),
+            owner: AtomicU64::new(0),
             cells: [const { AtomicU64::new(0) }; CELLS],
         }
     }
@@ -46,10 +48,17 @@ pub(super) enum Admit {
 }
 
 /// Where the count of a flood is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Head {
     pub(super) slot: usize,
     pub(super) second: u64,
+}
+
+impl Head {
+    /// Whether several reasons and callers share the count, because they found no place.
+    pub(super) fn is_of_others(self) -> bool {
+        self.slot == SLOTS
+    }
 }
 
 impl Flood {
@@ -57,17 +66,17 @@ impl Flood {
         Self {
             hasher: RandomState::new(),
             slots: (0..=SLOTS).map(|_| Slot::default()).collect(),
+            past: AtomicU64::new(0),
         }
     }
 
     /// Counts a refusal for this reason and caller, in this second, which is 1 or more.
     pub(super) fn admit(&self, key: impl Hash, second: u64) -> Admit {
-        let hash = self.hasher.hash_one(key).max(1);
+        let hash = self.hasher.hash_one(key);
         let index = self.place(hash, second);
         let Some(slot) = self.slots.get(index) else {
             return Admit::Alone;
         };
-        slot.last.fetch_max(second, Ordering::Relaxed);
         let Some(cell) = slot.cell(second) else {
             return Admit::Alone;
         };
@@ -79,14 +88,33 @@ impl Flood {
         let update = |value| Some(counted(value));
         let before = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
         let count = counted(before.unwrap_or_default()) & MOST_COUNT;
-        match count.checked_sub(ALONE) {
-            None | Some(0) => Admit::Alone,
-            Some(1) => Admit::Head(Head {
+        let past = count.saturating_sub(ALONE);
+        if past > 0 {
+            // After the cell, so that what is counted here can be seen there.
+            self.past.fetch_add(1, Ordering::Release);
+        }
+        match past {
+            0 => Admit::Alone,
+            1 => Admit::Head(Head {
                 slot: index,
                 second,
             }),
-            Some(_) => Admit::Counted,
+            _ => Admit::Counted,
         }
+    }
+
+    /// Of how many refusals past the limit the count is gone: all but those that were `read` and those
+    /// of seconds after `until`. A thread that was stuck for more than a minute finds other seconds in
+    /// the cells. While refusals are counted it may be too small, and never too large.
+    pub(super) fn forgotten(&self, read: u64, until: u64) -> u64 {
+        let past = self.past.load(Ordering::Acquire);
+        let cells = self.slots.iter().flat_map(|slot| &slot.cells);
+        let later: u64 = cells
+            .map(|cell| cell.load(Ordering::Relaxed))
+            .filter(|value| value >> COUNT_BITS > until)
+            .map(|value| (value & MOST_COUNT).saturating_sub(ALONE))
+            .sum();
+        past.saturating_sub(read).saturating_sub(later)
     }
 
     /// The floods of a second that is over, and how many refusals each had past the limit.
@@ -109,15 +137,7 @@ impl Flood {
             let Some(slot) = self.slots.get(index) else {
                 break;
             };
-            let key = slot.key.load(Ordering::Relaxed);
-            let is_quiet = key == 0 || slot.last.load(Ordering::Relaxed) + 1 < second;
-            let taken = || {
-                let taken =
-                    slot.key
-                        .compare_exchange(key, hash, Ordering::Relaxed, Ordering::Relaxed);
-                taken.is_ok() || taken == Err(hash)
-            };
-            if key == hash || is_quiet && taken() {
+            if slot.take(hash, second) {
                 return index;
             }
         }
@@ -126,6 +146,26 @@ impl Flood {
 }
 
 impl Slot {
+    /// Takes it for this hash, if it has it already or the one that has it was quiet for a second.
+    fn take(&self, hash: u64, second: u64) -> bool {
+        let own = (hash | 1 << SECOND_BITS) & !MOST_SECOND;
+        let now = second & MOST_SECOND;
+        let taken = |owner: u64| {
+            let (other, last) = (owner & !MOST_SECOND, owner & MOST_SECOND);
+            let since = now.wrapping_sub(last) & MOST_SECOND;
+            // A caller that has read the clock before another may come after it.
+            let is_behind = since > MOST_SECOND - CELLS as u64;
+            let is_quiet = owner == 0 || since >= 2 && !is_behind;
+            match other == own {
+                true if is_behind => Some(owner),
+                true => Some(own | now),
+                false => is_quiet.then_some(own | now),
+            }
+        };
+        let order = Ordering::Relaxed;
+        self.owner.fetch_update(order, order, taken).is_ok()
+    }
+
     fn cell(&self, second: u64) -> Option<&AtomicU64> {
         let index = usize::try_from(second % CELLS as u64).ok()?;
         self.cells.get(index)
@@ -138,6 +178,8 @@ const SLOTS: usize = 256;
 const TRIES: usize = 8;
 /// Counts are kept for so many seconds.
 pub(super) const CELLS: usize = 64;
+const SECOND_BITS: u32 = 24;
+const MOST_SECOND: u64 = (1 << SECOND_BITS) - 1;
 const COUNT_BITS: u32 = 24;
 const MOST_COUNT: u64 = (1 << COUNT_BITS) - 1;
 

@@ -60,15 +60,21 @@ impl Audit {
     /// Writes an event to all trails. Never waits: an event for which a trail has no room is dropped
     /// there, counted, and told by a `gap` record.
     ///
-    /// Of refusals ([`Outcome::Deny`](crate::audit::Outcome::Deny)) past 100 in a second for one
-    /// reason and caller, one record is written, with their count. Intents and completions always
-    /// have their own.
-    pub fn submit(&self, event: Event) {
+    /// Of refused accesses ([`Event::access`] with [`Outcome::Deny`](crate::audit::Outcome::Deny))
+    /// past 100 in a second for one reason and caller, one record is written, with their count. Past
+    /// 256 such pairs at once, those that find no place share a record of the reason `others`, which
+    /// names no caller. Intents, completions and all other events have a record each.
+    pub fn submit(&self, mut event: Event) {
         let mut head = None;
         if event.is_refusal() {
             match self.admit(&event) {
                 Admit::Alone => {}
-                Admit::Head(first) => head = Some(first),
+                Admit::Head(first) => {
+                    head = Some(first);
+                    if first.is_of_others() {
+                        event = event.of_others();
+                    }
+                }
                 Admit::Counted => {
                     self.0.aggregated.fetch_add(1, Ordering::Relaxed);
                     return;
@@ -153,8 +159,8 @@ impl Audit {
     }
 
     /// Takes no more events, writes those before, a `stop` record and a checkpoint, and waits until
-    /// the threads have ended, but no longer than `most`; returns whether they have. It blocks the
-    /// thread.
+    /// the threads have ended and the second place has this checkpoint, but no longer than `most`;
+    /// returns whether they have. It blocks the thread.
     ///
     /// Events after it are dropped and counted.
     #[must_use]
@@ -162,8 +168,10 @@ impl Audit {
         self.0.stop();
         let began = Instant::now();
         let has_ended = || {
-            let mut queues = self.0.queues.iter();
-            queues.all(|queue| queue.shared.ended.get().is_some())
+            let mut shared = self.0.queues.iter().map(|queue| &queue.shared);
+            shared.all(|shared| {
+                shared.ended.get().is_some() && !shared.is_giving.load(Ordering::SeqCst)
+            })
         };
         while !has_ended() && began.elapsed() < most {
             thread::sleep(BETWEEN_TRIES);

@@ -9,6 +9,7 @@ mod flood;
 mod handle;
 mod place;
 mod queue;
+mod second;
 mod settings;
 mod sink;
 mod stream;

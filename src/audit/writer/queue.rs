@@ -40,6 +40,15 @@ pub(super) enum Message {
     Flush(SyncSender<()>),
 }
 
+impl Message {
+    pub(super) fn event(&self) -> Option<&Arc<Queued>> {
+        match self {
+            Self::Event(event, _) => Some(event),
+            Self::Flush(_) => None,
+        }
+    }
+}
+
 /// The end of those who submit.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -72,6 +81,8 @@ pub(super) struct Shared {
     submitting: AtomicUsize,
     pub(super) thread: OnceLock<Thread>,
     pub(super) ended: OnceLock<()>,
+    /// Whether the thread of the second place still runs.
+    pub(super) is_giving: AtomicBool,
 }
 
 pub(super) fn queue(
@@ -113,7 +124,10 @@ impl Queue {
                 .is_ok();
         if !sent {
             shared.taken(event.weight);
-            shared.drop_one(event.time);
+            // The head of a flood is in the count of it.
+            if event.head.is_none() {
+                shared.drop_one(event.time);
+            }
         }
         shared.submitting.fetch_sub(1, Ordering::SeqCst);
         if sent && (self.is_prompt || ticket.is_some() || depth > self.most / 2) {
@@ -156,14 +170,15 @@ impl Shared {
         self.dropped.load(Ordering::Relaxed) > 0
     }
 
-    /// How many were dropped since this was asked, and when the first was.
-    pub(super) fn take_dropped(&self) -> Option<(u64, Timestamp)> {
+    /// How many were dropped since this was asked, and when the first was. One that is dropped right
+    /// now may have given its time away.
+    pub(super) fn take_dropped(&self) -> Option<(u64, Option<Timestamp>)> {
         let count = match self.dropped.load(Ordering::Relaxed) {
             0 => return None,
             _ => self.dropped.swap(0, Ordering::Acquire),
         };
-        let since = self.dropped_since.swap(0, Ordering::Relaxed);
-        Some((count, Timestamp::from_micros(since)))
+        let since = Some(self.dropped_since.swap(0, Ordering::Relaxed)).filter(|since| *since > 0);
+        Some((count, since.map(Timestamp::from_micros)))
     }
 
     /// Whether nobody is about to submit. Asked after the stop was announced.

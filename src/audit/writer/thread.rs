@@ -1,6 +1,6 @@
 //! The thread of one trail.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
@@ -11,7 +11,8 @@ use super::clock::Clock;
 use super::flood::{CELLS, Flood, Head};
 use super::place::{Fault, Place};
 use super::queue::{Message, Queued, Shared, Ticket};
-use super::settings::{Durability, SecondPlace};
+use super::second::Second;
+use super::settings::Durability;
 use super::stream::{State, Stream};
 use crate::audit::proof::Signer;
 use crate::audit::record::{Bounded, Fields};
@@ -29,7 +30,7 @@ pub(super) struct Writer {
     pub(super) durability: Durability,
     pub(super) place: Place,
     pub(super) signer: Option<Box<dyn Signer>>,
-    pub(super) second_place: Option<SecondPlace>,
+    pub(super) second_place: Option<Second>,
     pub(super) checkpoint_records: u64,
     pub(super) checkpoint_every: Duration,
 
@@ -53,12 +54,33 @@ pub(super) struct Writer {
     /// When the last attempt began, and when the next is due if it has failed.
     pub(super) began: Duration,
     pub(super) probe_at: Duration,
-    /// The heads of floods whose second is not over.
-    pub(super) heads: Vec<Arc<Queued>>,
-    /// The last second whose floods were read.
-    pub(super) read_second: u64,
+    pub(super) floods: Floods,
     pub(super) clocks: (SystemTime, Duration),
     pub(super) clock_step: Option<i64>,
+}
+
+/// Floods of refusals, as this trail has read them.
+#[derive(Debug, Default)]
+pub(super) struct Floods {
+    /// The heads of those whose second is not over.
+    heads: Vec<Arc<Queued>>,
+    /// The counts of those whose heads are in the backlog.
+    counts: HashMap<Head, u64>,
+    /// Those that are over, and not written yet.
+    ended: Vec<Item>,
+    /// The last second that was read, and how many refusals in all.
+    second: u64,
+    read: u64,
+}
+
+impl Floods {
+    /// From the next second on.
+    pub(super) fn new(second: u64) -> Self {
+        Self {
+            second,
+            ..Self::default()
+        }
+    }
 }
 
 /// An event, and for how many it stands.
@@ -83,8 +105,9 @@ pub(super) struct Gap {
 #[derive(Debug, Default)]
 pub(super) struct Unsynced {
     pub(super) events: u64,
-    /// Events that `gap` records stand for.
-    pub(super) gap: u64,
+    /// What `gap` records stand for, and how many records these are.
+    pub(super) gap: Gap,
+    pub(super) gaps: u64,
     pub(super) since: Option<Duration>,
 }
 
@@ -104,6 +127,17 @@ impl Gap {
         self.n += n;
         self.since = Some(self.since.map_or(since, |before| before.min(since)));
         self.why.get_or_insert(why);
+    }
+
+    /// Adds one that was to be written and is not.
+    pub(super) fn join(&mut self, other: Self) {
+        self.n += other.n;
+        self.since = match (self.since, other.since) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        self.why = self.why.or(other.why);
+        self.is_failure |= other.is_failure;
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -140,6 +174,7 @@ impl Writer {
                 }
                 if self.is_broken {
                     self.refuse_waiting();
+                    self.end_floods(false);
                     thread::park_timeout(LAST_NAP);
                     continue;
                 }
@@ -149,7 +184,8 @@ impl Writer {
             if is_empty && (is_stopping || !is_open) {
                 break;
             }
-            self.end_floods(&mut batch, false);
+            self.end_floods(false);
+            batch.append(&mut self.floods.ended);
             if !batch.is_empty() || !answers.is_empty() || self.is_due() {
                 self.commit(&batch, false, !answers.is_empty());
                 batch.clear();
@@ -162,7 +198,8 @@ impl Writer {
                 nap = (2 * nap).min(LAST_NAP);
             }
         }
-        self.end_floods(&mut batch, true);
+        self.end_floods(true);
+        batch.append(&mut self.floods.ended);
         self.commit(&batch, true, true);
     }
 
@@ -191,7 +228,11 @@ impl Writer {
                     self.shared.taken(event.weight);
                     bytes += event.weight;
                     match event.head {
-                        Some(_) => self.heads.push(event),
+                        Some(head) if head.second <= self.floods.second => {
+                            let count = self.floods.counts.remove(&head).unwrap_or(1);
+                            batch.push(Item::counted(event, count));
+                        }
+                        Some(_) => self.floods.heads.push(event),
                         None => batch.push(Item {
                             event,
                             ticket,
@@ -228,37 +269,70 @@ impl Writer {
         }
     }
 
-    /// Adds the records of floods whose second is over; at the stop, of all.
-    fn end_floods(&mut self, batch: &mut Vec<Item>, is_last: bool) {
+    /// Reads the counts of floods whose second is over; at the stop, of all. They are kept for a minute
+    /// only, so this goes on while the place is broken.
+    fn end_floods(&mut self, is_last: bool) {
         let now = self.clock.elapsed().as_secs() + 1;
         // A request that has read the clock may count a moment later.
         let until = if is_last { now } else { now.saturating_sub(2) };
-        let from = (self.read_second + 1).max(until.saturating_sub(CELLS as u64 - 4));
-        for second in from..=until {
-            for (head, count) in self.flood.ended(second) {
-                let is_it = |event: &Arc<Queued>| event.head == Some(head);
-                match self.heads.iter().position(is_it) {
-                    Some(index) => {
-                        let event = self.heads.swap_remove(index);
-                        batch.push(Item::counted(event, count));
-                    }
-                    // Its head found no room, and was counted as dropped.
-                    None if count > 1 => {
-                        let since = self.clock.now().into();
-                        self.shared.counters.dropped.add(count - 1);
-                        self.gap.add(count - 1, since, "queue_full");
-                    }
-                    None => {}
+        let oldest = until.saturating_sub(CELLS as u64 - 4);
+        let first = (self.floods.second + 1).max(oldest);
+        let is_late = first > self.floods.second + 1;
+        let mut dropped = 0;
+        for second in first..=until {
+            for (head, count) in Arc::clone(&self.flood).ended(second) {
+                self.floods.read += count;
+                if !self.stands_for(head, count) {
+                    // Its head found no room.
+                    dropped += count;
                 }
             }
         }
-        self.read_second = self.read_second.max(until);
-        // Heads whose count is gone, because the thread was stuck for too long, stand for themselves.
-        let is_old = |head: Head| head.second <= until;
-        let old = self
-            .heads
-            .extract_if(.., |event| event.head.is_some_and(is_old));
-        batch.extend(old.map(|event| Item::counted(event, 1)));
+        if is_late {
+            // The counts of these are gone, because the thread was stuck: they stand for themselves.
+            self.take_in();
+            let waiting = self.backlog.iter().filter_map(Message::event);
+            let heads = self.floods.heads.iter().chain(waiting);
+            let heads = heads.filter_map(|event| event.head);
+            let old: Vec<_> = heads.filter(|head| head.second < first).collect();
+            for head in old {
+                if !self.floods.counts.contains_key(&head) {
+                    self.floods.read += 1;
+                    self.stands_for(head, 1);
+                }
+            }
+        }
+        self.floods.second = self.floods.second.max(until);
+        if is_late || is_last {
+            let forgotten = self.flood.forgotten(self.floods.read, until);
+            self.floods.read += forgotten;
+            dropped += forgotten;
+        }
+        if dropped > 0 {
+            self.shared.counters.dropped.add(dropped);
+            self.gap.add(dropped, self.clock.now().into(), "queue_full");
+        }
+    }
+
+    /// Notes for how many the head of a flood stands, and returns whether it was found.
+    fn stands_for(&mut self, head: Head, count: u64) -> bool {
+        let is_it = |event: &Arc<Queued>| event.head == Some(head);
+        if let Some(index) = self.floods.heads.iter().position(is_it) {
+            let event = self.floods.heads.swap_remove(index);
+            self.floods.ended.push(Item::counted(event, count));
+            return true;
+        }
+        self.take_in();
+        let is_waiting = self.backlog.iter().filter_map(Message::event).any(is_it);
+        if is_waiting {
+            self.floods.counts.insert(head, count);
+        }
+        is_waiting
+    }
+
+    /// Takes all messages out of the channel. What waits here is counted as in the queue.
+    fn take_in(&mut self) {
+        self.backlog.extend(self.received.try_iter());
     }
 
     fn is_due(&self) -> bool {

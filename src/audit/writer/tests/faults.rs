@@ -49,6 +49,7 @@ impl Failing {
         assert_eq!(counters.written(), subjects.len() as u64);
         assert_eq!(counters.written() + gap(self.folder.path()), produced);
         assert_eq!(report.gaps().1, counters.lost() + counters.dropped());
+        assert_eq!(counters.gaps(), self.reasons().len() as u64);
         subjects
     }
 

@@ -3,8 +3,7 @@
 use std::thread;
 
 use super::*;
-use crate::audit::store::fault::Faults;
-use crate::audit::{Actor, Call, Durability, SigningKey, Trail};
+use crate::audit::{Actor, Durability, SigningKey, Trail};
 
 #[test]
 fn a25_many_writers_make_one_dense_chain_and_none_is_lost() {
@@ -102,99 +101,6 @@ fn the_queue_is_bounded_in_bytes_too() {
         gap(folder.path()) + subjects(folder.path()).len() as u64,
         101
     );
-}
-
-#[test]
-fn a27_a_flood_of_refusals_is_one_record_with_its_count() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = TestClock::new();
-    let audit = start_at(&clock, Trail::folder(folder.path()));
-    let refusal = |peer: &str| {
-        Event::access()
-            .actor(Actor::workload(peer.to_owned()))
-            .outcome(Outcome::Deny)
-            .reason("rbac")
-    };
-    for _ in 0..1000 {
-        audit.submit(refusal("a"));
-    }
-    for _ in 0..7 {
-        audit.submit(refusal("b"));
-    }
-    clock.pass(Duration::from_secs(1));
-    for _ in 0..250 {
-        audit.submit(refusal("a"));
-    }
-    clock.pass(Duration::from_secs(3));
-    // What is allowed is never aggregated.
-    (0..300).for_each(|number| audit.submit(event(number)));
-    assert!(audit.shutdown(LONG));
-    let lines = lines(folder.path());
-    let of = |peer: &str| {
-        let own = lines.iter().filter(|line| line["actor"]["spiffe"] == peer);
-        own.map(|line| line["count"].as_u64().unwrap_or(1))
-            .collect::<Vec<_>>()
-    };
-    let a = of("a");
-    assert_eq!(a.len(), 100 + 1 + 100 + 1);
-    assert_eq!(a.iter().sum::<u64>(), 1250);
-    assert!(a.contains(&900) && a.contains(&150), "{a:?}");
-    assert_eq!(of("b"), [1; 7]);
-    assert_eq!(subjects(folder.path()).len(), 300);
-    assert_eq!(audit.aggregated(), 899 + 149);
-    assert_eq!(written(&audit), 1250 + 7 + 300);
-    assert!(verify(folder.path()).is_whole());
-}
-
-#[test]
-fn a27_each_end_of_an_access_has_its_record_also_in_a_flood_of_refusals() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = TestClock::new();
-    let audit = Audit::builder()
-        .trail(Trail::folder(folder.path()))
-        .clock(clock)
-        .start()
-        .unwrap();
-    let refused = |event: Event| event.outcome(Outcome::Deny).reason("limit");
-    for _ in 0..300 {
-        let call = Call::next();
-        audit.submit(Event::intent(call).outcome(Outcome::Allow));
-        audit.submit(refused(Event::access()));
-        audit.submit(refused(Event::completion(call)));
-    }
-    assert!(audit.shutdown(LONG));
-    let report = verify(folder.path());
-    assert!(report.is_whole(), "{report}");
-    assert_eq!(report.open_intents(), 0);
-    let lines = lines(folder.path());
-    let ends = lines.iter().filter(|line| line["phase"] == "completion");
-    assert_eq!(ends.count(), 300);
-    assert_eq!(audit.aggregated(), 199);
-}
-
-#[test]
-fn a27_the_count_of_a_flood_is_in_the_gap_when_its_first_record_found_no_room() {
-    let folder = tempfile::tempdir().unwrap();
-    let (clock, faults) = (TestClock::new(), Faults::default());
-    let trail = Trail::folder(folder.path())
-        .queue(50, u64::MAX)
-        .durability(Durability::Strict)
-        .storage(faults.clone());
-    let audit = start_at(&clock, trail);
-    faults.stick();
-    audit.submit(event(0));
-    runtime().block_on(faults.is_stuck());
-    let refusal = || Event::access().outcome(Outcome::Deny).reason("rbac");
-    (0..500).for_each(|_| audit.submit(refusal()));
-    clock.pass(Duration::from_secs(5));
-    faults.release();
-    assert!(audit.shutdown(LONG));
-    let lines = lines(folder.path());
-    let refused = lines.iter().filter(|line| line["outcome"] == "deny");
-    assert_eq!(refused.count(), 50);
-    assert_eq!(gap(folder.path()), 450);
-    let counters = audit.counters().next().unwrap();
-    assert_eq!((counters.dropped(), counters.written()), (450, 51));
 }
 
 #[test]

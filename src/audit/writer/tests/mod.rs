@@ -3,7 +3,9 @@
 mod crash;
 mod durable;
 mod faults;
+mod floods;
 mod load;
+mod remains;
 mod sinks;
 
 use std::fs;

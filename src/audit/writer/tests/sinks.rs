@@ -4,7 +4,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
-use crate::audit::{Durability, Entry, Recorded, SigningKey, Sink, SinkError, Trail};
+use crate::audit::{
+    Algorithm, Checkpoint, Durability, Entry, Recorded, SignError, Signer, SigningKey, Sink,
+    SinkError, Trail,
+};
 
 struct Kept {
     lines: Sender<String>,
@@ -141,34 +144,143 @@ fn a_sink_that_is_down_at_the_start_gets_the_start_later() {
     assert_chain(&lines);
 }
 
-#[test]
-fn a20_who_waits_for_a_record_does_not_wait_for_the_second_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let ((answered, go_on), (asked, is_asked)) = (channel::<()>(), channel());
-    let clock = TestClock::new();
-    let trail = Trail::folder(folder.path())
+/// A trail with a checkpoint after every second record, which goes to this place.
+fn noted(
+    path: &Path,
+    key: SigningKey,
+    place: impl FnMut(&Checkpoint) -> Result<(), SinkError> + Send + 'static,
+) -> Audit {
+    let trail = Trail::folder(path)
         .durability(Durability::Strict)
-        .signer(SigningKey::random("k").unwrap())
+        .signer(key)
         .checkpoint_every(2, LONG)
-        .second_place(move |_| {
-            let _ = asked.send(());
-            let _ = go_on.recv();
-            Ok(())
-        });
-    let audit = Audit::builder()
+        .second_place(place);
+    Audit::builder()
         .deadline(LONG)
         .trail(trail)
-        .clock(clock.clone())
         .start()
-        .unwrap();
-    let durable = runtime().block_on(audit.submit_durable(event(0)));
-    assert_eq!(durable, Ok(Recorded::Durable));
-    // A place that does not return is told as a disk that does not.
+        .unwrap()
+}
+
+#[test]
+fn a22_a_second_place_that_hangs_holds_up_no_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let ((go_on, waits), (asked, is_asked)) = (channel::<()>(), channel());
+    let audit = noted(folder.path(), SigningKey::random("k").unwrap(), move |_| {
+        let _ = asked.send(());
+        let _ = waits.recv();
+        Ok(())
+    });
+    let durable = |number| runtime().block_on(audit.submit_durable(event(number)));
+    assert_eq!(durable(0), Ok(Recorded::Durable));
     is_asked.recv_timeout(LONG).unwrap();
-    clock.pass(LONG + Duration::from_secs(1));
-    assert_eq!(audit.failing(), 1);
-    assert!(runtime().block_on(audit.submit_durable(event(1))).is_err());
-    drop(answered);
+    for number in 1..300 {
+        assert_eq!(durable(number), Ok(Recorded::Durable));
+    }
+    assert!(audit.flush(LONG));
+    assert_eq!(audit.failing(), 0);
+    // More than a hundred checkpoints wait for the place, and only so many are kept.
+    let counters = audit.counters().next().unwrap();
+    let failures = counters.checkpoint_failures();
+    assert_eq!(failures + 64 + 1, counters.checkpoints());
+    // The trail ends, and whoever stops it learns that the last checkpoint is not in its place.
+    assert!(!audit.shutdown(Duration::ZERO));
+    drop(go_on);
     assert!(audit.shutdown(LONG));
-    assert_eq!(subjects(folder.path()), [0, 1]);
+    assert_eq!(subjects(folder.path()), (0..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn a04_a_checkpoint_that_was_refused_is_given_again_until_a_later_one_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let ((fails, given), mut left) = (channel(), 3);
+    let audit = noted(
+        folder.path(),
+        SigningKey::random("k").unwrap(),
+        move |note| {
+            left -= 1;
+            fails.send((note.size(), left < 0)).unwrap();
+            match left {
+                ..0 => Ok(()),
+                _ => Err(SinkError::new("no")),
+            }
+        },
+    );
+    assert!(runtime().block_on(audit.submit_durable(event(0))).is_ok());
+    for left in [true, true, true, false] {
+        assert_eq!(given.recv_timeout(LONG), Ok((2, !left)));
+    }
+    assert!(audit.shutdown(LONG));
+    // The last is given as well.
+    assert_eq!(given.recv_timeout(LONG), Ok((4, true)));
+    assert_eq!(audit.counters().next().unwrap().checkpoint_failures(), 3);
+}
+
+#[test]
+fn a04_the_last_checkpoint_of_the_process_before_is_given_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trail, pem) = (folder.path().join("trail"), folder.path().join("k.pem"));
+    let key = SigningKey::create_file("k", &pem).unwrap();
+    // A process that was killed after the record was durable, and before the place had it.
+    let audit = noted(&trail, key, |_| Err(SinkError::new("no")));
+    assert!(audit.shutdown(LONG));
+    let last = lines(&trail).pop().unwrap()["note"].clone();
+    let (notes, given) = channel();
+    let audit = noted(
+        &trail,
+        SigningKey::from_file("k", &pem).unwrap(),
+        move |note| {
+            let _ = notes.send(note.to_string());
+            Ok(())
+        },
+    );
+    assert_eq!(given.recv_timeout(LONG).unwrap(), last);
+    assert!(audit.shutdown(LONG));
+    // One that somebody else has signed is not.
+    let (notes, given) = channel();
+    let audit = noted(&trail, SigningKey::random("k").unwrap(), move |note| {
+        let _ = notes.send(note.size());
+        Ok(())
+    });
+    assert!(audit.shutdown(LONG));
+    assert_eq!(given.try_iter().collect::<Vec<_>>(), [2]);
+}
+
+/// Signs with another key than it shows, or has no name.
+#[derive(Debug)]
+struct Wrong(SigningKey, SigningKey, &'static str);
+
+impl Signer for Wrong {
+    fn name(&self) -> &str {
+        self.2
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        self.0.algorithm()
+    }
+
+    fn public_key(&self) -> Vec<u8> {
+        self.1.public_key()
+    }
+
+    fn sign(&self, text: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.0.sign(text)
+    }
+}
+
+#[test]
+fn a04_a_signature_that_does_not_hold_is_not_written() {
+    let key = || SigningKey::random("k").unwrap();
+    for name in ["k", "a b", "a\nb", "", "a+b"] {
+        let folder = tempfile::tempdir().unwrap();
+        let trail = Trail::folder(folder.path()).signer(Wrong(key(), key(), name));
+        let audit = Audit::builder().trail(trail).start().unwrap();
+        audit.submit(event(0));
+        assert!(audit.shutdown(LONG));
+        let counters = audit.counters().next().unwrap();
+        assert_eq!((counters.checkpoints(), counters.written()), (0, 1));
+        assert!(counters.checkpoint_failures() > 0);
+        let report = verify(folder.path());
+        assert!(report.is_whole() && report.checkpoints() == 0, "{report}");
+    }
 }
