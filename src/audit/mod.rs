@@ -56,8 +56,8 @@ pub use application::{ApplicationEvent, EventError, event};
 pub(crate) use application::{RequestTrail, with_request};
 pub use proof::{
     Algorithm, Checkpoint, CheckpointError, KeyFileError, PublicKey, PublicKeyError, PublicKeys,
-    SignError, Signer, SigningKey, consistency_proof, inclusion_proof, leaf_hash, root_of,
-    verify_consistency, verify_inclusion,
+    SealingKey, SignError, Signer, SigningKey, consistency_proof, inclusion_proof, leaf_hash,
+    root_of, verify_consistency, verify_inclusion,
 };
 pub use prune::{Prune, PruneError, PruneReport};
 pub use record::{

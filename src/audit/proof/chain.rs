@@ -12,7 +12,7 @@ pub(crate) fn record_hash(line: &[u8]) -> Hash {
     sha256(&[DOMAIN, b"rec\0", line])
 }
 
-const DOMAIN: &[u8] = b"tower-mesh/audit/v1\0";
+pub(super) const DOMAIN: &[u8] = b"tower-mesh/audit/v1\0";
 
 #[cfg(test)]
 mod tests {

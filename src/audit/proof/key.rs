@@ -56,6 +56,8 @@ pub enum KeyFileError {
     Readable(PathBuf),
     /// The file has no private key of Ed25519 or P-256 in PEM (PKCS#8).
     NoKey(PathBuf),
+    /// The file has no sealing key.
+    NoSealingKey(PathBuf),
     /// The name is empty, too long, or has spaces or `+`.
     Name,
     /// No key could be made.
@@ -202,14 +204,14 @@ fn pem(text: &str) -> Option<Vec<u8>> {
 }
 
 #[cfg(unix)]
-fn is_open_to_others(file: &File) -> io::Result<bool> {
+pub(super) fn is_open_to_others(file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
 
     Ok(file.metadata()?.mode() & 0o077 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_open_to_others(_: &File) -> io::Result<bool> {
+pub(super) fn is_open_to_others(_: &File) -> io::Result<bool> {
     Ok(false)
 }
 
@@ -250,6 +252,11 @@ impl fmt::Display for KeyFileError {
                 f,
                 "the key file {} has no private key of Ed25519 or P-256 in PEM (PKCS#8); \
                  `openssl genpkey -algorithm ed25519` makes one",
+                path.display()
+            ),
+            Self::NoSealingKey(path) => write!(
+                f,
+                "the key file {} has no sealing key; `tower-mesh audit key --sealing FILE` makes one",
                 path.display()
             ),
             Self::Name => f.write_str(

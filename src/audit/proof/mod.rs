@@ -4,6 +4,7 @@ mod chain;
 mod checkpoint;
 mod key;
 mod public_keys;
+mod sealing;
 mod tree;
 mod tree_proof;
 
@@ -13,6 +14,7 @@ pub use key::{KeyFileError, SignError, Signer, SigningKey};
 pub(crate) use key::{only_for_owner, public_key};
 pub(crate) use public_keys::SignatureFault;
 pub use public_keys::{Algorithm, PublicKey, PublicKeyError, PublicKeys};
+pub use sealing::SealingKey;
 pub(crate) use tree::Frontier;
 pub use tree_proof::{
     consistency_proof, inclusion_proof, leaf_hash, root_of, verify_consistency, verify_inclusion,

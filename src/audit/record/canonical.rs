@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use super::actor::Actor;
-use super::fields::{Fields, Identity, OldStream, Own, Removed};
+use super::fields::{Fields, Identity, OldStream, Own, Removed, Seal};
 use super::text::{Bounded, must_be_escaped, string};
 use crate::audit::scalar::{Hash, Timestamp, hex};
 
@@ -19,6 +19,7 @@ pub(crate) struct Link<'a> {
     pub(crate) clock_step: Option<i64>,
     /// For how many events it stands, if not for one.
     pub(crate) count: Option<u64>,
+    pub(crate) seal: Option<Seal>,
 }
 
 /// The most bytes of a line, without its line break. The bounds of the fields keep to it.
@@ -89,6 +90,12 @@ pub(crate) fn write(out: &mut Vec<u8>, fields: &Fields, link: Link<'_>) {
         object.close();
     }
     object.text("result", &fields.result);
+    if let Some(seal) = link.seal {
+        let mut object = Object::open(object.key("seal"));
+        object.number("index", Some(seal.index));
+        quoted_hex(object.key("mac"), &seal.mac);
+        object.close();
+    }
     object.number("seq", Some(link.seq));
     object.text("source", &fields.source);
     if let Some(address) = fields.source_ip {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::canonical::MOST_BYTES;
-use super::fields::{OldStream, Removed};
+use super::fields::{OldStream, Removed, Seal};
 use super::text::first_escaped;
 use super::value::{Value, find};
-use crate::audit::scalar::{Hash, Timestamp, parse_hash, parse_timestamp};
+use crate::audit::scalar::{Hash, Timestamp, hex_of, parse_hash, parse_timestamp};
 
 /// A record that was read. Its line is in the canonical form, or reading it has failed.
 #[derive(Clone, Debug)]
@@ -141,6 +141,24 @@ impl<'a> Entry<'a> {
     /// The stream that a `start` names.
     pub(crate) fn old(&self) -> Option<OldStream> {
         old_stream(self.field("old")?)
+    }
+
+    /// Its seal, and the record as it was before it had it; `None` inside if that has another form.
+    pub(crate) fn seal(&self) -> Option<Option<(Seal, String)>> {
+        let value = self.field("seal")?;
+        Some(self.unsealed(value))
+    }
+
+    fn unsealed(&self, value: &Value<'_>) -> Option<(Seal, String)> {
+        let seal = Seal {
+            index: value.field("index")?.number()?,
+            mac: parse_hash(&value.field("mac")?.text()?)?,
+        };
+        // Nothing else has these bytes: in a text the quotes are escaped. `seq` always follows.
+        let mac = hex_of(&seal.mac);
+        let member = format!(r#""seal":{{"index":{},"mac":"{mac}"}},"#, seal.index);
+        let unsealed = self.line.replacen(&member, "", 1);
+        (unsealed.len() < self.line.len()).then_some((seal, unsealed))
     }
 
     /// What a `prune` has removed.

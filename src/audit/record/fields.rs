@@ -58,6 +58,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether a record of this type is sealed, in a trail that is: it closes a segment, or begins a
+    /// stream and so closes the one before.
+    pub(crate) fn is_sealed(self) -> bool {
+        matches!(self, Self::Start | Self::Rotate | Self::Stop)
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Access => "access",
@@ -101,6 +107,13 @@ pub(crate) enum Own {
         note: String,
     },
     Prune(Removed),
+}
+
+/// What shows that a record, and all before it, were there when its key still was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seal {
+    pub(crate) index: u64,
+    pub(crate) mac: Hash,
 }
 
 /// The stream before, with the number and the hash of its last record.

@@ -13,7 +13,7 @@ pub use actor::{Actor, Resource, Tls};
 pub(crate) use canonical::{Link, MOST_BYTES, write};
 pub use entry::{Entry, Malformed};
 pub use event::{Call, Event, Outcome};
-pub(crate) use fields::{Fields, Kind, OldStream, Own, Removed};
+pub(crate) use fields::{Fields, Kind, OldStream, Own, Removed, Seal};
 pub use patient::{PatientKey, PatientKeyError, Pseudonym};
 pub(crate) use text::Bounded;
 pub use text::Text;

@@ -6,6 +6,7 @@ mod files;
 mod lines;
 mod names;
 mod open;
+mod sealing;
 mod storage;
 mod tail;
 #[cfg(test)]
@@ -16,4 +17,5 @@ pub(crate) use lines::{Line, Lines};
 pub(crate) use names::{Name, Part, segments, torn_files};
 pub use open::OpenError;
 pub(crate) use open::{Opened, lock};
+pub(crate) use sealing::{SealingError, SealingFile};
 pub(crate) use storage::{Disk, Storage, sync_folder};

@@ -49,6 +49,10 @@ pub enum FaultKind {
     BadSignature,
     /// Too many records have no checkpoint.
     Unsigned,
+    /// The seal of a segment does not hold, or is not the one that comes next.
+    BadSeal,
+    /// A segment was closed without a seal, after others that have one.
+    Unsealed,
 }
 
 impl Fault {
@@ -102,6 +106,8 @@ impl FaultKind {
             Self::RetiredKey => "retired key",
             Self::BadSignature => "bad signature",
             Self::Unsigned => "unsigned",
+            Self::BadSeal => "bad seal",
+            Self::Unsealed => "unsealed",
         }
     }
 }

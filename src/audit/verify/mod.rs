@@ -5,6 +5,7 @@ mod fault;
 mod links;
 mod report;
 mod run;
+mod seals;
 mod state;
 mod stream;
 #[cfg(test)]

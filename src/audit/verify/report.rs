@@ -30,6 +30,8 @@ pub struct VerifyReport {
     pub(super) clock_steps_back: u64,
     pub(super) first_clock_steps: Vec<StreamNote>,
     pub(super) pruned_streams: usize,
+    pub(super) seals: u64,
+    pub(super) seals_verified: bool,
 }
 
 /// Events that are not in the trail.
@@ -101,6 +103,12 @@ impl VerifyReport {
     #[must_use]
     pub fn checkpoints(&self) -> u64 {
         self.checkpoints
+    }
+
+    /// How many seals of closed segments there are, and whether there was a key to verify them with.
+    #[must_use]
+    pub fn seals(&self) -> (u64, bool) {
+        (self.seals, self.seals_verified)
     }
 
     /// How many `gap` records there are, and for how many events they stand.
@@ -184,6 +192,13 @@ impl fmt::Display for VerifyReport {
             "{} checkpoints from elsewhere hold",
             self.external_checkpoints
         )?;
+        match (self.seals, self.seals_verified) {
+            (0, false) => {}
+            (seals, true) => writeln!(f, "{seals} seals hold")?,
+            (seals, false) => {
+                writeln!(f, "{seals} seals, not verified: no sealing key was given")?;
+            }
+        }
         if self.pruned_streams > 0 {
             writeln!(f, "of {} streams records were removed", self.pruned_streams)?;
         }

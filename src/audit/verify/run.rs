@@ -1,17 +1,20 @@
 //! The whole verification.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::fault::Fault;
 use super::links::Links;
 use super::report::VerifyReport;
+use super::seals::Seals;
 use super::state::Pruned;
 use super::stream::{self, Means, signature_fault};
 use super::walk::by_stream;
-use crate::audit::proof::{Checkpoint, PublicKeys};
+use crate::audit::proof::{Checkpoint, PublicKeys, SealingKey};
 use crate::audit::store::{Name, Part, torn_files};
 
 /// Verifies the trail in a folder, in one pass and constant memory for each stream. A trail that is
@@ -41,6 +44,8 @@ pub struct Verify {
     keys: PublicKeys,
     checkpoints: Vec<Checkpoint>,
     most_unsigned: u64,
+    sealing: Option<Arc<SealingKey>>,
+    sealing_now: Option<Arc<SealingKey>>,
 }
 
 /// A file could not be read.
@@ -58,6 +63,8 @@ impl Verify {
             keys: PublicKeys::default(),
             checkpoints: Vec::new(),
             most_unsigned: 10_000,
+            sealing: None,
+            sealing_now: None,
         }
     }
 
@@ -74,6 +81,20 @@ impl Verify {
         self
     }
 
+    /// Verifies the seals of closed segments with the start key of the trail. Without it they are not
+    /// judged.
+    pub fn sealing_key(mut self, start: SealingKey) -> Self {
+        self.sealing = Some(Arc::new(start));
+        self
+    }
+
+    /// The key that the process which writes the trail has now: with the start key, it shows an end
+    /// that was cut off behind an older seal.
+    pub fn sealing_now(mut self, now: SealingKey) -> Self {
+        self.sealing_now = Some(Arc::new(now));
+        self
+    }
+
     /// With keys, so many records may follow each other without a checkpoint. By default, 10,000.
     pub fn most_unsigned(mut self, records: u64) -> Self {
         self.most_unsigned = records;
@@ -83,7 +104,7 @@ impl Verify {
     /// Reads all.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// A file cannot be read, or the sealing key is no start key.
     pub fn run(&self) -> Result<VerifyReport, VerifyError> {
         match self.run_with_pruned() {
             Ok((report, _)) => Ok(report),
@@ -118,6 +139,9 @@ impl Verify {
         let is_prune = |names: &&Vec<Name>| names.iter().any(|name| name.part == Part::Prune);
         let mut pruned = Pruned::default();
         let nothing = Pruned::default();
+        let no_seals = RefCell::default();
+        let seals = Seals::new(self.sealing.as_deref(), self.sealing_now.as_ref())?;
+        let seals = RefCell::new(seals);
         let mut means = Means {
             folder,
             keys: &self.keys,
@@ -125,6 +149,7 @@ impl Verify {
             most_unsigned: self.most_unsigned,
             pruned: &nothing,
             is_last: false,
+            seals: &no_seals,
         };
         for names in streams.iter().filter(is_prune) {
             let verified = stream::verify(names, &means, &mut report)?;
@@ -136,6 +161,7 @@ impl Verify {
         }
         report.pruned_streams = pruned.len();
         means.pruned = &pruned;
+        means.seals = &seals;
         let mut links = Links::default();
         let mut ids = BTreeSet::new();
         let written: Vec<_> = streams.iter().filter(|names| !is_prune(names)).collect();
@@ -146,6 +172,17 @@ impl Verify {
             links.add(id, stream::verify(names, &means, &mut report)?);
         }
         links.judge(&pruned, &mut report);
+        if let Some((stream, bad)) = seals.borrow_mut().end(&mut report) {
+            report.faults.push(Fault {
+                kind: bad.kind,
+                stream: stream.to_owned(),
+                seq: bad.seq,
+                to: None,
+                file: SEALS.to_owned(),
+                line: 0,
+                what: bad.what,
+            });
+        }
         self.judge_missing(&external, &ids, &streams, &pruned, &mut report);
         Ok((report, pruned))
     }
@@ -235,3 +272,4 @@ impl std::error::Error for VerifyError {
 }
 
 const ELSEWHERE: &str = "checkpoints";
+const SEALS: &str = "seals";

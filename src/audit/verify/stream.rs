@@ -1,5 +1,6 @@
 //! Verifies one stream.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::path::Path;
 use super::classify::{Bad, classify};
 use super::fault::{Fault, FaultKind};
 use super::report::{GapNote, OpenIntent, StreamNote, VerifyReport, push};
+use super::seals::Seals;
 use super::state::{Pruned, State};
 use super::walk::{Spot, Walk};
 use crate::audit::proof::{Checkpoint, PublicKeys, SignatureFault, record_hash};
@@ -26,6 +28,7 @@ pub(super) struct Means<'a> {
     pub(super) pruned: &'a Pruned,
     /// Whether a stream after this one exists, so that a restart has cut its torn line.
     pub(super) is_last: bool,
+    pub(super) seals: &'a RefCell<Seals>,
 }
 
 /// What is known of a stream when it was read.
@@ -128,6 +131,7 @@ impl Check<'_> {
             && let Some(state) = State::after(removed)
         {
             self.verified.state = state;
+            self.means.seals.borrow_mut().skip();
             self.verified.start.get_or_insert(None);
         }
         let state = &self.verified.state;
@@ -161,7 +165,15 @@ impl Check<'_> {
                 let what = "a checkpoint has the type of another record";
                 return Some(Bad::new(FaultKind::Edited, seq, what.to_owned()));
             }
-            "start" if seq == 1 => self.verified.start = Some(entry.old()),
+            "start" if seq == 1 => {
+                let old = entry.old();
+                if let Some(old) = &old
+                    && self.means.pruned.is_known(&old.stream)
+                {
+                    self.means.seals.borrow_mut().skip();
+                }
+                self.verified.start = Some(old);
+            }
             "rotate" => self.verified.next = entry.text("next").map(Into::into),
             "gap" => self.gap(entry),
             "access" => self.access(entry),
@@ -170,6 +182,9 @@ impl Check<'_> {
                 self.verified.removed.extend(removed);
             }
             _ => {}
+        }
+        if let Some(bad) = self.means.seals.borrow_mut().judge(entry) {
+            return Some(bad);
         }
         self.time(entry);
         let state = &mut self.verified.state;
@@ -334,6 +349,7 @@ impl Check<'_> {
     fn fault(&mut self, bad: Bad) {
         let (file, line) = self.verified.last_place.clone();
         self.verified.is_faulty = true;
+        self.means.seals.borrow_mut().skip();
         let fault = Fault {
             kind: bad.kind,
             stream: self.stream.to_owned(),
@@ -367,6 +383,7 @@ fn is_as_written(entry: &Entry<'_>, checkpoint: &Checkpoint) -> bool {
         time: checkpoint.time(),
         clock_step: None,
         count: None,
+        seal: None,
     };
     let mut line = Vec::new();
     write(&mut line, &Fields::own(Kind::Checkpoint, own), link);

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::place::{Fault, Place, SINK_FAILED, contained};
 use super::queue::Queued;
+use super::settings::{AGAIN, TARGET};
 use super::thread::{Gap, Item, Unsynced, Writer};
-use crate::audit::proof::{Checkpoint, SignError};
+use crate::audit::proof::{Checkpoint, KeyFileError, SignError};
 use crate::audit::record::{Fields, Kind, Own};
 use crate::audit::scalar::Timestamp;
+use crate::audit::store::SealingFile;
 
 impl Writer {
     /// Writes a batch, and whatever else is due. What cannot be written is counted for the next `gap`.
@@ -22,6 +24,28 @@ impl Writer {
         self.answer(batch, is_written);
         // Nobody who waits for a record waits for another place, too.
         self.give_checkpoints();
+        if self.must_evolve(self.clock.elapsed())
+            && let Err(error) = self.evolve()
+        {
+            tracing::error!(target: TARGET, %error, "the next sealing key of the audit trail");
+            self.shared.counters.failures.add(1);
+            self.evolve_not_before = self.clock.elapsed() + AGAIN;
+        }
+    }
+
+    /// Whether the sealing key has done its work.
+    pub(super) fn must_evolve(&self, elapsed: Duration) -> bool {
+        let is_used = |sealing: &SealingFile| self.durable.is_sealed_with(sealing.key());
+        self.sealing.as_ref().is_some_and(is_used) && elapsed >= self.evolve_not_before
+    }
+
+    /// Erases the sealing key, once what it has sealed is durable, and goes on with the next. A crash
+    /// in between leaves the key, which then seals the next start as well: no number is missing.
+    pub(super) fn evolve(&mut self) -> Result<(), KeyFileError> {
+        self.shared.begin_write(self.clock.elapsed());
+        let evolved = self.sealing.as_mut().map_or(Ok(()), SealingFile::evolve);
+        self.shared.end_write();
+        evolved
     }
 
     fn is_committed(&mut self, batch: &[Item], is_last: bool, must_sync: bool) -> bool {
@@ -156,8 +180,10 @@ impl Writer {
     fn emit(&mut self, fields: &Fields, time: Timestamp, count: u64) -> Result<(), Fault> {
         let count = (count != 1).then_some(count);
         let step = self.clock_step;
+        let sealing = self.sealing.as_ref().map(SealingFile::key);
+        let key = sealing.filter(|_| fields.kind.is_some_and(Kind::is_sealed));
         self.stream
-            .append(&mut self.buffer, fields, time, step, count);
+            .append_sealed(&mut self.buffer, fields, time, step, count, key);
         self.give_to_sink()?;
         self.clock_step = None;
         Ok(())
@@ -362,7 +388,3 @@ impl Writer {
         self.gap.n += events;
     }
 }
-
-/// What has failed is tried again after this.
-pub(super) const AGAIN: Duration = Duration::from_secs(1);
-pub(super) const TARGET: &str = "tower_mesh::audit";

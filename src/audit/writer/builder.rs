@@ -23,9 +23,9 @@ use super::settings::{Durability, OnFailure, SecondPlace};
 use super::sink::{Sink, SinkError};
 use super::stream::Stream;
 use super::thread::{Floods, Gap, Unsynced, Writer};
-use crate::audit::proof::{Checkpoint, PublicKeys, Signer, public_key};
+use crate::audit::proof::{Checkpoint, PublicKeys, SealingKey, Signer, public_key};
 use crate::audit::record::{Bounded, Fields, Kind, Own, Text};
-use crate::audit::store::{Disk, Opened, Storage, Store};
+use crate::audit::store::{Disk, Opened, SealingFile, Storage, Store};
 
 impl Audit {
     /// Sets an audit up.
@@ -52,6 +52,7 @@ pub struct Trail {
     durability: Durability,
     signer: Option<Box<dyn Signer>>,
     second_place: Option<SecondPlace>,
+    sealing: Option<SealingKey>,
     checkpoint_records: u64,
     checkpoint_every: Duration,
     most_queued: usize,
@@ -90,6 +91,7 @@ impl Trail {
             durability: Durability::Grouped(64, Duration::from_millis(2)),
             signer: None,
             second_place: None,
+            sealing: None,
             checkpoint_records: 1000,
             checkpoint_every: Duration::from_secs(60),
             most_queued: 8192,
@@ -124,6 +126,19 @@ impl Trail {
         place: impl FnMut(&Checkpoint) -> Result<(), SinkError> + Send + 'static,
     ) -> Self {
         self.second_place = Some(Box::new(place));
+        self
+    }
+
+    /// Seals each segment when it is closed, with a key that is erased after that. Whoever breaks in
+    /// later, with all rights and the key of the [signer](Self::signer), cannot write a closed segment
+    /// anew: [`Verify::sealing_key`](crate::audit::Verify::sealing_key) finds it. The segment that is
+    /// being written is not sealed yet; [`segments`](Self::segments) says how long that is.
+    ///
+    /// The key's file is replaced by that of the next key at each start, at each rotation and at the
+    /// end. It belongs to this trail alone, must be in a folder that the process may write, and must
+    /// have begun as a copy of the start key, which is then kept away from this machine.
+    pub fn sealed(mut self, key: SealingKey) -> Self {
+        self.sealing = Some(key);
         self
     }
 
@@ -265,6 +280,8 @@ impl Trail {
         workload: Option<&Text>,
     ) -> Result<Queue, StartError> {
         let id = Stream::random_id().ok_or(StartError::Random)?;
+        let sealing = self.sealing.as_ref().map(SealingFile::open).transpose();
+        let sealing = sealing.map_err(StartError::from)?;
         let name = self.to.name();
         let elapsed = clock.elapsed();
         let mut start = Fields::new(Kind::Start);
@@ -311,6 +328,8 @@ impl Trail {
             place,
             signer: self.signer,
             second_place,
+            sealing,
+            evolve_not_before: elapsed,
             checkpoint_records: self.checkpoint_records,
             checkpoint_every: self.checkpoint_every,
             written: stream.state().clone(),
@@ -335,6 +354,9 @@ impl Trail {
             && is_folder
         {
             return Err(StartError::Write(fault.word()));
+        }
+        if writer.must_evolve(elapsed) {
+            writer.evolve().map_err(StartError::Seal)?;
         }
         let shared = Arc::clone(&queue.shared);
         let thread = thread::Builder::new().name("audit".to_owned());

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::audit::store::OpenError;
+use crate::audit::proof::KeyFileError;
+use crate::audit::store::{OpenError, SealingError};
 
 /// Why the audit could not start.
 #[derive(Debug)]
@@ -18,11 +19,24 @@ pub enum StartError {
     Thread(std::io::Error),
     /// The system gave no random bytes for the id of a stream.
     Random,
+    /// The file of the sealing key could not be read or replaced.
+    Seal(KeyFileError),
+    /// Another trail uses the sealing key.
+    SealInUse(OpenError),
 }
 
 /// A record could not be made durable in any trail in time, so what it is about must not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditUnavailable(pub(super) ());
+
+impl From<SealingError> for StartError {
+    fn from(error: SealingError) -> Self {
+        match error {
+            SealingError::Key(error) => Self::Seal(error),
+            SealingError::Lock(error) => Self::SealInUse(error),
+        }
+    }
+}
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,6 +51,10 @@ impl fmt::Display for StartError {
             }
             Self::Thread(_) => f.write_str("the thread of the audit trail cannot be started"),
             Self::Random => f.write_str("the system gave no random bytes"),
+            Self::Seal(_) => f.write_str("the sealing key of the audit trail cannot be used"),
+            Self::SealInUse(_) => {
+                f.write_str("another trail uses the sealing key; each trail needs one of its own")
+            }
         }
     }
 }
@@ -44,7 +62,8 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Open(error) => Some(error),
+            Self::Open(error) | Self::SealInUse(error) => Some(error),
+            Self::Seal(error) => Some(error),
             Self::Thread(error) => Some(error),
             Self::NoTrail | Self::Write(_) | Self::Random => None,
         }

@@ -11,10 +11,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::attempt::{AGAIN, TARGET};
 use super::place::contained;
 use super::queue::Shared;
-use super::settings::SecondPlace;
+use super::settings::{AGAIN, SecondPlace, TARGET};
 use crate::audit::proof::Checkpoint;
 
 /// The end of the trail. When it is dropped, the thread gives what is left, and ends.

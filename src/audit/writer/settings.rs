@@ -38,3 +38,8 @@ pub(in crate::audit) type Whose = Arc<OnceLock<Resource>>;
 
 /// Takes checkpoints.
 pub(super) type SecondPlace = Box<dyn FnMut(&Checkpoint) -> Result<(), SinkError> + Send>;
+
+/// What has failed is tried again after this.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
+/// The target of log events.
+pub(super) const TARGET: &str = "tower_mesh::audit";

@@ -1,6 +1,8 @@
 //! A stream of records: numbers, chain and tree. Pure.
 
-use crate::audit::proof::{Checkpoint, Frontier, SignError, Signer, genesis, record_hash};
+use crate::audit::proof::{
+    Checkpoint, Frontier, SealingKey, SignError, Signer, genesis, record_hash,
+};
 use crate::audit::record::{Fields, Kind, Link, Own, write};
 use crate::audit::scalar::{Hash, Timestamp};
 
@@ -20,6 +22,15 @@ pub(crate) struct State {
     signed: u64,
     /// Whether there is a record after it.
     is_unsigned: bool,
+    /// The number of the key of the last seal.
+    sealed: Option<u64>,
+}
+
+impl State {
+    /// Whether this key has sealed a record.
+    pub(crate) fn is_sealed_with(&self, key: &SealingKey) -> bool {
+        self.sealed == Some(key.index())
+    }
 }
 
 impl Stream {
@@ -31,6 +42,7 @@ impl Stream {
                 tree: Frontier::default(),
                 signed: 0,
                 is_unsigned: false,
+                sealed: None,
             },
         }
     }
@@ -75,17 +87,38 @@ impl Stream {
         clock_step: Option<i64>,
         count: Option<u64>,
     ) {
+        self.append_sealed(out, fields, time, clock_step, count, None);
+    }
+
+    /// Adds the line of the next record, sealed with this key.
+    pub(crate) fn append_sealed(
+        &mut self,
+        out: &mut Vec<u8>,
+        fields: &Fields,
+        time: Timestamp,
+        clock_step: Option<i64>,
+        count: Option<u64>,
+        key: Option<&SealingKey>,
+    ) {
         let start = out.len();
         let state = &mut self.state;
-        let link = Link {
+        let mut link = Link {
             stream: &self.id,
             seq: state.tree.size() + 1,
             prev: &state.head,
             time,
             clock_step,
             count,
+            seal: None,
         };
         write(out, fields, link);
+        if let Some(key) = key {
+            let seal = key.seal(&record_hash(out.get(start..).unwrap_or_default()));
+            link.seal = Some(seal);
+            out.truncate(start);
+            write(out, fields, link);
+            state.sealed = Some(seal.index);
+        }
         let line = out.get(start..).unwrap_or_default();
         state.head = record_hash(line);
         state.tree.push(line);

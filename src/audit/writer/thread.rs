@@ -17,6 +17,7 @@ use super::stream::{State, Stream};
 use crate::audit::proof::Signer;
 use crate::audit::record::{Bounded, Fields};
 use crate::audit::scalar::Timestamp;
+use crate::audit::store::SealingFile;
 
 /// Writes the events of one trail.
 pub(super) struct Writer {
@@ -31,6 +32,8 @@ pub(super) struct Writer {
     pub(super) place: Place,
     pub(super) signer: Option<Box<dyn Signer>>,
     pub(super) second_place: Option<Second>,
+    pub(super) sealing: Option<SealingFile>,
+    pub(super) evolve_not_before: Duration,
     pub(super) checkpoint_records: u64,
     pub(super) checkpoint_every: Duration,
 
@@ -348,6 +351,7 @@ impl Writer {
             || is_full
             || self.gap.is_due()
             || self.shared.has_dropped()
+            || self.must_evolve(elapsed)
     }
 
     pub(super) fn is_sync_due(&self, elapsed: Duration) -> bool {

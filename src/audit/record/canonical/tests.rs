@@ -14,6 +14,10 @@ fn line(fields: &Fields) -> String {
         time: Timestamp::from_micros(1),
         clock_step: Some(-2000),
         count: None,
+        seal: Some(Seal {
+            index: 3,
+            mac: [9; 32],
+        }),
     };
     let mut out = Vec::new();
     write(&mut out, fields, link);

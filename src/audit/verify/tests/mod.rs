@@ -1,6 +1,7 @@
 //! Trails that were tampered with.
 
 mod restarts;
+mod seals;
 mod tamper;
 
 use std::fs;
