@@ -5,3 +5,4 @@ mod kept;
 mod keys;
 mod prune;
 mod reading;
+mod sealing;

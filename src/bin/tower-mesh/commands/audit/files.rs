@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tower_mesh::audit::{Checkpoint, FaultKind, PublicKeys, Verify, VerifyReport};
 
+use super::sealing::Sealing;
 use crate::failure::Failure;
 use crate::printable::printable;
 
@@ -23,6 +24,8 @@ pub(super) struct Evidence {
     /// end of the newest stream was cut off (repeatable)
     #[arg(long, value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
+    #[command(flatten)]
+    sealing: Sealing,
 }
 
 impl Evidence {
@@ -56,7 +59,8 @@ impl Evidence {
                  newest stream is not found"
             );
         }
-        Ok(Verify::new(path).keys(keys).checkpoints(checkpoints))
+        let verify = Verify::new(path).keys(keys).checkpoints(checkpoints);
+        self.sealing.add_to(verify)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use tower_mesh::audit::{KeyFileError, SigningKey};
+use tower_mesh::audit::{KeyFileError, SealingKey, SigningKey};
 
 use super::files::chain;
 use crate::failure::Failure;
@@ -18,8 +18,11 @@ pub(super) struct Key {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The name of the key in its signatures, as of the service
-    #[arg(long, value_name = "NAME")]
-    name: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "sealing")]
+    name: Option<String>,
+    /// Make the start key of sealing instead, which has no name and no public key
+    #[arg(long, conflicts_with_all = ["name", "public"])]
+    sealing: bool,
     /// Make none; print the public key of the one that is there
     #[arg(long)]
     public: bool,
@@ -35,13 +38,23 @@ The process that writes the trail reads the private key, with the same name
 a new key, give it to the process, add its public key to the file of public
 keys, and `until TIME` to the line of the old one.
 
+  tower-mesh audit key start.key --sealing
+
+A sealing key is secret. Make it where the trail is verified, and copy it to the
+machine of the process once (SealingKey::from_file), which replaces its copy.
+
 Exit status: 0, or 2 when the file is there already or cannot be used.";
 
 impl Key {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        if self.sealing {
+            SealingKey::create_file(&self.file).map_err(|error| self.wrong(&error))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let name = self.name.as_deref().unwrap_or_default();
         let key = match self.public {
-            true => SigningKey::from_file(&self.name, &self.file),
-            false => SigningKey::create_file(&self.name, &self.file),
+            true => SigningKey::from_file(name, &self.file),
+            false => SigningKey::create_file(name, &self.file),
         };
         let key = key.map_err(|error| self.wrong(&error))?;
         let mut out = io::stdout().lock();
@@ -58,7 +71,11 @@ impl Key {
         };
         Failure::Question(match kind {
             Some(io::ErrorKind::AlreadyExists) => format!(
-                "{file} is there already, and is never overwritten; --public prints its public key"
+                "{file} is there already, and is never overwritten{}",
+                match self.sealing {
+                    true => "",
+                    false => "; --public prints its public key",
+                }
             ),
             Some(io::ErrorKind::NotFound) if self.public => {
                 format!("{file} is not there; without --public it is made")

@@ -6,6 +6,7 @@ mod key;
 mod prune;
 mod pseudonym;
 mod report;
+mod sealing;
 mod show;
 mod time;
 mod verify;
