@@ -8,6 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) struct Timestamp(u64);
 
 impl Timestamp {
+    /// The end of the year 9999.
+    pub(crate) const LAST: Self = Self(LAST);
+
     pub(crate) fn micros(self) -> u64 {
         self.0
     }

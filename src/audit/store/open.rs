@@ -33,6 +33,8 @@ pub(crate) struct Opened {
     pub(crate) old: Option<OldStream>,
     /// The last checkpoint of the last segment.
     pub(crate) note: Option<String>,
+    /// Its last records have no checkpoint, so that the new stream is to sign what it names.
+    pub(crate) is_unsigned: bool,
     /// The files into which the rests of lines were moved.
     pub(crate) torn: Vec<String>,
     /// The last segment has records that do not belong to its chain. They stay as they are.
@@ -52,7 +54,7 @@ impl Store {
         let lock = lock(folder, "audit.lock")?;
         let mut torn = Vec::new();
         let (mut found, mut note) = (None, None);
-        let mut is_faulty = false;
+        let (mut is_faulty, mut is_unsigned) = (false, false);
         let names = segments(folder).map_err(failed)?;
         for name in names.iter().rev().filter(|name| name.part != Part::Prune) {
             let name = name.to_string();
@@ -69,6 +71,7 @@ impl Store {
                 // names it.
                 storage.sync(&path).map_err(failed)?;
                 note = tail.note;
+                is_unsigned = !tail.is_signed;
                 found = Some(OldStream { stream, size, head });
                 break;
             }
@@ -77,6 +80,12 @@ impl Store {
             }
         }
         sync_folder(folder).map_err(failed)?;
+        // After the last time that a name can have, streams would have no order.
+        if let Some(last) = names.last().filter(|last| last.began == Timestamp::LAST) {
+            let what = "it is dated to the end of time; move it out of the folder";
+            let error = io::Error::new(io::ErrorKind::InvalidData, what);
+            return Err(OpenError::Io(folder.join(last.to_string()), error));
+        }
         // A clock that was set back must not change the order of the names.
         let after = |name: &Name| Timestamp::from_micros(name.began.micros() + 1);
         let began = names.last().map_or(now, |name| after(name).max(now));
@@ -89,6 +98,7 @@ impl Store {
             store: Self::new(folder, lock, name, storage),
             old: found,
             note,
+            is_unsigned,
             torn,
             is_faulty,
         })

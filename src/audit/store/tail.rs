@@ -18,6 +18,8 @@ pub(super) struct Tail {
     pub(super) last: Option<(String, u64, Hash)>,
     /// The last checkpoint.
     pub(super) note: Option<String>,
+    /// Whether that is a checkpoint, which signs all before.
+    pub(super) is_signed: bool,
     /// Where the last whole line of the chain ends.
     pub(super) end: u64,
     /// Whether what follows is the rest of a write that was cut off: nothing in it is a record.
@@ -58,6 +60,7 @@ pub(super) fn read(path: &Path) -> io::Result<Tail> {
         if entry.kind() == "checkpoint" {
             tail.note = entry.text("note").map(Into::into);
         }
+        tail.is_signed = entry.kind() == "checkpoint";
         tail.end = line.end;
     }
     Ok(tail)

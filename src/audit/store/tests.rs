@@ -223,3 +223,21 @@ fn a_segment_that_was_deleted_or_replaced_or_cut_is_noticed() {
         store.reopen().unwrap();
     }
 }
+
+#[test]
+fn a_file_dated_to_the_end_of_time_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("99991231T235959.999999Z-{}-000001.jsonl", "0".repeat(32));
+    fs::write(folder.path().join(&name), "").unwrap();
+    let opened = Store::open(
+        folder.path(),
+        &"1".repeat(32),
+        Timestamp::default(),
+        Box::new(Disk),
+    );
+    let Err(OpenError::Io(path, error)) = opened else {
+        panic!("it is taken");
+    };
+    assert!(path.ends_with(&name), "{}", path.display());
+    assert!(error.to_string().contains("move it"), "{error}");
+}

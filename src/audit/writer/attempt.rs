@@ -110,6 +110,7 @@ impl Writer {
             let begun = self.emit(&start, now, 1);
             self.start = start;
             begun?;
+            self.checkpoint_if_due(now, self.signs_start)?;
         }
         let mut new = Unsynced::default();
         if self.gap.is_due() {

@@ -286,7 +286,7 @@ impl Trail {
         let elapsed = clock.elapsed();
         let mut start = Fields::new(Kind::Start);
         start.dest = workload.cloned().map(Bounded::new).unwrap_or_default();
-        let mut is_folder = false;
+        let (mut is_folder, mut signs_start) = (false, false);
         let is_prompt = self.durability == Durability::Strict;
         let keeps = match &self.to {
             To::Folder(_) => true,
@@ -300,7 +300,7 @@ impl Trail {
             To::Folder(path) => {
                 let opened = Store::open(&path, &id, clock.now().into(), self.storage);
                 let opened = opened.map_err(StartError::Open)?;
-                is_folder = true;
+                (is_folder, signs_start) = (true, opened.is_unsigned);
                 if let Some(place) = self.second_place {
                     let last = opened.note.as_deref();
                     let last = last.and_then(|note| own(note, self.signer.as_deref()));
@@ -335,6 +335,7 @@ impl Trail {
             written: stream.state().clone(),
             durable: stream.state().clone(),
             start,
+            signs_start,
             stream,
             buffer: Vec::new(),
             gap: Gap::default(),
@@ -382,7 +383,7 @@ fn began(start: &mut Fields, opened: Opened) -> Store {
         old,
         torn,
         is_faulty,
-        note: _,
+        ..
     } = opened;
     start.own = Own::Start(old);
     if !torn.is_empty() {

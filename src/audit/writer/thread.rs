@@ -39,6 +39,8 @@ pub(super) struct Writer {
 
     /// The first record of the stream.
     pub(super) start: Box<Fields>,
+    /// Whether it is signed at once: the stream that it names has an end without a checkpoint.
+    pub(super) signs_start: bool,
     pub(super) stream: Stream,
     /// The stream up to the last write, and up to the last sync.
     pub(super) written: State,
