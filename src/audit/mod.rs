@@ -68,7 +68,8 @@ pub use review::{Access, ActivityReport, Change, Form, RecordFilter, Refusals, S
 pub use scalar::parse_time;
 pub use store::OpenError;
 pub use verify::{
-    Fault, FaultKind, GapNote, OpenIntent, StreamNote, Verify, VerifyError, VerifyReport,
+    Fault, FaultKind, GapNote, OpenIntent, PrunedNote, StreamNote, Verify, VerifyError,
+    VerifyReport,
 };
 pub use writer::{
     Audit, AuditBuilder, AuditUnavailable, Clock, Counters, Durability, OnFailure, Recorded, Sink,

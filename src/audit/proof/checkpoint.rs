@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::key::{SignError, Signer, public_key};
+use super::low_s::{is_low_s, with_low_s};
 use super::public_keys::{PublicKeys, SignatureFault, is_name, key_id};
 use crate::audit::scalar::{Hash, Timestamp, hex_of, parse_hash, parse_timestamp};
 
@@ -55,7 +56,7 @@ impl Checkpoint {
             "{ORIGIN}{stream}\n{size}\n{root}\n{}\n{time}\n",
             hex_of(head)
         );
-        let signature = signer.sign(text.as_bytes())?;
+        let signature = with_low_s(signer.sign(text.as_bytes())?);
         let name = signer.name();
         let mut bytes = key_id(name, signer.algorithm(), &signer.public_key()).to_vec();
         bytes.extend_from_slice(&signature);
@@ -201,8 +202,24 @@ impl Checkpoint {
         self.time
     }
 
+    /// Whether it is as the writer makes it: with one signature, in the one form that it has.
+    pub(crate) fn is_as_signed(&self) -> bool {
+        matches!(self.signatures.as_slice(), [one] if is_low_s(&one.bytes))
+    }
+
     /// Judges the signatures: one of a known key must hold.
     pub(crate) fn judge(&self, keys: &PublicKeys) -> Result<(), SignatureFault> {
+        self.judge_after(keys, self.time)
+    }
+
+    /// Also takes the latest time of the records that it signs: a retired key must not sign them,
+    /// whatever time its owner has put into the note.
+    pub(crate) fn judge_after(
+        &self,
+        keys: &PublicKeys,
+        latest: Timestamp,
+    ) -> Result<(), SignatureFault> {
+        let time = self.time.max(latest);
         let end = self.note.find("\n\n").map_or(0, |end| end + 1);
         let text = self.note.get(..end).unwrap_or_default();
         let mut fault = SignatureFault::UnknownKey;
@@ -212,7 +229,7 @@ impl Checkpoint {
                 key_id,
                 bytes,
             } = signature;
-            match keys.judge(name, *key_id, text.as_bytes(), bytes, self.time) {
+            match keys.judge(name, *key_id, text.as_bytes(), bytes, time) {
                 Ok(()) => return Ok(()),
                 Err(SignatureFault::UnknownKey) => {}
                 Err(worse) => fault = worse,

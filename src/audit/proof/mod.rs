@@ -3,6 +3,7 @@
 mod chain;
 mod checkpoint;
 mod key;
+mod low_s;
 mod public_keys;
 mod sealing;
 mod tree;

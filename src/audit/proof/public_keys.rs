@@ -164,6 +164,13 @@ impl PublicKeys {
                 }
                 _ => return Err(wrong("after a key there may be only `until` and a time")),
             };
+            // A second line for a key does not make one good again that was retired.
+            let before = keys.0.get(&(key.name.clone(), key.id()));
+            let before = before.and_then(|(_, until)| *until);
+            let until = match (before, until) {
+                (Some(before), Some(until)) => Some(before.min(until)),
+                (before, until) => before.or(until),
+            };
             keys.0.insert((key.name.clone(), key.id()), (key, until));
         }
         Ok(keys)

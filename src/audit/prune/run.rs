@@ -60,7 +60,7 @@ impl Prune {
     }
 
     #[cfg(test)]
-    pub(super) fn at(mut self, now: SystemTime) -> Self {
+    pub(crate) fn at(mut self, now: SystemTime) -> Self {
         self.now = now.into();
         self
     }
@@ -137,6 +137,7 @@ impl Prune {
     fn verified(&self) -> Result<(VerifyReport, Pruned), PruneError> {
         let verified = Verify::new(&self.folder)
             .keys(self.keys.clone())
+            .at(self.now.to_system())
             .run_with_pruned();
         verified.map_err(|error| PruneError::Io(self.folder.clone(), error))
     }
@@ -183,7 +184,6 @@ impl Prune {
             removed.push(Removed {
                 first: first.name.clone(),
                 last: last.name.clone(),
-                latest: Some(last.latest),
                 segments: chosen as u64,
                 old: OldStream {
                     stream: names
@@ -193,6 +193,7 @@ impl Prune {
                     size: last.state.size,
                     head: last.state.head,
                 },
+                latest: last.latest,
                 peaks: last.state.peaks.clone(),
             });
         }

@@ -148,9 +148,7 @@ fn write_removed(out: &mut Vec<u8>, removed: &Removed) {
     string(object.key("first"), &removed.first);
     quoted_hex(object.key("head"), &removed.old.head);
     string(object.key("last"), &removed.last);
-    if let Some(latest) = removed.latest {
-        time(object.key("latest"), latest);
-    }
+    time(object.key("latest"), removed.latest);
     let peaks = object.key("peaks");
     peaks.push(b'[');
     for (index, peak) in removed.peaks.iter().enumerate() {

@@ -172,9 +172,9 @@ impl<'a> Entry<'a> {
         Some(Removed {
             first: text("first")?,
             last: text("last")?,
-            latest: text("latest").and_then(|text| parse_timestamp(&text)),
             segments: value.field("segments")?.number()?,
             old: old_stream(value)?,
+            latest: parse_timestamp(&text("latest")?)?,
             peaks: hashes.collect::<Option<_>>()?,
         })
     }

@@ -18,8 +18,6 @@ pub(super) struct Bad {
     pub(super) seq: u64,
     pub(super) to: Option<u64>,
     pub(super) what: String,
-    /// Nothing is: a crash has cut the line off.
-    pub(super) is_torn: bool,
 }
 
 impl Bad {
@@ -29,14 +27,6 @@ impl Bad {
             seq,
             to: None,
             what,
-            is_torn: false,
-        }
-    }
-
-    pub(super) fn torn() -> Self {
-        Self {
-            is_torn: true,
-            ..Self::new(FaultKind::NotCanonical, 0, String::new())
         }
     }
 }
@@ -71,7 +61,7 @@ pub(super) fn classify(
 ) -> io::Result<Bad> {
     let hash = record_hash(spot.line.bytes);
     let facts = facts(folder, names, spot, entry, state, hash)?;
-    let (expected, seq, last) = (state.next(), entry.seq(), state.tree.size());
+    let (expected, seq, last) = (state.next(), entry.seq(), state.size);
     let continues = *entry.prev() == state.head;
     let is_own = names
         .first()
@@ -156,9 +146,7 @@ fn signs(entry: &Entry<'_>, state: &State, keys: &PublicKeys) -> bool {
     let note = entry.text("note").filter(|_| entry.kind() == "checkpoint");
     let checkpoint = note.and_then(|note| Checkpoint::parse(&note).ok());
     checkpoint.is_some_and(|checkpoint| {
-        *checkpoint.head() == state.head
-            && *checkpoint.root() == state.tree.root()
-            && (keys.is_empty() || checkpoint.judge(keys).is_ok())
+        state.is_signed_by(&checkpoint) && (keys.is_empty() || checkpoint.judge(keys).is_ok())
     })
 }
 

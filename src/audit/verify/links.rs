@@ -1,122 +1,386 @@
-//! Verifies that each stream follows the one before.
+//! Verifies that each stream follows the one right before it, and that all of them are proved.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
 
 use super::fault::{Fault, FaultKind};
-use super::report::{VerifyReport, push};
+use super::report::{StreamNote, VerifyReport, push};
 use super::state::Pruned;
-use super::stream::Verified;
-use crate::audit::record::OldStream;
+use super::stream::{AFTER_STOP, Begin, Place, Verified};
+use crate::audit::record::{OldStream, Removed};
+use crate::audit::scalar::{Hash, Timestamp};
+use crate::audit::store::Name;
 
 /// The streams that were read, in the order in which they began.
 #[derive(Debug, Default)]
-pub(super) struct Links(Vec<(String, Verified)>);
+pub(super) struct Links(Vec<Seen>);
+
+/// What must be known of a stream that was read.
+#[derive(Debug)]
+struct Seen {
+    id: String,
+    began: Timestamp,
+    size: u64,
+    head: Hash,
+    proved: u64,
+    begin: Begin,
+    is_stopped: bool,
+    has_events: bool,
+    next: Option<String>,
+    after_stop: Option<(u64, Place)>,
+    first_place: Place,
+    last_place: Place,
+}
+
+/// A stream in its place: what there is of it, or only that it was removed.
+#[derive(Clone, Copy, Debug)]
+enum At<'a> {
+    There(usize),
+    Removed(&'a str),
+}
+
+/// With what the streams are judged.
+#[derive(Debug)]
+pub(super) struct Terms<'a> {
+    pub(super) pruned: &'a Pruned,
+    pub(super) has_keys: bool,
+}
 
 impl Links {
-    pub(super) fn add(&mut self, stream: &str, verified: Verified) {
-        self.0.push((stream.to_owned(), verified));
+    pub(super) fn add(&mut self, name: &Name, verified: Verified) {
+        let Verified { state, .. } = verified;
+        // One in which nothing was written before a crash follows none and is followed by none.
+        if state.size == 0 && !verified.is_stopped {
+            return;
+        }
+        self.0.push(Seen {
+            id: name.stream.clone(),
+            began: name.began,
+            size: state.size,
+            head: state.head,
+            proved: state.proved,
+            begin: verified.begin,
+            is_stopped: verified.is_stopped,
+            has_events: verified.has_events,
+            next: verified.next,
+            after_stop: verified.after_stop,
+            first_place: verified.first_place,
+            last_place: verified.last_place,
+        });
     }
 
-    /// Judges what the first records of the streams name.
-    pub(super) fn judge(&self, pruned: &Pruned, report: &mut VerifyReport) {
-        let by_id: BTreeMap<_, _> = self
-            .0
-            .iter()
-            .map(|(id, stream)| (id.as_str(), stream))
-            .collect();
-        let mut followed = BTreeMap::<&str, &str>::new();
-        let mut faults = Vec::new();
-        for (index, (id, stream)) in self.0.iter().enumerate() {
-            let at_start = |kind, what| fault(kind, id, 1, stream, what);
-            let Some(start) = &stream.start else {
-                continue;
-            };
-            let Some(old) = start else {
-                // One whose beginning was removed has no first record to judge.
-                let is_first = index == 0 || pruned.is_known(id);
-                if !is_first {
-                    let what = "the stream follows none, and there are streams before".to_owned();
-                    faults.push(at_start(FaultKind::Spliced, what));
-                }
-                continue;
-            };
-            if let Some(other) = followed.insert(&old.stream, id) {
-                let what = format!("stream {other} follows stream {} too", old.stream);
-                faults.push(at_start(FaultKind::Forked, what));
-                continue;
+    /// Judges what the first records of the streams name, and which streams are proved.
+    pub(super) fn judge(self, terms: &Terms<'_>, report: &mut VerifyReport) {
+        let mut links = Judged {
+            seen: &self.0,
+            by_id: self
+                .0
+                .iter()
+                .enumerate()
+                .map(|(index, seen)| (seen.id.as_str(), index))
+                .collect(),
+            pruned: terms.pruned,
+            followed: HashMap::new(),
+            holds: HashSet::new(),
+            faults: Vec::new(),
+        };
+        let order = links.order();
+        let mut before = None;
+        for at in &order {
+            if let At::There(index) = at {
+                links.link(*index, before);
             }
-            match by_id.get(old.stream.as_str()) {
-                Some(before) => faults.extend(compare(old, before)),
-                None => {
-                    let mut removed = pruned.of(&old.stream).iter();
-                    if !removed.any(|removed| removed.old == *old) {
-                        let what = format!("the stream that stream {id} follows is not there");
-                        let mut fault = fault(FaultKind::Missing, &old.stream, 1, stream, what);
-                        fault.to = Some(old.size);
-                        faults.push(fault);
-                    }
-                }
-            }
+            before = Some(*at);
         }
-        for (id, stream) in &self.0 {
-            if let Some(next) = &stream.next
-                && !stream.is_faulty
-                && !followed.contains_key(id.as_str())
-            {
-                let what = format!("the next segment {next} is not there");
-                let seq = stream.state.next();
-                faults.push(fault(FaultKind::Truncated, id, seq, stream, what));
+        links.ends();
+        let Judged { holds, faults, .. } = links;
+        let mut faults = faults;
+        let proved = self.proved(&order, &holds, terms, &mut faults);
+        for (seen, proved) in self.0.iter().zip(proved) {
+            if seen.size > proved {
+                let note = StreamNote {
+                    stream: seen.id.clone(),
+                    seq: proved,
+                    count: seen.size - proved,
+                };
+                push(&mut report.unsigned, note);
             }
         }
         for fault in faults {
             push(&mut report.faults, fault);
         }
         // In the order of the streams, whichever way each fault was found.
-        let order = |fault: &Fault| self.0.iter().position(|(id, _)| *id == fault.stream);
-        report.faults.sort_by_key(|fault| order(fault));
+        let order: HashMap<_, _> = self
+            .0
+            .iter()
+            .enumerate()
+            .map(|(index, seen)| (seen.id.as_str(), index))
+            .collect();
+        report
+            .faults
+            .sort_by_key(|fault| order.get(fault.stream.as_str()).copied());
+    }
+
+    /// Up to which record each stream is proved. With keys, all of a stream must be proved by its own
+    /// last checkpoint, or because a proved `start` names its end: a process that finds a stream
+    /// without a checkpoint at its end signs its own `start`. Only the newest may have an end that is
+    /// not signed yet, and so may those after it that hold nothing.
+    fn proved(
+        &self,
+        order: &[At<'_>],
+        holds: &HashSet<usize>,
+        terms: &Terms<'_>,
+        faults: &mut Vec<Fault>,
+    ) -> Vec<u64> {
+        let mut proved: Vec<u64> = self.0.iter().map(|seen| seen.proved).collect();
+        let (mut after, mut has_events) = (None, false);
+        for at in order.iter().rev() {
+            let At::There(index) = *at else {
+                after = None;
+                continue;
+            };
+            let (Some(seen), Some(own)) = (self.0.get(index), proved.get_mut(index)) else {
+                continue;
+            };
+            // What it is named by: the stream right after it, and whether that is proved.
+            let follower = after.filter(|(after, _)| holds.contains(after));
+            if follower.is_some_and(|(_, is_proved)| is_proved) {
+                *own = seen.size;
+            }
+            // Where a link does not hold, or its stream could not be read, a fault is told already; and
+            // what a removed stream named is not known.
+            has_events &= follower.is_some();
+            if *own < seen.size && has_events && terms.has_keys {
+                let what = "no checkpoint signs the records from here, and streams follow";
+                faults.push(seen.fault(FaultKind::Unsigned, *own + 1, what.to_owned()));
+            }
+            has_events |= seen.has_events;
+            after = (!seen.is_stopped).then_some((index, *own > 0));
+        }
+        proved
     }
 }
 
-/// Whether a stream is what the one after it says.
-fn compare(old: &OldStream, before: &Verified) -> Option<Fault> {
-    if before.is_faulty {
-        return None;
+/// The links while they are judged.
+struct Judged<'a> {
+    seen: &'a [Seen],
+    by_id: HashMap<&'a str, usize>,
+    pruned: &'a Pruned,
+    /// By which stream each is followed.
+    followed: HashMap<&'a str, usize>,
+    /// The streams whose first record names the one right before it, as it is.
+    holds: HashSet<usize>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Judged<'a> {
+    /// All streams that are known, in the order in which they began.
+    fn order(&self) -> Vec<At<'a>> {
+        let mut order: Vec<_> = self
+            .seen
+            .iter()
+            .enumerate()
+            .map(|(index, seen)| (seen.began, At::There(index)))
+            .collect();
+        let gone = self
+            .pruned
+            .streams()
+            .filter(|(id, _)| !self.by_id.contains_key(id));
+        order.extend(
+            gone.filter_map(|(id, first)| Some((Name::parse(first)?.began, At::Removed(id)))),
+        );
+        order.sort_by_key(|(began, _)| *began);
+        order.into_iter().map(|(_, at)| at).collect()
     }
-    let size = before.state.tree.size();
-    if old.size > size {
-        let what = format!("the stream after it says that it had {} records", old.size);
-        let mut fault = fault(FaultKind::Truncated, &old.stream, size + 1, before, what);
-        fault.to = Some(old.size);
-        return Some(fault);
+
+    fn link(&mut self, index: usize, before: Option<At<'a>>) {
+        let seen = self.seen;
+        let Some(this) = seen.get(index) else { return };
+        let right_before = match before {
+            Some(At::There(before)) => seen.get(before).map(|before| before.id.as_str()),
+            Some(At::Removed(id)) => Some(id),
+            None => None,
+        };
+        let old = match &this.begin {
+            Begin::Unknown | Begin::Removed => return,
+            Begin::First => {
+                if right_before.is_some() {
+                    self.follows_none(this, before);
+                }
+                return;
+            }
+            Begin::After(old) => old,
+        };
+        if let Some(other) = self.followed.get(old.stream.as_str()).copied() {
+            return self.fork(old, index, other);
+        }
+        self.followed.insert(&old.stream, index);
+        let Some(there) = self
+            .by_id
+            .get(old.stream.as_str())
+            .and_then(|old| seen.get(*old))
+        else {
+            let mut removed = self.pruned.of(&old.stream).iter();
+            if !removed.any(|removed| removed.old == *old) {
+                let what = format!("the stream that stream {} follows is not there", this.id);
+                let mut fault = this.fault_at_start(FaultKind::Missing, what);
+                fault.stream.clone_from(&old.stream);
+                fault.to = Some(old.size);
+                self.faults.push(fault);
+            } else if right_before != Some(old.stream.as_str()) {
+                self.not_right_before(this, old);
+            }
+            return;
+        };
+        let compared = self.compare(old, there);
+        let is_bad = compared.is_some();
+        self.faults.extend(compared);
+        if right_before != Some(old.stream.as_str()) {
+            self.not_right_before(this, old);
+        } else if !is_bad && !there.is_stopped {
+            self.holds.insert(index);
+        }
     }
-    if old.size < size {
-        let what = format!("the stream after it says that it had {} records", old.size);
-        return Some(fault(
-            FaultKind::Forked,
-            &old.stream,
-            old.size + 1,
-            before,
+
+    /// Says that the stream follows another than the one right before it, if it is not told already of
+    /// the one between.
+    fn not_right_before(&mut self, this: &Seen, old: &OldStream) {
+        let began = |id: &str| {
+            self.by_id
+                .get(id)
+                .and_then(|index| self.seen.get(*index))
+                .map(|seen| seen.began)
+        };
+        let what = match began(&old.stream) {
+            Some(began) if began > this.began => {
+                format!("it follows stream {}, which began after it", old.stream)
+            }
+            _ => {
+                let from = began(&old.stream).unwrap_or_default();
+                let is_between = |seen: &&Seen| {
+                    seen.began >= from
+                        && seen.began <= this.began
+                        && seen.id != this.id
+                        && seen.id != old.stream
+                };
+                let told = |seen: &Seen| {
+                    seen.is_stopped || self.faults.iter().any(|fault| fault.stream == seen.id)
+                };
+                if self.seen.iter().filter(is_between).all(told) {
+                    return;
+                }
+                format!("it follows stream {}, and others are between", old.stream)
+            }
+        };
+        self.faults
+            .push(this.fault_at_start(FaultKind::Spliced, what));
+    }
+
+    /// A stream follows none, and is not the first.
+    fn follows_none(&mut self, this: &Seen, before: Option<At<'_>>) {
+        let before = match before {
+            Some(At::There(before)) => self.seen.get(before),
+            _ => None,
+        };
+        // Whoever has no key can put a stream before the first.
+        let fault = match before {
+            Some(before) if this.proved > 0 && before.proved == 0 => {
+                let what = format!("no stream follows it: stream {} is the first", this.id);
+                before.fault_at_start(FaultKind::Spliced, what)
+            }
+            _ => {
+                let what = "the stream follows none, and there are streams before".to_owned();
+                this.fault_at_start(FaultKind::Spliced, what)
+            }
+        };
+        self.faults.push(fault);
+    }
+
+    /// Two streams follow the same one. The one that no checkpoint proves is the false one.
+    fn fork(&mut self, old: &'a OldStream, index: usize, other: usize) {
+        let (Some(this), Some(first)) = (self.seen.get(index), self.seen.get(other)) else {
+            return;
+        };
+        let (bad, good) = match this.proved > 0 && first.proved == 0 {
+            true => (first, this),
+            false => (this, first),
+        };
+        let what = format!("stream {} follows stream {} too", good.id, old.stream);
+        self.faults
+            .push(bad.fault_at_start(FaultKind::Forked, what));
+    }
+
+    /// Whether a stream is what the one after it says.
+    fn compare(&self, old: &OldStream, before: &Seen) -> Option<Fault> {
+        let size = before.size;
+        let is_removed = |removed: &Removed| removed.old == *old;
+        if before.is_stopped || self.pruned.of(&old.stream).iter().any(is_removed) {
+            return None;
+        }
+        if old.size > size {
+            let what = format!("the stream after it says that it had {} records", old.size);
+            let mut fault = before.fault(FaultKind::Truncated, size + 1, what);
+            fault.to = Some(old.size);
+            return Some(fault);
+        }
+        if old.size < size {
+            let what = format!("the stream after it says that it had {} records", old.size);
+            return Some(before.fault(FaultKind::Forked, old.size + 1, what));
+        }
+        (old.head != before.head).then(|| {
+            let what = "the records are not those that the stream after it names".to_owned();
+            let first = (before.proved + 1).min(size);
+            let mut fault = before.fault(FaultKind::Edited, first, what);
+            fault.to = Some(size);
+            fault
+        })
+    }
+
+    /// Judges how the streams end.
+    fn ends(&mut self) {
+        for seen in self.seen {
+            if let Some(next) = &seen.next
+                && !seen.is_stopped
+                && !self.followed.contains_key(seen.id.as_str())
+                && !self.pruned.covers(&seen.id, seen.size + 1)
+            {
+                let what = format!("the next segment {next} is not there");
+                self.faults
+                    .push(seen.fault(FaultKind::Truncated, seen.size + 1, what));
+            }
+            let is_told =
+                |fault: &Fault| fault.stream == seen.id && fault.kind == FaultKind::Forked;
+            if let Some((seq, (file, line))) = &seen.after_stop
+                && !self.faults.iter().any(is_told)
+            {
+                let mut fault = seen.fault(FaultKind::Inserted, *seq, AFTER_STOP.to_owned());
+                (fault.file, fault.line) = (file.clone(), *line);
+                self.faults.push(fault);
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// A fault that was seen at the end of the stream.
+    fn fault(&self, kind: FaultKind, seq: u64, what: String) -> Fault {
+        self.fault_in(&self.last_place, kind, seq, what)
+    }
+
+    /// One that its first record shows.
+    fn fault_at_start(&self, kind: FaultKind, what: String) -> Fault {
+        self.fault_in(&self.first_place, kind, 1, what)
+    }
+
+    fn fault_in(&self, place: &Place, kind: FaultKind, seq: u64, what: String) -> Fault {
+        let (file, line) = place.clone();
+        Fault {
+            kind,
+            stream: self.id.clone(),
+            seq,
+            to: None,
+            file,
+            line,
             what,
-        ));
-    }
-    (old.head != before.state.head).then(|| {
-        let what = "the records are not those that the stream after it names".to_owned();
-        let first = (before.state.proved + 1).min(size);
-        let mut fault = fault(FaultKind::Edited, &old.stream, first, before, what);
-        fault.to = Some(size);
-        fault
-    })
-}
-
-fn fault(kind: FaultKind, stream: &str, seq: u64, seen: &Verified, what: String) -> Fault {
-    let (file, line) = seen.last_place.clone();
-    Fault {
-        kind,
-        stream: stream.to_owned(),
-        seq,
-        to: None,
-        file,
-        line,
-        what,
+        }
     }
 }

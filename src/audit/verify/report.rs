@@ -32,6 +32,30 @@ pub struct VerifyReport {
     pub(super) pruned_streams: usize,
     pub(super) seals: u64,
     pub(super) seals_verified: bool,
+    pub(super) pruned: Vec<PrunedNote>,
+}
+
+/// Records that were removed after six years, as a signed record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PrunedNote {
+    /// The stream.
+    pub stream: String,
+    /// Up to which record it was removed.
+    pub records: u64,
+    /// In how many segments these were that were removed at that time.
+    pub segments: u64,
+    /// The first of them.
+    pub first: String,
+    /// The last of them.
+    pub last: String,
+    /// The latest time of the records.
+    pub latest: String,
+    /// When they were removed.
+    pub at: String,
+    /// The file that says so.
+    pub file: String,
+    /// The line in it.
+    pub line: u64,
 }
 
 /// Events that are not in the trail.
@@ -87,7 +111,7 @@ impl VerifyReport {
         self.faults.first()
     }
 
-    /// The first fault of each stream.
+    /// The first fault of each stream, and those after a hole.
     #[must_use]
     pub fn faults(&self) -> &[Fault] {
         &self.faults
@@ -148,6 +172,12 @@ impl VerifyReport {
         &self.torn_tails
     }
 
+    /// What was removed.
+    #[must_use]
+    pub fn pruned(&self) -> &[PrunedNote] {
+        &self.pruned
+    }
+
     /// Files into which such lines were moved.
     #[must_use]
     pub fn torn_files(&self) -> &[String] {
@@ -201,6 +231,21 @@ impl fmt::Display for VerifyReport {
         }
         if self.pruned_streams > 0 {
             writeln!(f, "of {} streams records were removed", self.pruned_streams)?;
+        }
+        for note in &self.pruned {
+            writeln!(
+                f,
+                "  stream {}, records to {}, the latest of {}: removed at {} with {} segments, {} to {} ({}:{})",
+                note.stream,
+                note.records,
+                note.latest,
+                note.at,
+                note.segments,
+                note.first,
+                note.last,
+                note.file,
+                note.line
+            )?;
         }
         if self.gaps > 0 {
             writeln!(

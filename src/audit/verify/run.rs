@@ -1,20 +1,24 @@
 //! The whole verification.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use super::fault::Fault;
-use super::links::Links;
-use super::report::VerifyReport;
+use super::fault::{Fault, FaultKind};
+use super::links::{Links, Terms};
+use super::removed::External;
+use super::report::{VerifyReport, push};
 use super::seals::Seals;
+use super::signed::signature_fault;
 use super::state::Pruned;
-use super::stream::{self, Means, signature_fault};
+use super::stream::{self, Means};
 use super::walk::by_stream;
 use crate::audit::proof::{Checkpoint, PublicKeys, SealingKey};
+use crate::audit::scalar::Timestamp;
 use crate::audit::store::{Name, Part, torn_files};
 
 /// Verifies the trail in a folder, in one pass and constant memory for each stream. A trail that is
@@ -46,6 +50,7 @@ pub struct Verify {
     most_unsigned: u64,
     sealing: Option<Arc<SealingKey>>,
     sealing_now: Option<Arc<SealingKey>>,
+    now: Timestamp,
 }
 
 /// A file could not be read.
@@ -65,6 +70,7 @@ impl Verify {
             most_unsigned: 10_000,
             sealing: None,
             sealing_now: None,
+            now: SystemTime::now().into(),
         }
     }
 
@@ -98,6 +104,12 @@ impl Verify {
     /// With keys, so many records may follow each other without a checkpoint. By default, 10,000.
     pub fn most_unsigned(mut self, records: u64) -> Self {
         self.most_unsigned = records;
+        self
+    }
+
+    /// Judges at this time what was removed.
+    pub(crate) fn at(mut self, now: SystemTime) -> Self {
+        self.now = now.into();
         self
     }
 
@@ -136,8 +148,23 @@ impl Verify {
         };
         let external = self.external(&mut report);
         let streams = by_stream(folder)?;
+        let mut ids = BTreeSet::new();
+        let mut doubled = BTreeSet::new();
+        for is_prune in [false, true] {
+            for (index, names) in streams.iter().enumerate() {
+                if let Some(name) = names.first()
+                    && (name.part == Part::Prune) == is_prune
+                    && !ids.insert(name.stream.as_str())
+                {
+                    doubled.insert(index);
+                    push(&mut report.faults, is_doubled(name));
+                }
+            }
+        }
+        let once = streams.iter().enumerate();
+        let once = once.filter(|(index, _)| !doubled.contains(index));
         let is_prune = |names: &&Vec<Name>| names.iter().any(|name| name.part == Part::Prune);
-        let mut pruned = Pruned::default();
+        let (prunes, written): (Vec<_>, Vec<_>) = once.map(|(_, names)| names).partition(is_prune);
         let nothing = Pruned::default();
         let no_seals = RefCell::default();
         let seals = Seals::new(self.sealing.as_deref(), self.sealing_now.as_ref())?;
@@ -150,12 +177,14 @@ impl Verify {
             pruned: &nothing,
             is_last: false,
             seals: &no_seals,
+            latest: Timestamp::default(),
         };
-        for names in streams.iter().filter(is_prune) {
+        let mut pruned = Pruned::default();
+        for names in prunes {
             let verified = stream::verify(names, &means, &mut report)?;
-            if !verified.is_faulty {
-                for (_, removed) in verified.removed {
-                    pruned.add(removed);
+            if !verified.is_stopped {
+                for removal in verified.removals {
+                    pruned.judge(removal, &external, self.now, &mut report);
                 }
             }
         }
@@ -163,17 +192,22 @@ impl Verify {
         means.pruned = &pruned;
         means.seals = &seals;
         let mut links = Links::default();
-        let mut ids = BTreeSet::new();
-        let written: Vec<_> = streams.iter().filter(|names| !is_prune(names)).collect();
-        for (index, names) in written.iter().enumerate() {
-            let id = names.first().map_or("", |name| name.stream.as_str());
-            means.is_last = index + 1 == written.len();
-            ids.insert(id);
-            links.add(id, stream::verify(names, &means, &mut report)?);
+        let last = written.last().and_then(|names| names.first());
+        let last = last.map(|name| name.began);
+        for names in &written {
+            let Some(name) = names.first() else { continue };
+            means.is_last = Some(name.began) == last;
+            let verified = stream::verify(names, &means, &mut report)?;
+            means.latest = verified.latest;
+            links.add(name, verified);
         }
-        links.judge(&pruned, &mut report);
+        let terms = Terms {
+            pruned: &pruned,
+            has_keys: !self.keys.is_empty(),
+        };
+        links.judge(&terms, &mut report);
         if let Some((stream, bad)) = seals.borrow_mut().end(&mut report) {
-            report.faults.push(Fault {
+            let fault = Fault {
                 kind: bad.kind,
                 stream: stream.to_owned(),
                 seq: bad.seq,
@@ -181,36 +215,52 @@ impl Verify {
                 file: SEALS.to_owned(),
                 line: 0,
                 what: bad.what,
-            });
+            };
+            push(&mut report.faults, fault);
         }
-        self.judge_missing(&external, &ids, &streams, &pruned, &mut report);
+        self.judge_missing(&external, &ids, &pruned, &mut report);
         Ok((report, pruned))
     }
 
     /// The checkpoints from elsewhere that hold.
-    fn external<'a>(
-        &'a self,
-        report: &mut VerifyReport,
-    ) -> BTreeMap<&'a str, BTreeMap<u64, &'a Checkpoint>> {
-        let mut external = BTreeMap::<_, BTreeMap<_, _>>::new();
+    fn external(&self, report: &mut VerifyReport) -> External<'_> {
+        let mut external = External::new();
         for (index, checkpoint) in self.checkpoints.iter().enumerate() {
             if !self.keys.is_empty()
                 && let Err(fault) = checkpoint.judge(&self.keys)
             {
                 let (kind, what) = signature_fault(fault);
-                report.faults.push(Fault {
-                    kind,
-                    stream: checkpoint.stream().to_owned(),
-                    seq: checkpoint.size(),
-                    to: None,
-                    file: ELSEWHERE.to_owned(),
-                    line: index as u64 + 1,
-                    what: what.to_owned(),
-                });
+                push(
+                    &mut report.faults,
+                    Fault {
+                        kind,
+                        stream: checkpoint.stream().to_owned(),
+                        seq: checkpoint.size(),
+                        to: None,
+                        file: ELSEWHERE.to_owned(),
+                        line: index as u64 + 1,
+                        what: what.to_owned(),
+                    },
+                );
                 continue;
             }
-            let sizes: &mut BTreeMap<_, _> = external.entry(checkpoint.stream()).or_default();
-            sizes.insert(checkpoint.size(), checkpoint);
+            let sizes = external.entry(checkpoint.stream()).or_default();
+            let first = *sizes.entry(checkpoint.size()).or_insert(checkpoint);
+            // Whoever has the key has shown two histories.
+            if first.root() != checkpoint.root() || first.head() != checkpoint.head() {
+                push(
+                    &mut report.faults,
+                    Fault {
+                        kind: FaultKind::Forked,
+                        stream: checkpoint.stream().to_owned(),
+                        seq: checkpoint.size(),
+                        to: None,
+                        file: ELSEWHERE.to_owned(),
+                        line: index as u64 + 1,
+                        what: "two checkpoints of this size are about different records".to_owned(),
+                    },
+                );
+            }
         }
         external
     }
@@ -218,9 +268,8 @@ impl Verify {
     /// Streams that checkpoints from elsewhere know and that are not there.
     fn judge_missing(
         &self,
-        external: &BTreeMap<&str, BTreeMap<u64, &Checkpoint>>,
+        external: &External<'_>,
         ids: &BTreeSet<&str>,
-        streams: &[Vec<Name>],
         pruned: &Pruned,
         report: &mut VerifyReport,
     ) {
@@ -229,15 +278,11 @@ impl Verify {
                 continue;
             };
             let is_there = ids.contains(id)
-                || streams.iter().flatten().any(|name| name.stream == *id)
-                || pruned
-                    .of(id)
-                    .iter()
-                    .any(|removed| removed.old.size >= *size)
+                || pruned.covers(id, *size)
                 || report.faults.iter().any(|fault| fault.stream == *id);
             if !is_there {
                 report.faults.push(Fault {
-                    kind: super::fault::FaultKind::Missing,
+                    kind: FaultKind::Missing,
                     stream: (*id).to_owned(),
                     seq: 1,
                     to: Some(*size),
@@ -252,6 +297,19 @@ impl Verify {
                 });
             }
         }
+    }
+}
+
+/// A stream is in files of two times, or in files of two sorts.
+fn is_doubled(name: &Name) -> Fault {
+    Fault {
+        kind: FaultKind::Duplicated,
+        stream: name.stream.clone(),
+        seq: 1,
+        to: None,
+        file: name.to_string(),
+        line: 1,
+        what: "the stream is there a second time, under another name".to_owned(),
     }
 }
 

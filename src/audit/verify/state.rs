@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::audit::proof::{Frontier, genesis};
-use crate::audit::record::Removed;
+use crate::audit::proof::{Checkpoint, Frontier, genesis};
+use crate::audit::record::{Entry, Removed};
 use crate::audit::scalar::Hash;
 
 /// A stream up to a record.
@@ -11,7 +11,10 @@ use crate::audit::scalar::Hash;
 pub(super) struct State {
     /// The hash of the last record.
     pub(super) head: Hash,
-    pub(super) tree: Frontier,
+    /// The number of the last record.
+    pub(super) size: u64,
+    /// None after a hole: the records in it would be needed for the roots.
+    tree: Option<Frontier>,
     /// Up to this record, a checkpoint has proved it.
     pub(super) proved: u64,
 }
@@ -20,7 +23,8 @@ impl State {
     pub(super) fn genesis(stream: &str) -> Self {
         Self {
             head: genesis(stream),
-            tree: Frontier::default(),
+            size: 0,
+            tree: Some(Frontier::default()),
             proved: 0,
         }
     }
@@ -30,14 +34,38 @@ impl State {
         let tree = Frontier::from_parts(removed.old.size, removed.peaks.clone())?;
         Some(Self {
             head: removed.old.head,
-            tree,
+            size: removed.old.size,
+            tree: Some(tree),
             proved: removed.old.size,
         })
     }
 
     /// The number of the next record.
     pub(super) fn next(&self) -> u64 {
-        self.tree.size() + 1
+        self.size + 1
+    }
+
+    /// Adds the record that follows.
+    pub(super) fn push(&mut self, record: &[u8], hash: Hash) {
+        self.head = hash;
+        self.size += 1;
+        if let Some(tree) = &mut self.tree {
+            tree.push(record);
+        }
+    }
+
+    /// Passes over a hole, to right before this record.
+    pub(super) fn skip_to(&mut self, entry: &Entry<'_>) {
+        self.head = *entry.prev();
+        self.size = entry.seq().saturating_sub(1);
+        self.tree = None;
+    }
+
+    /// Whether the checkpoint is about the records up to here. Without the tree, the hash of the last
+    /// one is enough: it depends on all before.
+    pub(super) fn is_signed_by(&self, checkpoint: &Checkpoint) -> bool {
+        let has_root = |tree: &Frontier| tree.root() == *checkpoint.root();
+        *checkpoint.head() == self.head && self.tree.as_ref().is_none_or(has_root)
     }
 }
 
@@ -62,11 +90,23 @@ impl Pruned {
         self.of(stream).iter().find(is_before)
     }
 
+    /// Whether so many records of the stream were removed, or more: those that are still there are
+    /// what a crash has left of the removal.
+    pub(super) fn covers(&self, stream: &str, size: u64) -> bool {
+        self.of(stream)
+            .iter()
+            .any(|removed| removed.old.size >= size)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn is_known(&self, stream: &str) -> bool {
-        self.0.contains_key(stream)
+    /// The streams of which records were removed, and the first file of each.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|(id, removed)| {
+            let first = removed.iter().map(|removed| removed.first.as_str()).min()?;
+            Some((id.as_str(), first))
+        })
     }
 }

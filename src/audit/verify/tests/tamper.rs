@@ -256,8 +256,15 @@ fn a24_a_history_written_again_is_found_by_its_checkpoint() {
 }
 
 /// The lines with their last one, a checkpoint, signed by this key.
-fn resigned(lines: &[String], key: &SigningKey) -> Vec<String> {
-    let mut lines = lines[..lines.len() - 1].to_vec();
+pub(super) fn resigned(lines: &[String], key: &SigningKey) -> Vec<String> {
+    let lines = &lines[..lines.len() - 1];
+    let entry = Entry::parse(lines.last().unwrap().as_bytes()).unwrap();
+    signed(lines, Timestamp::from_micros(entry.time().micros()), key)
+}
+
+/// The lines and a checkpoint by this key, with this time.
+pub(super) fn signed(lines: &[String], time: Timestamp, key: &SigningKey) -> Vec<String> {
+    let mut lines = lines.to_vec();
     let mut tree = Frontier::default();
     for line in &lines {
         tree.push(line.as_bytes());
@@ -265,7 +272,6 @@ fn resigned(lines: &[String], key: &SigningKey) -> Vec<String> {
     let last = lines.last().unwrap().clone();
     let head = record_hash(last.as_bytes());
     let entry = Entry::parse(last.as_bytes()).unwrap();
-    let time = Timestamp::from_micros(entry.time().micros());
     let note =
         Checkpoint::sign(entry.stream(), tree.size(), &tree.root(), &head, time, key).unwrap();
     let note = serde_json::to_string(&note).unwrap();

@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::*;
+use crate::audit::store::fault::Faults;
 use crate::audit::{Actor, Durability, SigningKey, Trail};
 
 #[test]
