@@ -14,7 +14,7 @@
 //! - Each start of the process begins a new stream, which names the end of the one before.
 //! - What could not be written is told by a `gap` record with the number of events.
 //! - [`Verify`] names the first bad record and what is wrong with it. [`Show`] and [`ActivityReport`]
-//!   read the trail. [`Prune`] alone removes anything, after six years.
+//!   read the trail. [`Prove`] shows one record of it to somebody who has not the rest. [`Prune`] alone removes anything, after six years.
 //!
 //! # Example
 //!
@@ -40,6 +40,7 @@
 //! ```
 
 mod application;
+mod inclusion;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod proof;
@@ -54,6 +55,7 @@ mod writer;
 pub use application::{ApplicationEvent, EventError, event};
 #[cfg(all(feature = "server", feature = "client"))]
 pub(crate) use application::{RequestTrail, with_request};
+pub use inclusion::{InclusionError, InclusionProof, Prove, ProveError};
 pub use proof::{
     Algorithm, Checkpoint, CheckpointError, KeyFileError, PublicKey, PublicKeyError, PublicKeys,
     SealingKey, SignError, Signer, SigningKey, consistency_proof, inclusion_proof, leaf_hash,

@@ -4,9 +4,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::*;
-use crate::audit::record::{Call, Entry, Event, Outcome, PatientKey, Resource, Tls};
+use crate::audit::record::{Call, Entry, Event, Kind, Outcome, PatientKey, Resource, Tls};
 
 fn line(fields: &Fields) -> String {
+    let kind = fields.kind;
     let link = Link {
         stream: "s",
         seq: 7,
@@ -14,7 +15,7 @@ fn line(fields: &Fields) -> String {
         time: Timestamp::from_micros(1),
         clock_step: Some(-2000),
         count: None,
-        seal: Some(Seal {
+        seal: kind.is_some_and(Kind::is_sealed).then_some(Seal {
             index: 3,
             mac: [9; 32],
         }),
