@@ -3,6 +3,7 @@
 mod faults;
 mod kept;
 mod keys;
+mod proofs;
 mod prune;
 mod reading;
 mod sealing;

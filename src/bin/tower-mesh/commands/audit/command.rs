@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{key, prune, pseudonym, report, show, verify};
+use super::{check, key, prove, prune, pseudonym, report, show, verify};
 use crate::failure::Failure;
 
 /// Verify, show and prune an audit trail, and make the keys that sign it
@@ -30,7 +30,9 @@ Exit status: each command says it in its own --help. 2 is always an error.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::CheckProof),
     Key(key::Key),
+    Prove(prove::ProveRecord),
     Prune(prune::PruneTrail),
     Pseudonym(pseudonym::PseudonymOf),
     Report(report::Report),
@@ -41,7 +43,9 @@ enum Command {
 impl Audit {
     pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
         match &self.command {
+            Command::Check(check) => check.run(),
             Command::Key(key) => key.run(),
+            Command::Prove(prove) => prove.run(),
             Command::Prune(prune) => prune.run(),
             Command::Pseudonym(pseudonym) => pseudonym.run(),
             Command::Report(report) => report.run(),

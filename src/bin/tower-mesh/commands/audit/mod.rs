@@ -1,8 +1,10 @@
 //! `tower-mesh audit`: verifies, shows and prunes an audit trail, and makes the keys that sign it.
 
+mod check;
 mod command;
 mod files;
 mod key;
+mod prove;
 mod prune;
 mod pseudonym;
 mod report;
