@@ -12,6 +12,8 @@
 
 #[path = "alloc/access_log.rs"]
 mod access_log;
+#[path = "alloc/audit.rs"]
+mod audit;
 #[path = "alloc/cel.rs"]
 mod cel;
 #[path = "../benches/fixture/mod.rs"]
