@@ -25,29 +25,30 @@ pub struct Fault {
 pub enum FaultKind {
     /// A record was changed.
     Edited,
-    /// Records, or a whole stream, are not there.
+    /// Records, or a whole stream, are not there; or were removed before their time.
     Missing,
     /// A record is not in its place.
     Reordered,
-    /// A record is there twice.
+    /// A record is there twice, or a stream under two names.
     Duplicated,
-    /// A record was put in between.
+    /// A record was put in between, or after the `stop`.
     Inserted,
     /// The end is not there.
     Truncated,
-    /// A record of another stream is there, or a stream that follows none.
+    /// A record of another stream is there, or a stream that does not follow the one right before it.
     Spliced,
-    /// A stream has two continuations.
+    /// A stream has two continuations, or two checkpoints of one size about different records.
     Forked,
     /// A line is no record in the canonical form.
     NotCanonical,
     /// A checkpoint is signed with a key that is not known.
     UnknownKey,
-    /// A checkpoint is signed with a key that was retired before.
+    /// A checkpoint is signed with a key that was retired before it, or before what it signs.
     RetiredKey,
     /// The signature of a checkpoint does not hold.
     BadSignature,
-    /// Too many records have no checkpoint.
+    /// Records have no checkpoint: too many of them, or those at the end of a stream that is not the
+    /// newest.
     Unsigned,
     /// The seal of a segment does not hold, or is not the one that comes next.
     BadSeal,

@@ -21,15 +21,17 @@ use crate::audit::proof::{Checkpoint, PublicKeys, SealingKey};
 use crate::audit::scalar::Timestamp;
 use crate::audit::store::{Name, Part, torn_files};
 
-/// Verifies the trail in a folder, in one pass and constant memory for each stream. A trail that is
-/// being written can be verified.
+/// Verifies the trail in a folder, in one pass and in memory that depends neither on its length nor on
+/// that of a line, but for a few hundred bytes for each file. A trail that is being written can be
+/// verified.
 ///
 /// # What it finds
 ///
 /// Each record that was edited, removed, moved, doubled or put in; streams that were mixed, forked or
-/// removed; signatures that do not hold. That the end of the last stream was cut off is found only
-/// with a [`Checkpoint`] from a second place. Whoever has the signing key, and changes the second
-/// place too, can forge a trail.
+/// removed; signatures that do not hold; with keys, streams that are not proved to their end, but for
+/// the newest. That the end of the newest stream was cut off, or written again since its last
+/// checkpoint, is found only with a [`Checkpoint`] from a second place. Whoever has the signing key,
+/// and changes the second place too, can forge a trail.
 ///
 /// # Example
 /// ```
@@ -101,7 +103,8 @@ impl Verify {
         self
     }
 
-    /// With keys, so many records may follow each other without a checkpoint. By default, 10,000.
+    /// With keys, so many records of a stream may follow each other without a checkpoint. By default,
+    /// 10,000.
     pub fn most_unsigned(mut self, records: u64) -> Self {
         self.most_unsigned = records;
         self
