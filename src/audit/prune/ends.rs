@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::audit::proof::{Frontier, record_hash};
-use crate::audit::record::Entry;
+use crate::audit::record::{Entry, OldStream};
 use crate::audit::scalar::{Hash, Timestamp};
 use crate::audit::store::Name;
 use crate::audit::verify::{Pruned, Walk};
@@ -14,6 +14,8 @@ use crate::audit::verify::{Pruned, Walk};
 pub(super) struct End {
     pub(super) name: String,
     pub(super) state: Edge,
+    /// What the `start` in it names.
+    pub(super) follows: Option<OldStream>,
     /// The latest time of its records, and of those before.
     pub(super) latest: Timestamp,
 }
@@ -76,6 +78,7 @@ pub(super) fn ends(
             _ => ends.push(End {
                 name,
                 state,
+                follows: entry.old().filter(|_| entry.seq() == 1),
                 latest,
             }),
         }

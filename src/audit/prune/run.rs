@@ -184,6 +184,8 @@ impl Prune {
             removed.push(Removed {
                 first: first.name.clone(),
                 last: last.name.clone(),
+                latest: Some(last.latest),
+                follows: first.follows.clone(),
                 segments: chosen as u64,
                 old: OldStream {
                     stream: names
@@ -193,7 +195,6 @@ impl Prune {
                     size: last.state.size,
                     head: last.state.head,
                 },
-                latest: last.latest,
                 peaks: last.state.peaks.clone(),
             });
         }

@@ -146,9 +146,14 @@ fn write_old(out: &mut Vec<u8>, old: &OldStream) {
 fn write_removed(out: &mut Vec<u8>, removed: &Removed) {
     let mut object = Object::open(out);
     string(object.key("first"), &removed.first);
+    if let Some(follows) = &removed.follows {
+        write_old(object.key("follows"), follows);
+    }
     quoted_hex(object.key("head"), &removed.old.head);
     string(object.key("last"), &removed.last);
-    time(object.key("latest"), removed.latest);
+    if let Some(latest) = removed.latest {
+        time(object.key("latest"), latest);
+    }
     let peaks = object.key("peaks");
     peaks.push(b'[');
     for (index, peak) in removed.peaks.iter().enumerate() {

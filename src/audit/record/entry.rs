@@ -172,9 +172,10 @@ impl<'a> Entry<'a> {
         Some(Removed {
             first: text("first")?,
             last: text("last")?,
+            latest: text("latest").and_then(|text| parse_timestamp(&text)),
             segments: value.field("segments")?.number()?,
+            follows: value.field("follows").and_then(old_stream),
             old: old_stream(value)?,
-            latest: parse_timestamp(&text("latest")?)?,
             peaks: hashes.collect::<Option<_>>()?,
         })
     }

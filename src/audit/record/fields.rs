@@ -129,10 +129,12 @@ pub(crate) struct OldStream {
 pub(crate) struct Removed {
     pub(crate) first: String,
     pub(crate) last: String,
+    /// The latest time of their records; older records of a removal do not say it.
+    pub(crate) latest: Option<Timestamp>,
     pub(crate) segments: u64,
+    /// What the `start` named, if it was removed and named one.
+    pub(crate) follows: Option<OldStream>,
     pub(crate) old: OldStream,
-    /// The latest time of these records.
-    pub(crate) latest: Timestamp,
     pub(crate) peaks: Vec<Hash>,
 }
 

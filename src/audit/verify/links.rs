@@ -31,13 +31,6 @@ struct Seen {
     last_place: Place,
 }
 
-/// A stream in its place: what there is of it, or only that it was removed.
-#[derive(Clone, Copy, Debug)]
-enum At<'a> {
-    There(usize),
-    Removed(&'a str),
-}
-
 /// With what the streams are judged.
 #[derive(Debug)]
 pub(super) struct Terms<'a> {
@@ -69,33 +62,31 @@ impl Links {
     }
 
     /// Judges what the first records of the streams name, and which streams are proved.
-    pub(super) fn judge(self, terms: &Terms<'_>, report: &mut VerifyReport) {
+    pub(super) fn judge(mut self, terms: &Terms<'_>, report: &mut VerifyReport) {
+        self.add_removed(terms.pruned);
+        let seen = self.0.as_slice();
+        let ids = seen.iter().enumerate();
+        let by_id: HashMap<_, _> = ids.map(|(index, seen)| (seen.id.as_str(), index)).collect();
         let mut links = Judged {
-            seen: &self.0,
-            by_id: self
-                .0
-                .iter()
-                .enumerate()
-                .map(|(index, seen)| (seen.id.as_str(), index))
-                .collect(),
+            seen,
+            by_id,
             pruned: terms.pruned,
             followed: HashMap::new(),
             holds: HashSet::new(),
             faults: Vec::new(),
         };
-        let order = links.order();
-        let mut before = None;
-        for at in &order {
-            if let At::There(index) = at {
-                links.link(*index, before);
-            }
-            before = Some(*at);
+        for index in 0..seen.len() {
+            links.link(index);
         }
         links.ends();
-        let Judged { holds, faults, .. } = links;
-        let mut faults = faults;
-        let proved = self.proved(&order, &holds, terms, &mut faults);
-        for (seen, proved) in self.0.iter().zip(proved) {
+        let Judged {
+            holds,
+            mut faults,
+            by_id,
+            ..
+        } = links;
+        let proved = self.proved(&holds, terms, &mut faults);
+        for (seen, proved) in seen.iter().zip(proved) {
             if seen.size > proved {
                 let note = StreamNote {
                     stream: seen.id.clone(),
@@ -109,15 +100,43 @@ impl Links {
             push(&mut report.faults, fault);
         }
         // In the order of the streams, whichever way each fault was found.
-        let order: HashMap<_, _> = self
-            .0
-            .iter()
-            .enumerate()
-            .map(|(index, seen)| (seen.id.as_str(), index))
-            .collect();
         report
             .faults
-            .sort_by_key(|fault| order.get(fault.stream.as_str()).copied());
+            .sort_by_key(|fault| by_id.get(fault.stream.as_str()).copied());
+    }
+
+    /// Adds the streams of which nothing is left, and what the removed first records named.
+    fn add_removed(&mut self, pruned: &Pruned) {
+        for seen in &mut self.0 {
+            if seen.begin == Begin::Removed {
+                seen.begin = pruned.begin(&seen.id);
+            }
+        }
+        let there: HashSet<_> = self.0.iter().map(|seen| seen.id.clone()).collect();
+        for id in pruned.streams().filter(|id| !there.contains(*id)) {
+            let removed = pruned.of(id).iter();
+            let Some(last) = removed.max_by_key(|removed| removed.old.size) else {
+                continue;
+            };
+            let Some(name) = Name::parse(&last.first) else {
+                continue;
+            };
+            self.0.push(Seen {
+                id: id.to_owned(),
+                began: name.began,
+                size: last.old.size,
+                head: last.old.head,
+                proved: last.old.size,
+                begin: pruned.begin(id),
+                is_stopped: false,
+                has_events: true,
+                next: None,
+                after_stop: None,
+                first_place: pruned.place(id),
+                last_place: pruned.place(id),
+            });
+        }
+        self.0.sort_by_key(|seen| seen.began);
     }
 
     /// Up to which record each stream is proved. With keys, all of a stream must be proved by its own
@@ -126,35 +145,33 @@ impl Links {
     /// not signed yet, and so may those after it that hold nothing.
     fn proved(
         &self,
-        order: &[At<'_>],
         holds: &HashSet<usize>,
         terms: &Terms<'_>,
         faults: &mut Vec<Fault>,
     ) -> Vec<u64> {
         let mut proved: Vec<u64> = self.0.iter().map(|seen| seen.proved).collect();
         let (mut after, mut has_events) = (None, false);
-        for at in order.iter().rev() {
-            let At::There(index) = *at else {
-                after = None;
-                continue;
-            };
-            let (Some(seen), Some(own)) = (self.0.get(index), proved.get_mut(index)) else {
-                continue;
-            };
+        for (index, (seen, proved)) in self.0.iter().zip(&mut proved).enumerate().rev() {
             // What it is named by: the stream right after it, and whether that is proved.
-            let follower = after.filter(|(after, _)| holds.contains(after));
-            if follower.is_some_and(|(_, is_proved)| is_proved) {
-                *own = seen.size;
+            let follower = after.filter(|_| holds.contains(&(index + 1)));
+            if follower == Some(true) {
+                *proved = seen.size;
             }
-            // Where a link does not hold, or its stream could not be read, a fault is told already; and
-            // what a removed stream named is not known.
+            // Where a link does not hold, or its stream could not be read, a fault is told already.
             has_events &= follower.is_some();
-            if *own < seen.size && has_events && terms.has_keys {
-                let what = "no checkpoint signs the records from here, and streams follow";
-                faults.push(seen.fault(FaultKind::Unsigned, *own + 1, what.to_owned()));
+            // What a crash has left of a removal was signed, or it was not removed.
+            let is_left = terms.pruned.covers(&seen.id, seen.size + 1);
+            if *proved < seen.size && (has_events || is_left) && terms.has_keys {
+                let what = match is_left {
+                    true => {
+                        "no checkpoint signs the records from here, and those after were removed"
+                    }
+                    false => "no checkpoint signs the records from here, and streams follow",
+                };
+                faults.push(seen.fault(FaultKind::Unsigned, *proved + 1, what.to_owned()));
             }
             has_events |= seen.has_events;
-            after = (!seen.is_stopped).then_some((index, *own > 0));
+            after = (!seen.is_stopped).then_some(*proved > 0);
         }
         proved
     }
@@ -173,37 +190,15 @@ struct Judged<'a> {
 }
 
 impl<'a> Judged<'a> {
-    /// All streams that are known, in the order in which they began.
-    fn order(&self) -> Vec<At<'a>> {
-        let mut order: Vec<_> = self
-            .seen
-            .iter()
-            .enumerate()
-            .map(|(index, seen)| (seen.began, At::There(index)))
-            .collect();
-        let gone = self
-            .pruned
-            .streams()
-            .filter(|(id, _)| !self.by_id.contains_key(id));
-        order.extend(
-            gone.filter_map(|(id, first)| Some((Name::parse(first)?.began, At::Removed(id)))),
-        );
-        order.sort_by_key(|(began, _)| *began);
-        order.into_iter().map(|(_, at)| at).collect()
-    }
-
-    fn link(&mut self, index: usize, before: Option<At<'a>>) {
+    fn link(&mut self, index: usize) {
         let seen = self.seen;
         let Some(this) = seen.get(index) else { return };
-        let right_before = match before {
-            Some(At::There(before)) => seen.get(before).map(|before| before.id.as_str()),
-            Some(At::Removed(id)) => Some(id),
-            None => None,
-        };
+        let before = index.checked_sub(1).and_then(|before| seen.get(before));
+        let is_right_before = |id: &str| before.is_some_and(|before| before.id == id);
         let old = match &this.begin {
             Begin::Unknown | Begin::Removed => return,
             Begin::First => {
-                if right_before.is_some() {
+                if let Some(before) = before {
                     self.follows_none(this, before);
                 }
                 return;
@@ -219,24 +214,19 @@ impl<'a> Judged<'a> {
             .get(old.stream.as_str())
             .and_then(|old| seen.get(*old))
         else {
-            let mut removed = self.pruned.of(&old.stream).iter();
-            if !removed.any(|removed| removed.old == *old) {
-                let what = format!("the stream that stream {} follows is not there", this.id);
-                let mut fault = this.fault_at_start(FaultKind::Missing, what);
-                fault.stream.clone_from(&old.stream);
-                fault.to = Some(old.size);
-                self.faults.push(fault);
-            } else if right_before != Some(old.stream.as_str()) {
-                self.not_right_before(this, old);
-            }
+            let what = format!("the stream that stream {} follows is not there", this.id);
+            let mut fault = this.fault_at_start(FaultKind::Missing, what);
+            fault.stream.clone_from(&old.stream);
+            fault.to = Some(old.size);
+            self.faults.push(fault);
             return;
         };
         let compared = self.compare(old, there);
-        let is_bad = compared.is_some();
+        let is_same = compared.is_none() && old.size == there.size && !there.is_stopped;
         self.faults.extend(compared);
-        if right_before != Some(old.stream.as_str()) {
+        if !is_right_before(&old.stream) {
             self.not_right_before(this, old);
-        } else if !is_bad && !there.is_stopped {
+        } else if is_same {
             self.holds.insert(index);
         }
     }
@@ -257,15 +247,22 @@ impl<'a> Judged<'a> {
             _ => {
                 let from = began(&old.stream).unwrap_or_default();
                 let is_between = |seen: &&Seen| {
-                    seen.began >= from
-                        && seen.began <= this.began
-                        && seen.id != this.id
-                        && seen.id != old.stream
+                    let is_other = seen.id != this.id && seen.id != old.stream;
+                    is_other && seen.began >= from && seen.began <= this.began
                 };
-                let told = |seen: &Seen| {
-                    seen.is_stopped || self.faults.iter().any(|fault| fault.stream == seen.id)
+                let is_told = |seen: &Seen| {
+                    let mut faults = self.faults.iter();
+                    seen.is_stopped || faults.any(|fault| fault.stream == seen.id)
                 };
-                if self.seen.iter().filter(is_between).all(told) {
+                let mut between = self.seen.iter().filter(is_between);
+                let Some(other) = between.find(|seen| !is_told(seen)) else {
+                    return;
+                };
+                // Whoever has no key can put a stream between two.
+                if this.proved > 0 && other.proved == 0 {
+                    let what = format!("no stream follows it: {} does not", this.id);
+                    self.faults
+                        .push(other.fault_at_start(FaultKind::Spliced, what));
                     return;
                 }
                 format!("it follows stream {}, and others are between", old.stream)
@@ -276,18 +273,14 @@ impl<'a> Judged<'a> {
     }
 
     /// A stream follows none, and is not the first.
-    fn follows_none(&mut self, this: &Seen, before: Option<At<'_>>) {
-        let before = match before {
-            Some(At::There(before)) => self.seen.get(before),
-            _ => None,
-        };
+    fn follows_none(&mut self, this: &Seen, before: &Seen) {
         // Whoever has no key can put a stream before the first.
-        let fault = match before {
-            Some(before) if this.proved > 0 && before.proved == 0 => {
+        let fault = match this.proved > 0 && before.proved == 0 {
+            true => {
                 let what = format!("no stream follows it: stream {} is the first", this.id);
                 before.fault_at_start(FaultKind::Spliced, what)
             }
-            _ => {
+            false => {
                 let what = "the stream follows none, and there are streams before".to_owned();
                 this.fault_at_start(FaultKind::Spliced, what)
             }
@@ -313,7 +306,8 @@ impl<'a> Judged<'a> {
     fn compare(&self, old: &OldStream, before: &Seen) -> Option<Fault> {
         let size = before.size;
         let is_removed = |removed: &Removed| removed.old == *old;
-        if before.is_stopped || self.pruned.of(&old.stream).iter().any(is_removed) {
+        let mut removed = self.pruned.of(&old.stream).iter();
+        if before.is_stopped || old.size > size && removed.any(is_removed) {
             return None;
         }
         if old.size > size {

@@ -52,13 +52,13 @@ impl Pruned {
             segments: removed.segments,
             first: removed.first.clone(),
             last: removed.last.clone(),
-            latest: removed.latest.to_string(),
+            latest: removed.latest.unwrap_or_default().to_string(),
             at: time.to_string(),
-            file: place.0,
+            file: place.0.clone(),
             line: place.1,
         };
         push(&mut report.pruned, note);
-        self.add(removed);
+        self.add(removed, place);
     }
 }
 
@@ -81,7 +81,13 @@ fn wrong(
             "the segments that it names are not of the stream that it names",
         ));
     }
-    if removed.latest.micros() > kept_from {
+    let Some(latest) = removed.latest else {
+        return Some((
+            FaultKind::NotCanonical,
+            "it does not say until when the records were that it removed",
+        ));
+    };
+    if latest.micros() > kept_from {
         return Some((
             FaultKind::Missing,
             "records were removed that are younger than six years",

@@ -42,6 +42,13 @@ impl Check<'_> {
     /// Judges the checkpoint from elsewhere about the stream up to this record.
     pub(super) fn external(&mut self, size: u64) -> Option<Bad> {
         let checkpoint = *self.means.external.get(self.stream)?.get(&size)?;
+        let latest = self.verified.latest;
+        if !self.means.keys.is_empty()
+            && let Err(fault) = checkpoint.judge_after(self.means.keys, latest)
+        {
+            let (kind, what) = signature_fault(fault);
+            return Some(Bad::new(kind, size, what.to_owned()));
+        }
         let bad = self.compare(checkpoint);
         if bad.is_none() {
             self.report.external_checkpoints += 1;

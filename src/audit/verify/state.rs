@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::stream::{Begin, Place};
 use crate::audit::proof::{Checkpoint, Frontier, genesis};
 use crate::audit::record::{Entry, Removed};
 use crate::audit::scalar::Hash;
@@ -71,17 +72,22 @@ impl State {
 
 /// What was removed of each stream, by records that hold.
 #[derive(Debug, Default)]
-pub(crate) struct Pruned(BTreeMap<String, Vec<Removed>>);
+pub(crate) struct Pruned {
+    streams: BTreeMap<String, Vec<Removed>>,
+    /// Where it is told first.
+    places: BTreeMap<String, Place>,
+}
 
 impl Pruned {
-    pub(super) fn add(&mut self, removed: Removed) {
+    pub(super) fn add(&mut self, removed: Removed, place: Place) {
         let stream = removed.old.stream.clone();
-        self.0.entry(stream).or_default().push(removed);
+        self.places.entry(stream.clone()).or_insert(place);
+        self.streams.entry(stream).or_default().push(removed);
     }
 
     /// All that was removed of a stream, by one record or several.
     pub(crate) fn of(&self, stream: &str) -> &[Removed] {
-        self.0.get(stream).map_or(&[], Vec::as_slice)
+        self.streams.get(stream).map_or(&[], Vec::as_slice)
     }
 
     /// What was removed right before this record.
@@ -99,14 +105,22 @@ impl Pruned {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.streams.len()
     }
 
-    /// The streams of which records were removed, and the first file of each.
-    pub(super) fn streams(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().filter_map(|(id, removed)| {
-            let first = removed.iter().map(|removed| removed.first.as_str()).min()?;
-            Some((id.as_str(), first))
-        })
+    /// The streams of which records were removed.
+    pub(super) fn streams(&self) -> impl Iterator<Item = &str> {
+        self.streams.keys().map(String::as_str)
+    }
+
+    /// What the `start` of a stream named that was removed.
+    pub(super) fn begin(&self, stream: &str) -> Begin {
+        let follows = |removed: &Removed| removed.follows.clone();
+        let follows = self.of(stream).iter().find_map(follows);
+        follows.map_or(Begin::First, Begin::After)
+    }
+
+    pub(super) fn place(&self, stream: &str) -> Place {
+        self.places.get(stream).cloned().unwrap_or_default()
     }
 }

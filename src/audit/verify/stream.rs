@@ -171,6 +171,14 @@ impl Check<'_> {
             && *entry.prev() == removed.old.head
             && let Some(state) = State::after(removed)
         {
+            // What a crash has left of the removal was signed, or it was not removed.
+            let left = &self.verified.state;
+            if !self.means.keys.is_empty() && left.proved < left.size {
+                let what =
+                    "no checkpoint signs the records from here, and those after were removed";
+                let bad = Bad::new(FaultKind::Unsigned, left.proved + 1, what.to_owned());
+                self.fault(bad);
+            }
             self.verified.state = state;
             self.means.seals.borrow_mut().skip();
             if self.verified.begin == Begin::Unknown {

@@ -120,9 +120,10 @@ fn records_of_the_trail_itself_can_be_read_back() {
         Own::Prune(Removed {
             first: "a".to_owned(),
             last: "b".to_owned(),
+            latest: Some(time),
             segments: 2,
+            follows: Some(old.clone()),
             old,
-            latest: Timestamp::from_micros(1),
             peaks: vec![[2; 32]; 64],
         }),
     ];

@@ -134,6 +134,7 @@ pub(super) fn pruned(kept: &Kept, removed: Removed, time: Timestamp) -> PathBuf 
 
 /// What a `prune` record says of a stream in one file.
 pub(super) fn removal(file: &Path, latest: Timestamp) -> Removed {
+    let latest = Some(latest);
     let text = fs::read_to_string(file).unwrap();
     let mut tree = crate::audit::proof::Frontier::default();
     text.lines().for_each(|line| tree.push(line.as_bytes()));
@@ -142,6 +143,9 @@ pub(super) fn removal(file: &Path, latest: Timestamp) -> Removed {
         first: name.clone(),
         last: name,
         segments: 1,
+        follows: crate::audit::Entry::parse(text.lines().next().unwrap().as_bytes())
+            .unwrap()
+            .old(),
         old: OldStream {
             stream: id(file),
             size: tree.size(),

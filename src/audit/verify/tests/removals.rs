@@ -45,7 +45,7 @@ fn a29_what_was_removed_is_listed() {
     assert_eq!(report.pruned().len(), 1);
     assert_eq!((&note.stream, note.records), (&removed.old.stream, 8));
     assert_eq!((&note.first, &note.last), (&removed.first, &removed.last));
-    assert_eq!(note.latest, removed.latest.to_string());
+    assert_eq!(note.latest, removed.latest.unwrap().to_string());
     assert_eq!(
         (note.file.as_str(), note.line),
         (name_of(&prune).to_string().as_str(), 2)
@@ -76,7 +76,7 @@ fn a29_what_is_younger_than_six_years_may_not_be_removed() {
     fs::remove_file(prune).unwrap();
     // It says that the records were old: the second place knows better.
     let mut lie = honest;
-    lie.latest = Timestamp::from_micros(1);
+    lie.latest = Some(Timestamp::from_micros(1));
     let prune = pruned(&kept, lie, now());
     let report = kept.verify_with_notes();
     assert_eq!(kinds(&report)[0], told(&prune), "{report}");
@@ -181,4 +181,44 @@ fn a29_a_crash_between_the_removals_of_whole_streams_leaves_a_whole_trail() {
     assert_eq!(prune().removed.len(), 2);
     let report = kept.verify_with_notes();
     assert!(report.is_whole(), "{report}");
+}
+
+#[test]
+fn a29_nothing_can_be_put_in_the_place_of_what_was_removed() {
+    let kept = three();
+    let files = kept.files();
+    let second = removal(&files[1], now());
+    let name = name_of(&files[1]);
+    let prune = pruned(&kept, second, in_years(8));
+    fs::remove_file(&files[1]).unwrap();
+    assert!(kept.verify_with_notes().is_whole());
+    // Records under the name of the stream: its beginning, and all of it.
+    for count in [3, 8] {
+        let start = start(Some(end_of(&files[0])));
+        chained(
+            &files[1],
+            std::iter::once(start).chain((1..count).map(|_| event())),
+        );
+        let report = kept.verify();
+        assert!(!report.is_whole(), "{count}: {report}");
+        assert_eq!(report.first_fault().unwrap().stream(), name.stream);
+    }
+    fs::remove_file(&files[1]).unwrap();
+    // A stream right before it, of which nobody is left that could follow another.
+    let between = near(&files[1], -1);
+    for old in [Some(end_of(&files[0])), None] {
+        chained(&between, [start(old), event()]);
+        let fault = kept.verify().first_fault().unwrap().clone();
+        assert_eq!(fault.stream(), id(&between), "{fault}");
+    }
+    fs::remove_file(&between).unwrap();
+    // And the one that it followed.
+    fs::remove_file(&files[0]).unwrap();
+    let report = kept.verify();
+    let fault = report.first_fault().unwrap();
+    assert_eq!(
+        (fault.kind(), fault.stream()),
+        (FaultKind::Missing, &*id(&files[0]))
+    );
+    assert_eq!(fault.place().0, name_of(&prune).to_string());
 }
