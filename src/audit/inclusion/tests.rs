@@ -80,7 +80,7 @@ fn a_proof_that_was_changed_does_not_hold() {
         ("{\"checkpoint\"", "{\"x\":1,\"checkpoint\"", "`x`"),
         ("\"proof\"", "\"prof\"", "`proof`"),
         ("\"proof\":[\"", "\"proof\":[\"AAAA", "no hash"),
-        ("tower-mesh/audit/", "x/", "origin"),
+        ("tower-mesh/audit/", "x/", "its first line"),
         ("{\"checkpoint\"", "[", "JSON"),
     ] {
         let error = text.replacen(from, to, 1).parse::<InclusionProof>();

@@ -213,7 +213,11 @@ fn a29_the_next_run_finishes_what_a_crash_has_left() {
     // A copy under another name is none of them.
     let copy = files[0].with_file_name(format!("2020{}", &told.removed[0][4..]));
     fs::write(&copy, &texts[0]).unwrap();
-    let _ = prune(&kept).run();
+    let said = prune(&kept).run().unwrap_err();
+    let PruneError::NotWhole(fault) = said else {
+        panic!("{said}");
+    };
+    assert_eq!(fault.kind, FaultKind::Duplicated);
     assert!(copy.exists());
 }
 

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::fault::{Fault, FaultKind};
 use super::report::{StreamNote, VerifyReport, push};
-use super::state::Pruned;
-use super::stream::{AFTER_STOP, Begin, Place, Verified};
+use super::state::{Begin, Place, Pruned};
+use super::stream::{AFTER_STOP, Verified};
 use crate::audit::record::{OldStream, Removed};
 use crate::audit::scalar::{Hash, Timestamp};
 use crate::audit::store::Name;

@@ -199,6 +199,10 @@ impl Verify {
         let last = last.map(|name| name.began);
         for names in &written {
             let Some(name) = names.first() else { continue };
+            if pruned.is_elsewhere(name) {
+                push(&mut report.faults, is_doubled(name));
+                continue;
+            }
             means.is_last = Some(name.began) == last;
             let verified = stream::verify(names, &means, &mut report)?;
             means.latest = verified.latest;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::stream::{Begin, Place};
 use crate::audit::proof::{Checkpoint, Frontier, genesis};
-use crate::audit::record::{Entry, Removed};
+use crate::audit::record::{Entry, OldStream, Removed};
 use crate::audit::scalar::Hash;
+use crate::audit::store::Name;
 
 /// A stream up to a record.
 #[derive(Clone, Debug)]
@@ -70,6 +70,21 @@ impl State {
     }
 }
 
+/// A file, and the line in it.
+pub(super) type Place = (String, u64);
+
+/// How a stream begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// Its first record was not seen.
+    Unknown,
+    /// Its first records were removed.
+    Removed,
+    /// It follows none.
+    First,
+    After(OldStream),
+}
+
 /// What was removed of each stream, by records that hold.
 #[derive(Debug, Default)]
 pub(crate) struct Pruned {
@@ -88,6 +103,13 @@ impl Pruned {
     /// All that was removed of a stream, by one record or several.
     pub(crate) fn of(&self, stream: &str) -> &[Removed] {
         self.streams.get(stream).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the file has a name that none of the removed stream's files had: it is a copy.
+    pub(super) fn is_elsewhere(&self, name: &Name) -> bool {
+        let first = self.of(&name.stream).first();
+        let first = first.and_then(|removed| Name::parse(&removed.first));
+        first.is_some_and(|first| first.began != name.began)
     }
 
     /// What was removed right before this record.

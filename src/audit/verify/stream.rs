@@ -10,10 +10,10 @@ use super::classify::{Bad, classify};
 use super::fault::{Fault, FaultKind};
 use super::report::{VerifyReport, push};
 use super::seals::Seals;
-use super::state::{Pruned, State};
+use super::state::{Begin, Place, Pruned, State};
 use super::walk::{Spot, Walk};
 use crate::audit::proof::{Checkpoint, PublicKeys, record_hash};
-use crate::audit::record::{Entry, OldStream, Removed};
+use crate::audit::record::{Entry, Removed};
 use crate::audit::scalar::{Hash, Timestamp};
 use crate::audit::store::{Name, Part};
 
@@ -50,21 +50,6 @@ pub(super) struct Verified {
     pub(super) latest: Timestamp,
     pub(super) first_place: Place,
     pub(super) last_place: Place,
-}
-
-/// A file, and the line in it.
-pub(super) type Place = (String, u64);
-
-/// How a stream begins.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Begin {
-    /// Its first record was not seen.
-    Unknown,
-    /// Its first records were removed.
-    Removed,
-    /// It follows none.
-    First,
-    After(OldStream),
 }
 
 /// What a `prune` record says.

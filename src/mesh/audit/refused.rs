@@ -1,8 +1,10 @@
 //! Records of connections that are refused before they are made.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::auditor::Auditor;
+use super::configured::JudgedBy;
 use crate::audit::{Actor, Event, Outcome, Resource};
 use crate::tls::Reason;
 

@@ -12,9 +12,9 @@ mod readiness;
 mod refusals;
 mod requests;
 mod routes;
-mod stops;
 mod shutdown;
 mod sockets;
+mod stops;
 mod tcp;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
