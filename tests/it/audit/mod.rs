@@ -4,17 +4,15 @@ mod changes;
 mod clinic;
 mod collectors;
 mod durability;
+mod ends;
 mod events;
 mod faults;
-mod kills;
 mod leaks;
 mod readiness;
 mod refusals;
 mod requests;
 mod routes;
-mod shutdown;
 mod sockets;
-mod stops;
 mod tcp;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};

@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 use tower::service_fn;
 use tower_mesh::access_log::AccessLog;
 use tower_mesh::audit::{
-    self, Audit, Checkpoint, Entry, PatientKey, Prune, PublicKeys, SignError, SigningKey,
-    SinkError, StartError, Trail, Verify,
+    self, Audit, Checkpoint, Entry, InclusionProof, PatientKey, Prove, Prune, PublicKeys,
+    SignError, SigningKey, SinkError, StartError, Trail, Verify,
 };
 use tower_mesh::cel::Expression;
 use tower_mesh::context::Claims;
@@ -361,6 +361,14 @@ async fn of_the_audit_trail() -> Vec<(&'static str, Made)> {
         (
             "CheckpointError",
             Box::new(Checkpoint::parse("x").unwrap_err()),
+        ),
+        (
+            "InclusionError",
+            Box::new("x".parse::<InclusionProof>().unwrap_err()),
+        ),
+        (
+            "ProveError",
+            Box::new(Prove::new(nowhere).record("s", 1).unwrap_err()),
         ),
         (
             "KeyFileError",

@@ -1,22 +1,20 @@
 //! Requests that do not come to their end: their callers leave, or the process ends.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
 use http::{Request, Response};
-use http_body::Frame;
-use http_body_util::BodyExt;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use tower_mesh::audit::{Trail, Verify};
 use tower_mesh::mesh::{AuditedRoute, ResponseBody};
 
-use super::clinic::{Clinic, ask};
-use super::{Audited, PATIENCE, rows};
-use crate::support::mesh::{Fed, empty, get, http1, proven};
+use crate::audit::clinic::{Clinic, ask};
+use crate::audit::{Audited, PATIENCE, rows};
+use crate::support::mesh::{empty, get, http1, proven};
 
 /// A handler that has begun, and goes on when it is told.
 fn waits() -> (Router, Arc<Notify>, Arc<Notify>) {
@@ -126,26 +124,5 @@ async fn who_leaves_while_the_intent_is_written_has_a_completion() {
     assert_eq!(
         ends(&audited).await,
         ["intent,allow,", "completion,cancelled,"]
-    );
-}
-
-#[tokio::test]
-async fn who_leaves_in_the_middle_of_the_answer_has_a_completion() {
-    let (feed, fed) = mpsc::unbounded_channel();
-    let body = Mutex::new(Some(axum::body::Body::new(Fed(fed))));
-    let body = Arc::new(body);
-    let router = Router::new().fallback(any(move || {
-        let body = body.lock().unwrap().take().unwrap();
-        async { body }
-    }));
-    let audited = patients(router.clone()).await;
-    let answer = begin(&audited, router).await.unwrap();
-    let mut body = answer.into_body();
-    feed.send(Frame::data("half".into())).unwrap();
-    body.frame().await.unwrap().unwrap();
-    drop(body);
-    assert_eq!(
-        ends(&audited).await,
-        ["intent,allow,", "completion,cancelled,200"]
     );
 }

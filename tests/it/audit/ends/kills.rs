@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use tower_mesh::audit::{Durability, Entry, Trail, Verify};
 
-use super::clinic::Clinic;
-use super::faults::segments;
+use crate::audit::clinic::Clinic;
+use crate::audit::faults::segments;
 
 const FOLDER: &str = "AUDIT_KILLED_MESH";
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 use tower_mesh::mesh::AuditedRoute;
 
-use super::{Audited, Records};
+use crate::audit::{Audited, Records};
 use crate::support::mesh::{
     Fed, empty, get as get1, get2, http1, http2, pass, proven, read, serve, still, until,
 };
