@@ -63,7 +63,7 @@ pub(super) async fn serve<H, F>(
     let stats = Some(Arc::clone(stats));
     let exchange = Exchange::from_peer(&mut Extensions::new(), connection.peer());
     let record = Arc::new(service.begin(&connection, &exchange, &stop));
-    let judged = Arc::new(service.unjudged(&exchange));
+    let judged = Arc::new(Judged::not_yet(&service.inbound, &exchange));
     let mut ending = Ending {
         record: Arc::clone(&record),
         #[cfg(feature = "audit")]
@@ -93,11 +93,25 @@ struct Judged {
     audit: Option<ConnectionAudit>,
 }
 
+impl Judged {
+    fn not_yet(inbound: &Inbound, exchange: &Exchange) -> Self {
+        #[cfg(not(feature = "audit"))]
+        let _ = (inbound, exchange);
+        #[cfg(feature = "audit")]
+        let auditor = inbound.auditor.as_ref();
+        Self {
+            generation: AtomicU64::new(0),
+            #[cfg(feature = "audit")]
+            audit: auditor.map(|auditor| ConnectionAudit::begin(auditor, exchange)),
+        }
+    }
+}
+
 /// What must be durable in the audit trail before the handler gets the connection.
-#[cfg(feature = "audit")]
-type Passed = Option<RecordedFirst>;
-#[cfg(not(feature = "audit"))]
-type Passed = ();
+struct Passed {
+    #[cfg(feature = "audit")]
+    recorded: Option<RecordedFirst>,
+}
 
 impl<H> Service<H> {
     fn begin(
@@ -114,20 +128,6 @@ impl<H> Service<H> {
         Record::new(Direction::Inbound, peer.clone(), exchange, metrics, line).until(stop)
     }
 
-    fn unjudged(&self, exchange: &Exchange) -> Judged {
-        #[cfg(not(feature = "audit"))]
-        let _ = exchange;
-        Judged {
-            generation: AtomicU64::new(0),
-            #[cfg(feature = "audit")]
-            audit: self
-                .inbound
-                .auditor
-                .as_ref()
-                .map(|auditor| ConnectionAudit::begin(auditor, exchange)),
-        }
-    }
-
     /// Judges the connection, by the configuration of now.
     fn judge(&self, exchange: &Exchange, judged: &Judged) -> Result<Passed, Cut> {
         let config = self.inbound.config.load();
@@ -139,9 +139,11 @@ impl<H> Service<H> {
         let audit = judged.audit.as_ref().zip(self.inbound.audit(&config));
         match verdict {
             #[cfg(feature = "audit")]
-            Ok(decision) => Ok(audit.and_then(|(audit, (_, by))| audit.allowed(&decision, by))),
+            Ok(decision) => Ok(Passed {
+                recorded: audit.and_then(|(audit, (_, by))| audit.allowed(&decision, by)),
+            }),
             #[cfg(not(feature = "audit"))]
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Passed {}),
             Err((cut, reason)) => {
                 self.refused.count(reason);
                 #[cfg(feature = "audit")]
@@ -225,13 +227,13 @@ impl<H> Service<H> {
             Err(cut) => return End::Cut(cut),
         };
         #[cfg(feature = "audit")]
-        if let Some(recorded) = passed
+        if let Some(recorded) = passed.recorded
             && !recorded.await
         {
             return End::Cut(self.unrecorded(exchange));
         }
         #[cfg(not(feature = "audit"))]
-        let () = passed;
+        let Passed {} = passed;
         // Where the server speaks first, the client may have nothing to say.
         connection.may_be_silent();
         let (home, returned) = oneshot::channel();
