@@ -1,6 +1,5 @@
 //! Sends log records to an OpenTelemetry collector, on the queue and in the batches of spans.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
