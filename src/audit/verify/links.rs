@@ -87,13 +87,17 @@ impl Links {
         } = links;
         let proved = self.proved(&holds, terms, &mut faults);
         for (seen, proved) in seen.iter().zip(proved) {
+            let note = |seq, count| StreamNote {
+                stream: seen.id.clone(),
+                seq,
+                count,
+            };
             if seen.size > proved {
-                let note = StreamNote {
-                    stream: seen.id.clone(),
-                    seq: proved,
-                    count: seen.size - proved,
-                };
-                push(&mut report.unsigned, note);
+                push(&mut report.unsigned, note(proved, seen.size - proved));
+            }
+            if proved > seen.proved {
+                let late = note(seen.proved, proved - seen.proved);
+                push(&mut report.signed_late, late);
             }
         }
         for fault in faults {
@@ -171,7 +175,10 @@ impl Links {
                 faults.push(seen.fault(FaultKind::Unsigned, *proved + 1, what.to_owned()));
             }
             has_events |= seen.has_events;
-            after = (!seen.is_stopped).then_some(*proved > 0);
+            // Only its own checkpoint vouches for the stream before, or nothing could end a row of
+            // streams that were written again; a crash may leave a mere `start` in between.
+            let vouches = seen.proved > 0 || (!seen.has_events && *proved > 0);
+            after = (!seen.is_stopped).then_some(vouches);
         }
         proved
     }

@@ -25,6 +25,7 @@ pub struct VerifyReport {
     pub(super) open_intents: u64,
     pub(super) first_open_intents: Vec<OpenIntent>,
     pub(super) unsigned: Vec<StreamNote>,
+    pub(super) signed_late: Vec<StreamNote>,
     pub(super) torn_tails: Vec<StreamNote>,
     pub(super) torn_files: Vec<String>,
     pub(super) clock_steps_back: u64,
@@ -166,6 +167,14 @@ impl VerifyReport {
         &self.unsigned
     }
 
+    /// Streams whose last records were signed only by the stream after them, as after a crash: the last
+    /// record that a checkpoint of their own has signed, and how many follow. Whoever can write the
+    /// folder while no process runs can add such records.
+    #[must_use]
+    pub fn signed_late(&self) -> &[StreamNote] {
+        &self.signed_late
+    }
+
     /// Streams whose last line has no end: the number that its record would have, and its bytes.
     #[must_use]
     pub fn torn_tails(&self) -> &[StreamNote] {
@@ -273,6 +282,12 @@ impl fmt::Display for VerifyReport {
         }
         for OpenIntent { stream, seq, .. } in &self.first_open_intents {
             writeln!(f, "  stream {stream}, record {seq}")?;
+        }
+        for StreamNote { stream, seq, count } in &self.signed_late {
+            writeln!(
+                f,
+                "stream {stream}: the {count} records after {seq} were signed only by the stream after it, as after a crash"
+            )?;
         }
         for StreamNote { stream, seq, count } in &self.unsigned {
             writeln!(

@@ -82,11 +82,16 @@ impl Seals {
                     );
                     Err((FaultKind::BadSeal, what))
                 } else {
-                    while key.index() < seal.index {
-                        key.evolve();
+                    // A seal that does not hold must not move the key on.
+                    let mut tried = key.copy();
+                    while tried.index() < seal.index {
+                        tried.evolve();
                     }
-                    match key.seal(&record_hash(unsealed.as_bytes())) == seal {
-                        true => Ok(seal.index),
+                    match tried.seal(&record_hash(unsealed.as_bytes())) == seal {
+                        true => {
+                            *key = tried;
+                            Ok(seal.index)
+                        }
                         false => Err((
                             FaultKind::BadSeal,
                             format!(

@@ -36,7 +36,9 @@ impl Writer {
     /// Whether the sealing key has done its work.
     pub(super) fn must_evolve(&self, elapsed: Duration) -> bool {
         let is_used = |sealing: &SealingFile| self.durable.is_sealed_with(sealing.key());
-        self.sealing.as_ref().is_some_and(is_used) && elapsed >= self.evolve_not_before
+        // A sink may keep what it has taken in memory until it is flushed.
+        let is_kept = !self.is_sink() || !self.is_broken && self.unsynced.since.is_none();
+        is_kept && self.sealing.as_ref().is_some_and(is_used) && elapsed >= self.evolve_not_before
     }
 
     /// Erases the sealing key, once what it has sealed is durable, and goes on with the next. A crash

@@ -120,7 +120,7 @@ impl Trail {
     /// that hangs holds up no record. It should keep it where the writer of the trail cannot change
     /// it. A checkpoint that it refuses is given again, after a second or when a later one was made,
     /// and the last one of the process before is given at the start: so it may get one twice. A
-    /// sink gets its checkpoints itself.
+    /// sink gets its checkpoints itself, so a trail of a sink with a second place is refused.
     pub fn second_place(
         mut self,
         place: impl FnMut(&Checkpoint) -> Result<(), SinkError> + Send + 'static,
@@ -315,6 +315,7 @@ impl Trail {
                     not_before: elapsed,
                 }))
             }
+            To::Sink(_) if self.second_place.is_some() => return Err(StartError::SecondPlace),
             To::Sink(sink) => Place::Sink(sink),
         };
         let stream = Stream::new(&id);

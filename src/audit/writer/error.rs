@@ -23,6 +23,8 @@ pub enum StartError {
     Seal(KeyFileError),
     /// Another trail uses the sealing key.
     SealInUse(OpenError),
+    /// A sink has a second place, and would get its checkpoints itself.
+    SecondPlace,
 }
 
 /// A record could not be made durable in any trail in time, so what it is about must not happen.
@@ -55,6 +57,9 @@ impl fmt::Display for StartError {
             Self::SealInUse(_) => {
                 f.write_str("another trail uses the sealing key; each trail needs one of its own")
             }
+            Self::SecondPlace => f.write_str(
+                "the trail of a sink has a second place; leave out `second_place`, the sink gets its checkpoints itself",
+            ),
         }
     }
 }
@@ -65,7 +70,7 @@ impl std::error::Error for StartError {
             Self::Open(error) | Self::SealInUse(error) => Some(error),
             Self::Seal(error) => Some(error),
             Self::Thread(error) => Some(error),
-            Self::NoTrail | Self::Write(_) | Self::Random => None,
+            Self::NoTrail | Self::Write(_) | Self::Random | Self::SecondPlace => None,
         }
     }
 }

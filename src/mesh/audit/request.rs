@@ -294,7 +294,11 @@ impl Watch for RequestAudit {
             event = event.reason(details.to_owned());
         }
         // RFC 9110 §7.8: the access goes on for as long as the connection is open.
-        let is_upgraded = report.status == Some(StatusCode::SWITCHING_PROTOCOLS)
+        let opens_tunnel = |status: StatusCode| {
+            status == StatusCode::SWITCHING_PROTOCOLS
+                || self.method == Some("CONNECT") && status.is_success()
+        };
+        let is_upgraded = report.status.is_some_and(opens_tunnel)
             && report.version < Version::HTTP_2
             && report.end.kind == EndKind::Complete;
         let peer = report.peer.filter(|_| is_upgraded);

@@ -49,6 +49,11 @@ fn a24_a_trail_written_again_in_short_streams_is_unsigned() {
         // Without a key nobody can know.
         assert!(Verify::new(kept.path()).run().unwrap().is_whole());
     }
+    // Nor does a restart sign more than the stream that it finds.
+    let mut kept = three();
+    let files = rewritten(&kept, 20);
+    kept.stream(3);
+    assert_fault(&kept.verify(), FaultKind::Unsigned, 1, &files[0], 21);
     // In one stream it is as long as what may have no checkpoint yet: told, and found with the notes.
     let kept = three();
     rewritten(&kept, 60);

@@ -264,7 +264,8 @@ fn a06_a_key_that_cannot_be_replaced_is_told_and_tried_again() {
     let in_the_way = sealed.keys.path().join("sealing.key.new");
     let trail = |sealed: &Sealed| {
         let key = SealingKey::from_file(sealed.file()).unwrap();
-        Trail::folder(sealed.kept.path()).sealed(key)
+        let signer = SigningKey::from_file("test", sealed.kept.key_file()).unwrap();
+        Trail::folder(sealed.kept.path()).signer(signer).sealed(key)
     };
     fs::create_dir(&in_the_way).unwrap();
     let error = Audit::builder().trail(trail(&sealed)).start().unwrap_err();

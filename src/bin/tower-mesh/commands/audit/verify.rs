@@ -31,11 +31,13 @@ Examples:
   tower-mesh audit verify /var/lib/patients/audit --key audit.pub
   tower-mesh audit verify /var/lib/patients/audit --key audit.pub \\
       --checkpoints checkpoints.txt --json | jq .faults
+  tower-mesh audit verify /var/lib/patients/audit --key audit.pub \
+      --sealing-key start.key
 
 A line of a fault is FILE:LINE, the stream and the record, the kind (edited,
 missing, reordered, duplicated, inserted, truncated, spliced, forked, not
-canonical, unknown key, retired key, bad signature, unsigned), and what was
-expected. Gaps, accesses without an end, a line that a crash has cut off and
+canonical, unknown key, retired key, bad signature, bad seal, unsealed,
+unsigned), and what was expected. Gaps, accesses without an end, a line that a crash has cut off and
 records that no checkpoint signs yet are told, and are no faults.
 
 Exit status: 0 whole, 1 not whole, 2 error.";
