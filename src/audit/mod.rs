@@ -14,7 +14,8 @@
 //! - Each start of the process begins a new stream, which names the end of the one before.
 //! - What could not be written is told by a `gap` record with the number of events.
 //! - [`Verify`] names the first bad record and what is wrong with it. [`Show`] and [`ActivityReport`]
-//!   read the trail. [`Prove`] shows one record of it to somebody who has not the rest. [`Prune`] alone removes anything, after six years.
+//!   read the trail. [`Prove`] shows one record of it to somebody who has not the rest. [`Prune`]
+//!   alone removes anything, after six years.
 //!
 //! # Example
 //!
