@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo clippy --quiet --no-default-features --lib -- -D warnings
 cargo clippy --quiet --lib -- -D warnings
-for feature in access-log tls,aws-lc-rs tls,ring jwt gate rbac coverage policy-testing propagation metrics metrics,metrics-facade metrics,prometheus-client server,aws-lc-rs client,ring opentelemetry otlp otlp,access-log otlp,audit otlp,server,client,ring zipkin otlp,zipkin axum axum,rbac axum,tls,aws-lc-rs tonic tonic,tls,ring convert diff vet rate-limit rate-limit-service external cel external,cel audit audit,server,client,aws-lc-rs; do
+for feature in access-log tls,aws-lc-rs tls,ring jwt gate rbac coverage policy-testing propagation metrics metrics,metrics-facade metrics,prometheus-client server,aws-lc-rs client,ring opentelemetry otlp otlp,access-log otlp,audit otlp,server,client,ring zipkin otlp,zipkin axum axum,rbac axum,tls,aws-lc-rs tonic tonic,tls,ring convert diff vet rate-limit rate-limit-service external cel external,cel routing audit audit,server,client,aws-lc-rs; do
     echo "feature $feature"
     cargo clippy --quiet --no-default-features --features "$feature" --lib -- -D warnings
 done

@@ -98,6 +98,8 @@ pub use resource::telemetry::{
     TagOverride, Telemetry, TelemetryAccessLogging, TelemetryMetrics, TelemetryMode,
     TelemetryProvider, TelemetryTracing, TracingService, TracingServiceName,
 };
+#[cfg(feature = "routing")]
+pub use resource::traffic;
 pub(crate) use resource::uri::shown_uri;
 pub use yaml::error::{Problem, ProblemKind, Problems};
 pub(crate) use yaml::one_line::OneLine;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+#[cfg(feature = "routing")]
+use super::traffic::MeshTraffic;
 use crate::istio::{MeshTelemetry, Position, TelemetryProvider, Text};
 
 /// The parts of Istio's MeshConfig that decide; the rest is accepted and listed in
@@ -23,6 +25,9 @@ pub struct MeshConfig {
     pub extension_providers: Vec<ExtensionProvider>,
     /// What spans, metrics and access logs are where no Telemetry says otherwise.
     pub telemetry: MeshTelemetry,
+    /// What decides how calls are routed and balanced.
+    #[cfg(feature = "routing")]
+    pub traffic: MeshTraffic,
     /// Top-level fields that were written and that this crate does not use.
     pub unused: Vec<String>,
 }
@@ -36,6 +41,8 @@ impl Default for MeshConfig {
             path_normalization: PathNormalization::default(),
             extension_providers: Vec::new(),
             telemetry: MeshTelemetry::default(),
+            #[cfg(feature = "routing")]
+            traffic: MeshTraffic::default(),
             unused: Vec::new(),
         }
     }

@@ -9,4 +9,6 @@ pub(super) mod rate_limit;
 pub(super) mod resources;
 pub(super) mod security;
 pub(super) mod telemetry;
+#[cfg(feature = "routing")]
+pub mod traffic;
 pub(super) mod uri;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::mesh_config::names_mesh_config;
+#[cfg(feature = "routing")]
+use super::traffic::TrafficResources;
 use crate::istio::{
     AuthorizationPolicy, Authorizer, Deployed, DeployedService, LegacyPolicy, MeshConfig, Meta,
     PeerAuthentication, Position, Problem, RateLimit, RbacConfig, RequestAuthentication,
@@ -33,6 +35,9 @@ pub struct Resources {
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// `telemetry.istio.io` Telemetry.
     pub telemetries: Vec<Arc<Telemetry>>,
+    /// What routes and balances calls.
+    #[cfg(feature = "routing")]
+    pub traffic: TrafficResources,
     /// Documents of other API groups: read past, not used.
     pub skipped: Vec<Skipped>,
     /// The MeshConfig of the ConfigMap `istio`, when that is among the documents (it is listed
@@ -64,6 +69,8 @@ impl Resources {
         self.authorizers.extend(more.authorizers);
         self.rate_limits.extend(more.rate_limits);
         self.telemetries.extend(more.telemetries);
+        #[cfg(feature = "routing")]
+        self.traffic.append(more.traffic);
         self.skipped.extend(more.skipped);
         self.workloads.extend(more.workloads);
         self.services.extend(more.services);
@@ -73,7 +80,8 @@ impl Resources {
 
     /// The heads of all resources, kind by kind.
     pub fn metas(&self) -> impl Iterator<Item = &Meta> {
-        self.authorization_policies
+        let metas = self
+            .authorization_policies
             .iter()
             .map(|resource| &resource.meta)
             .chain(self.request_authentications.iter().map(|r| &r.meta))
@@ -84,7 +92,10 @@ impl Resources {
             .chain(self.service_role_bindings.iter().map(|r| &r.meta))
             .chain(self.authorizers.iter().map(|r| &r.meta))
             .chain(self.rate_limits.iter().map(|r| &r.meta))
-            .chain(self.telemetries.iter().map(|r| &r.meta))
+            .chain(self.telemetries.iter().map(|r| &r.meta));
+        #[cfg(feature = "routing")]
+        let metas = metas.chain(self.traffic.metas());
+        metas
     }
 }
 
