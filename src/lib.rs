@@ -105,6 +105,8 @@ pub mod rate_limit;
 pub mod rbac;
 #[cfg(any(feature = "gate", feature = "jwt"))]
 mod refusal_log;
+#[cfg(feature = "routing")]
+pub mod routing;
 pub mod source;
 #[cfg(any(feature = "metrics", feature = "rate-limit"))]
 mod striped;

@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("striped", &[]),
     // Floor 2: engines and facts. An exchange carries the engine's decision, so context may name it.
     ("policy", &["istio", "matcher", "identity"]),
+    ("routing", &["istio", "matcher", "identity"]),
     ("context", &["identity", "policy", "log_limit"]),
     ("message", &["matcher", "context"]),
     (
