@@ -5,6 +5,7 @@
 //! Needs the feature `routing`.
 
 mod host;
+pub mod route;
 pub mod services;
 
 pub use host::{host_contains, hosts_overlap, resolve_host};
