@@ -4,8 +4,16 @@
 //!
 //! Needs the feature `routing`.
 
+mod gateway_api;
 mod host;
+mod hosts;
 pub mod route;
 pub mod services;
+mod virtual_service;
 
 pub use host::{host_contains, hosts_overlap, resolve_host};
+pub use hosts::{
+    Choice, Drawn, L4Route, L4Routes, RouteTable, Routing, RoutingOptions, SniHosts, Unknown,
+    VirtualHost,
+};
+pub use virtual_service::HashLookup;

@@ -1,0 +1,10 @@
+//! Routes of the Gateway API whose parent is a Service, as Istio converts them: to VirtualServices
+//! of that service's host.
+
+mod backends;
+mod filters;
+mod grpc;
+mod http;
+mod mesh;
+
+pub(super) use mesh::mesh_routes;
