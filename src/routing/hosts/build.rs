@@ -13,17 +13,17 @@ use crate::routing::services::Service;
 use crate::routing::virtual_service::{Context, Resolved, default_route, routes};
 
 /// What tables are built of.
-pub(super) struct Parts<'p> {
+pub(in crate::routing) struct Parts<'p> {
     /// The services that are seen.
-    pub(super) services: Vec<&'p Service>,
+    pub(in crate::routing) services: Vec<&'p Service>,
     /// The VirtualServices that are seen, in Istio's order.
-    pub(super) ordered: Vec<&'p Resolved>,
+    pub(in crate::routing) ordered: Vec<&'p Resolved>,
     /// What is done with unknown hosts.
-    pub(super) unknown: &'p Unknown,
+    pub(in crate::routing) unknown: &'p Unknown,
     /// The domain of full names.
-    pub(super) domain: &'p str,
+    pub(in crate::routing) domain: &'p str,
     /// Whether hosts that are no services have virtual hosts on every port, not only on port 80.
-    pub(super) on_any_port: bool,
+    pub(in crate::routing) on_any_port: bool,
 }
 
 /// Hosts and their routes, before names are given.
@@ -34,7 +34,7 @@ struct Group<'p> {
 }
 
 /// The table for calls to the context's port.
-pub(super) fn table(
+pub(in crate::routing) fn table(
     parts: &Parts<'_>,
     context: &Context<'_>,
     problems: &mut Vec<Problem>,
@@ -70,7 +70,11 @@ pub(super) fn table(
 
 /// The table of a port that shows no protocol, of a service with an address of its own: whoever
 /// calls that address has this virtual host, whatever it names.
-pub(super) fn table_of_address(table: &RouteTable, service: &Service, port: u16) -> RouteTable {
+pub(in crate::routing) fn table_of_address(
+    table: &RouteTable,
+    service: &Service,
+    port: u16,
+) -> RouteTable {
     let name = format!("{}:{port}", service.host);
     let of_service = table.virtual_hosts.iter().filter(|it| it.name == name);
     RouteTable {

@@ -67,7 +67,7 @@ impl L4Routes {
     ///
     /// `tls[]` count where the port speaks TLS: the service's plain cluster takes what none of them
     /// is for, unless one of them holds for us, with which other names are unknown destinations.
-    pub(super) fn new(
+    pub(in crate::routing) fn new(
         service: &Service,
         routes: &[&Resolved],
         unknown: &Unknown,
@@ -93,6 +93,15 @@ impl L4Routes {
             } else if tcp.is_empty() {
                 tcp = tcp_routes(resolved, context);
             }
+        }
+        // Without an address of its own, a service that speaks TLS is known by its name only.
+        if speaks_tls && tls.is_empty() && service.addresses.is_empty() {
+            let names = service.aliases.iter().chain([&service.host]);
+            tls.push(L4Route {
+                sni: SniHosts::Of(names.cloned().collect()),
+                subnets: Vec::new(),
+                split: Split::One(plain.clone()),
+            });
         }
         let otherwise = match tls.is_empty() {
             true => plain,

@@ -8,13 +8,11 @@ mod lookup;
 mod names;
 mod owners;
 mod table;
-#[cfg(test)]
-mod tests;
 mod unknown;
-mod world;
 
+pub(super) use build::{Parts, table, table_of_address};
 pub use choice::{Choice, Drawn};
 pub use l4::{L4Route, L4Routes, SniHosts};
+pub(super) use lookup::without_port;
 pub use table::{RouteTable, VirtualHost};
 pub use unknown::Unknown;
-pub use world::{Routing, RoutingOptions};

@@ -42,7 +42,8 @@ pub(super) fn most_specific<'s>(
 pub(super) struct Split<'s> {
     /// Services, in the order of the hosts.
     pub(super) services: Vec<&'s Service>,
-    /// Hosts that are none.
+    /// Hosts that are none. A wildcard that fits services is not among them, even where a more
+    /// specific host has them all.
     pub(super) others: Vec<&'s str>,
 }
 
@@ -67,19 +68,20 @@ pub(super) fn split<'s>(
         }
     }
     for host in wildcards {
-        let fitting = services.iter().filter(|service| {
-            host_contains(host, &service.host) && owners.get(service.host.as_str()) == Some(&place)
-        });
-        let before = split.services.len();
-        let is_new = |service: &&&Service| {
-            let mut known = split.services.iter();
-            !known.any(|known| known.host == service.host)
-        };
-        let found: Vec<_> = fitting.clone().filter(is_new).copied().collect();
-        if fitting.count() == 0 {
+        let mut fitting = services
+            .iter()
+            .filter(|service| host_contains(host, &service.host))
+            .peekable();
+        if fitting.peek().is_none() {
             split.others.push(host);
         }
-        split.services.splice(before.., found);
+        for service in fitting {
+            let is_ours = owners.get(service.host.as_str()) == Some(&place);
+            let mut known = split.services.iter();
+            if is_ours && !known.any(|known| known.host == service.host) {
+                split.services.push(service);
+            }
+        }
     }
     split
 }

@@ -23,7 +23,7 @@ pub enum Unknown {
 
 impl Unknown {
     /// As the Sidecar of `namespace` says, if it says so; else as MeshConfig does.
-    pub(super) fn new(
+    pub(in crate::routing) fn new(
         of_sidecar: Option<&OutboundTrafficPolicy>,
         of_mesh: MeshOutboundMode,
         namespace: &str,

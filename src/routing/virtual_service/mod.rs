@@ -10,8 +10,6 @@ mod http;
 mod matches;
 mod policies;
 mod resolved;
-#[cfg(test)]
-mod tests;
 
 pub(super) use context::Context;
 pub use context::HashLookup;

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::build::{self, Parts};
-use super::choice::Choice;
-use super::l4::L4Routes;
-use super::table::RouteTable;
-use super::unknown::Unknown;
 use crate::identity::Workload;
 use crate::istio::traffic::TrafficResources;
 use crate::istio::{MeshConfig, Problems};
 use crate::routing::gateway_api::mesh_routes;
+use crate::routing::hosts::{
+    Choice, L4Routes, Parts, RouteTable, Unknown, table, table_of_address,
+};
+use crate::routing::index::TableIndex;
 use crate::routing::route::CallHead;
 use crate::routing::services::{EgressScope, Registry, Service, SidecarScope};
 use crate::routing::virtual_service::{Context, HashLookup, MESH, Resolved, merge_delegates};
@@ -18,12 +17,26 @@ use crate::routing::virtual_service::{Context, HashLookup, MESH, Resolved, merge
 /// What a workload's calls are routed by: a table for each port of the services that it sees.
 #[derive(Clone, Debug)]
 pub struct Routing {
-    tables: BTreeMap<u16, RouteTable>,
+    tables: BTreeMap<u16, Indexed>,
     /// Of ports without a known protocol, by host and port.
     by_address: BTreeMap<(String, u16), RouteTable>,
     connections: BTreeMap<(String, u16), L4Routes>,
     unknown: Unknown,
     scope: SidecarScope,
+}
+
+/// A table, and what finds its routes.
+#[derive(Clone, Debug)]
+struct Indexed {
+    table: RouteTable,
+    index: TableIndex,
+}
+
+impl Indexed {
+    fn new(table: RouteTable) -> Self {
+        let index = TableIndex::new(&table);
+        Self { table, index }
+    }
 }
 
 /// How [`Routing`] is made.
@@ -114,7 +127,7 @@ impl Routing {
                 domain,
                 on_any_port: options.hosts_on_any_port,
             };
-            let table = build::table(&parts, &context, &mut problems);
+            let of_port = table(&parts, &context, &mut problems);
             for service in &parts.services {
                 let Some(of_service) = service.port(port) else {
                     continue;
@@ -122,7 +135,7 @@ impl Routing {
                 let key = (service.host.clone(), port);
                 if of_service.takes_http() && !of_service.protocol.is_http() && has_address(service)
                 {
-                    let of_address = build::table_of_address(&table, service, port);
+                    let of_address = table_of_address(&of_port, service, port);
                     routing.by_address.insert(key.clone(), of_address);
                 }
                 if !of_service.protocol.is_http() {
@@ -130,7 +143,7 @@ impl Routing {
                     routing.connections.insert(key, routes);
                 }
             }
-            routing.tables.insert(port, table);
+            routing.tables.insert(port, Indexed::new(of_port));
         }
         match Problems::from_list(problems) {
             Some(problems) => Err(problems),
@@ -141,12 +154,14 @@ impl Routing {
     /// The table of a port; `None` where no service has it, and every host is unknown.
     #[must_use]
     pub fn table(&self, port: u16) -> Option<&RouteTable> {
-        self.tables.get(&port)
+        self.tables.get(&port).map(|indexed| &indexed.table)
     }
 
     /// All tables, by port.
     pub fn tables(&self) -> impl Iterator<Item = (u16, &RouteTable)> {
-        self.tables.iter().map(|(port, table)| (*port, table))
+        self.tables
+            .iter()
+            .map(|(port, indexed)| (*port, &indexed.table))
     }
 
     /// The tables for calls to the address of one service, of a port that shows no protocol.
@@ -160,11 +175,12 @@ impl Routing {
         self.connections.get(&(host.to_owned(), port))
     }
 
-    /// What becomes of a call to a port, plainly. `None`: no virtual host, or no route of it, takes
+    /// What becomes of a call to a port, without allocation. `None`: no virtual host, or no route of it, takes
     /// the call, or the port is not known.
     #[must_use]
     pub fn choose(&self, port: u16, call: &dyn CallHead) -> Option<Choice<'_>> {
-        self.table(port)?.choose(call)
+        let Indexed { table, index } = self.tables.get(&port)?;
+        index.choose(table, call)
     }
 
     /// What is done with hosts and ports that nobody knows.

@@ -1,0 +1,4 @@
+mod case;
+mod normal;
+mod recorded;
+mod seen;
