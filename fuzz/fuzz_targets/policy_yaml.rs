@@ -1,5 +1,5 @@
 //! Configuration: any text loads or is refused, and what loads can judge, explain itself and print.
-//! Twins: `src/istio/tests/bounds.rs`, `src/policy/compile/tests/any_text.rs`.
+//! Twins: `src/istio/tests/bounds.rs`, `src/istio/tests/traffic/any_text.rs`, `src/policy/compile/tests/any_text.rs`.
 
 #![no_main]
 

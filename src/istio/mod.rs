@@ -1,6 +1,8 @@
 //! Reads Istio's resources as they are written: `security.istio.io` (v1, v1beta1),
 //! `telemetry.istio.io` (v1, v1alpha1), the `authentication.istio.io/v1alpha1` and `rbac.istio.io/v1alpha1` of 2018, and the fields of
-//! MeshConfig that affect decisions. It also reads the kinds of this crate, of the group
+//! MeshConfig that affect decisions; with the feature `routing` also `networking.istio.io` (v1,
+//! v1beta1, v1alpha3), the Services and EndpointSlices of Kubernetes, and HTTPRoute and GRPCRoute of
+//! `gateway.networking.k8s.io` (module `traffic`). It also reads the kinds of this crate, of the group
 //! `mesh.tower`.
 //!
 //! This module reads text and reports what is wrong with it, with file, line, column and field.
@@ -35,6 +37,11 @@
 //!   constraint keys are refused: their meaning is unsettled, or differed between versions.
 //! - A path template must start with a single `/`; Istio lets others pass, which Envoy then
 //!   refuses.
+//! - Where Envoy would refuse a whole table of routes, the route is refused: a redirect with a code
+//!   other than 301, 302, 303, 307 and 308, a status of 600.
+//! - `tunnel`, `proxyProtocol`, `backendUtilization`, `outlierDetectionHttpErrorCodes`,
+//!   `failurePercentageThreshold`, TLS of a Sidecar's `ingress` and `sessionPersistence` are refused:
+//!   what they ask for is not done.
 //! - Two PeerAuthentications for one whole namespace need a `creationTimestamp` each, because only
 //!   the older one counts.
 //!

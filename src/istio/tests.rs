@@ -8,6 +8,8 @@ mod bounds;
 mod good;
 mod groups;
 mod telemetry;
+#[cfg(feature = "routing")]
+mod traffic;
 
 /// The single problem of a text that is wrong in one place, without the file's name.
 fn only_problem(text: &str) -> String {

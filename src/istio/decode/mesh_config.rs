@@ -1,6 +1,8 @@
 //! Decodes MeshConfig.
 
 mod telemetry;
+#[cfg(feature = "routing")]
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,6 +54,10 @@ pub(in crate::istio) fn mesh_config(at: &Cursor<'_, '_>) -> Option<MeshConfig> {
         }
     }
     config.telemetry = telemetry::mesh_telemetry(fields);
+    #[cfg(feature = "routing")]
+    {
+        config.traffic = traffic::mesh_traffic(fields);
+    }
     let mut used = vec![
         "trustDomain",
         "trustDomainAliases",
@@ -60,6 +66,8 @@ pub(in crate::istio) fn mesh_config(at: &Cursor<'_, '_>) -> Option<MeshConfig> {
         "extensionProviders",
     ];
     used.extend(telemetry::FIELDS);
+    #[cfg(feature = "routing")]
+    used.extend(traffic::FIELDS);
     if !telemetry::has_unused_defaults(fields) {
         used.push("defaultConfig");
     }

@@ -154,19 +154,28 @@ pub(super) fn no_dry_run(meta: &Meta, at: &Cursor<'_, '_>) {
 
 /// `spec.selector`.
 pub(super) fn selector(spec: Fields<'_, '_>) -> Selector {
-    let Some(selector) = spec.get("selector") else {
+    match spec.get("selector") {
+        Some(at) => match_labels(&at, "matchLabels", &["matchLabels"]),
+        None => Selector::default(),
+    }
+}
+
+/// A selector whose labels are in the field `name`, the only one `known`.
+pub(super) fn match_labels(
+    at: &Cursor<'_, '_>,
+    name: &'static str,
+    known: &'static [&'static str],
+) -> Selector {
+    let selector = Selector {
+        at: at.at(),
+        ..Selector::default()
+    };
+    let Some(fields) = at.fields(known) else {
         return Selector::default();
     };
-    let at = selector.at();
-    let Some(fields) = selector.fields(&["matchLabels"]) else {
-        return Selector::default();
-    };
-    let Some(labels) = fields.get("matchLabels") else {
-        selector.note("selects every workload of the namespace; leave it out to say so");
-        return Selector {
-            at,
-            ..Selector::default()
-        };
+    let Some(labels) = fields.get(name) else {
+        at.note("selects every workload of the namespace; leave it out to say so");
+        return selector;
     };
     let mut match_labels = BTreeMap::new();
     for (key, value) in labels.pairs() {
@@ -183,7 +192,10 @@ pub(super) fn selector(spec: Fields<'_, '_>) -> Selector {
     if labels.node().entries().is_some_and(<[_]>::is_empty) {
         labels.note("selects every workload of the namespace; leave it out to say so");
     }
-    Selector { match_labels, at }
+    Selector {
+        match_labels,
+        ..selector
+    }
 }
 
 /// Reads `spec.targetRef` and `spec.targetRefs`. Only one of them may be written, and only without a

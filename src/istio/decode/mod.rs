@@ -7,7 +7,8 @@
 // rate_limit               RateLimit, of this crate; its descriptors: rate_limit_actions
 // legacy_*                 the kinds of 2018
 // telemetry                Telemetry
-// mesh_config              MeshConfig; what it says about telemetry: mesh_config/telemetry
+// traffic                  the kinds that route and balance calls
+// mesh_config              MeshConfig; what it says about telemetry and traffic: in its folder
 // meta                     what all kinds have: name, namespace, selector
 // value                    numbers, texts and lists
 
@@ -23,6 +24,8 @@ mod rate_limit;
 mod rate_limit_actions;
 mod request_authentication;
 mod telemetry;
+#[cfg(feature = "routing")]
+pub(super) mod traffic;
 mod value;
 
 #[cfg(feature = "vet")]

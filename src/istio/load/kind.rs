@@ -18,13 +18,34 @@ pub(super) enum ResourceKind {
     ServiceRole,
     ServiceRoleBinding,
     Telemetry,
+    #[cfg(feature = "routing")]
+    Traffic(TrafficKind),
 }
 
-/// An API group of ours: its versions, the one to write, its kinds.
+/// A kind that routes and balances calls.
+#[cfg(feature = "routing")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TrafficKind {
+    DestinationRule,
+    GrpcRoute,
+    HttpRoute,
+    ReferenceGrant,
+    ServiceEntry,
+    Sidecar,
+    VirtualService,
+    WorkloadEntry,
+    WorkloadGroup,
+}
+
+/// An API group of ours: its versions, the one to write first, and its kinds.
 struct Group {
     name: &'static str,
     versions: &'static [&'static str],
     kinds: &'static [(&'static str, ResourceKind)],
+    /// Kinds that are passed over.
+    unread: &'static [&'static str],
+    /// Whether there may be others, which are passed over, too.
+    is_open: bool,
 }
 
 const GROUPS: &[Group] = &[
@@ -36,6 +57,8 @@ const GROUPS: &[Group] = &[
             ("PeerAuthentication", ResourceKind::PeerAuthentication),
             ("RequestAuthentication", ResourceKind::RequestAuthentication),
         ],
+        unread: &[],
+        is_open: false,
     },
     Group {
         name: "authentication.istio.io",
@@ -44,6 +67,8 @@ const GROUPS: &[Group] = &[
             ("MeshPolicy", ResourceKind::MeshPolicy),
             ("Policy", ResourceKind::Policy),
         ],
+        unread: &[],
+        is_open: false,
     },
     Group {
         name: "rbac.istio.io",
@@ -54,11 +79,66 @@ const GROUPS: &[Group] = &[
             ("ServiceRole", ResourceKind::ServiceRole),
             ("ServiceRoleBinding", ResourceKind::ServiceRoleBinding),
         ],
+        unread: &[],
+        is_open: false,
     },
     Group {
         name: "telemetry.istio.io",
         versions: &["v1", "v1alpha1"],
         kinds: &[("Telemetry", ResourceKind::Telemetry)],
+        unread: &[],
+        is_open: false,
+    },
+    #[cfg(feature = "routing")]
+    Group {
+        name: "networking.istio.io",
+        versions: &["v1", "v1beta1", "v1alpha3"],
+        kinds: &[
+            (
+                "DestinationRule",
+                ResourceKind::Traffic(TrafficKind::DestinationRule),
+            ),
+            (
+                "ServiceEntry",
+                ResourceKind::Traffic(TrafficKind::ServiceEntry),
+            ),
+            ("Sidecar", ResourceKind::Traffic(TrafficKind::Sidecar)),
+            (
+                "VirtualService",
+                ResourceKind::Traffic(TrafficKind::VirtualService),
+            ),
+            (
+                "WorkloadEntry",
+                ResourceKind::Traffic(TrafficKind::WorkloadEntry),
+            ),
+            (
+                "WorkloadGroup",
+                ResourceKind::Traffic(TrafficKind::WorkloadGroup),
+            ),
+        ],
+        unread: &["EnvoyFilter", "Gateway", "ProxyConfig"],
+        is_open: false,
+    },
+    #[cfg(feature = "routing")]
+    Group {
+        name: "gateway.networking.k8s.io",
+        versions: &["v1", "v1beta1", "v1alpha2"],
+        kinds: &[
+            ("GRPCRoute", ResourceKind::Traffic(TrafficKind::GrpcRoute)),
+            ("HTTPRoute", ResourceKind::Traffic(TrafficKind::HttpRoute)),
+            (
+                "ReferenceGrant",
+                ResourceKind::Traffic(TrafficKind::ReferenceGrant),
+            ),
+        ],
+        unread: &[
+            "Gateway",
+            "GatewayClass",
+            "TCPRoute",
+            "TLSRoute",
+            "UDPRoute",
+        ],
+        is_open: true,
     },
     // Not Istio's, but this crate's own.
     Group {
@@ -68,6 +148,8 @@ const GROUPS: &[Group] = &[
             ("Authorizer", ResourceKind::Authorizer),
             ("RateLimit", ResourceKind::RateLimit),
         ],
+        unread: &[],
+        is_open: false,
     },
 ];
 
@@ -87,6 +169,32 @@ pub(super) fn our_groups() -> impl Iterator<Item = (&'static str, String)> {
 /// Whether every kind of this group must be understood.
 pub(super) fn is_our_group(name: &str) -> bool {
     GROUPS.iter().any(|group| group.name == name)
+}
+
+/// Whether a kind of one of our groups is passed over.
+pub(super) fn is_unread(group: &str, kind: &str) -> bool {
+    let Some(group) = GROUPS.iter().find(|known| known.name == group) else {
+        return false;
+    };
+    let known = group.kinds.iter().map(|(name, _)| *name);
+    group.unread.contains(&kind) || group.is_open && nearest(kind, known).is_none()
+}
+
+/// What has taken the place of a kind of Istio's first years, which is refused.
+#[cfg(feature = "routing")]
+pub(super) fn replaced(api_version: &str, kind: &str) -> Option<String> {
+    const REPLACED: [(&str, &str, &str); 4] = [
+        ("DestinationPolicy", "DestinationRule", "trafficPolicy"),
+        ("EgressRule", "ServiceEntry", "hosts and ports"),
+        ("ExternalService", "ServiceEntry", "hosts and ports"),
+        ("RouteRule", "VirtualService", "http routes"),
+    ];
+    let (_, today, what) = REPLACED
+        .into_iter()
+        .find(|(old, _, _)| *old == kind && is_istio(api_version))?;
+    Some(format!(
+        "{kind} is a kind of 2018 that Istio no longer reads; write its {what} as a {today} of networking.istio.io/v1"
+    ))
 }
 
 /// Whether an `apiVersion` or an API group is one of Istio's, also one that is not read.
@@ -132,9 +240,14 @@ impl ResourceKind {
         let found = group.kinds.iter().find(|(name, _)| *name == kind);
         if found.is_none()
             && let Some((name, api_version)) = meant(kind)
-            && name == kind
+            && (name == kind || nearest(kind, known.clone()).is_none())
         {
-            let message = format!("{own} has no {kind}; for this kind write {api_version}");
+            let message = match name == kind {
+                true => format!("{own} has no {kind}; for this kind write {api_version}"),
+                false => format!(
+                    "{own} has no `{kind}`; if {name} is meant, write {api_version} and kind {name}"
+                ),
+            };
             return Err(("kind", message));
         }
         if !group.versions.contains(&version) {
@@ -169,6 +282,8 @@ impl ResourceKind {
             | Self::ServiceRole
             | Self::ServiceRoleBinding
             | Self::Telemetry => Scope::Namespace,
+            #[cfg(feature = "routing")]
+            Self::Traffic(_) => Scope::Namespace,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::embedded::{embedded_mesh_config, is_mesh_config_map, mesh, resembles_mesh_config_map};
-use super::kind::{ResourceKind, is_our_group};
+use super::kind::{ResourceKind, is_our_group, is_unread};
 use super::slip::{Foreign, group, is_unread_list};
 use super::unique::contradictions;
 use crate::istio::decode;
@@ -204,6 +204,13 @@ impl Loader {
             field.as_ref().unwrap_or(at).wrong(message);
         };
         let group = group(&api_version);
+        #[cfg(feature = "routing")]
+        if let Some(message) = super::kind::replaced(&api_version, &kind) {
+            return blame("kind", message);
+        }
+        if is_unread(group, &kind) {
+            return self.skip(at);
+        }
         if is_our_group(group) {
             let version = api_version.strip_prefix(group).unwrap_or_default();
             let version = version.strip_prefix('/').unwrap_or(version);
@@ -236,18 +243,14 @@ impl Loader {
     /// A document of another API group. MeshConfig's own ConfigMap is read, too.
     fn skip(&mut self, at: &Cursor<'_, '_>) {
         let node = at.node();
-        let string = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        self.resources.skipped.push(Skipped {
-            api_version: string(node.text("apiVersion")),
-            kind: string(node.text("kind")),
-            name: string(node.name()),
-            at: at.at(),
-        });
+        self.resources.skipped.push(skipped(at));
         match deployment(node, &self.default_namespace, at.at()) {
             Some(Deployment::Workload(workload)) => self.resources.workloads.push(workload),
             Some(Deployment::Service(service)) => self.resources.services.push(service),
             None => {}
         }
+        #[cfg(feature = "routing")]
+        decode::traffic::kubernetes(at, &self.default_namespace, &mut self.resources.traffic);
         if !is_mesh_config_map(node) {
             if resembles_mesh_config_map(node) {
                 at.wrong("holds the MeshConfig, which is read from `apiVersion: v1`, `kind: ConfigMap` only; write these");
@@ -270,10 +273,16 @@ impl Loader {
         };
         // The spec is judged even when the name is bad: all problems are told at once.
         let meta = decode::meta(document, kind.scope(), &self.default_namespace);
-        let named = meta.is_some();
-        let meta = meta.unwrap_or_default();
         let spec = &document.get_or("spec", &empty);
         let into = &mut self.resources;
+        #[cfg(feature = "routing")]
+        if let ResourceKind::Traffic(kind) = kind {
+            super::traffic::traffic(kind, meta, document, spec, &mut into.traffic);
+            // Nothing routes by it yet, which is told of all documents that are skipped.
+            return into.skipped.push(skipped(at));
+        }
+        let named = meta.is_some();
+        let meta = meta.unwrap_or_default();
         match kind {
             ResourceKind::AuthorizationPolicy => {
                 let policy = decode::authorization_policy(meta, spec);
@@ -312,11 +321,25 @@ impl Loader {
                 let telemetry = decode::telemetry(meta, spec);
                 push(&mut into.telemetries, named, telemetry);
             }
+            // Kept above.
+            #[cfg(feature = "routing")]
+            ResourceKind::Traffic(_) => {}
             ResourceKind::ServiceRoleBinding => {
                 let binding = decode::service_role_binding(meta, spec);
                 push(&mut into.service_role_bindings, named, binding);
             }
         }
+    }
+}
+
+fn skipped(at: &Cursor<'_, '_>) -> Skipped {
+    let node = at.node();
+    let string = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    Skipped {
+        api_version: string(node.text("apiVersion")),
+        kind: string(node.text("kind")),
+        name: string(node.name()),
+        at: at.at(),
     }
 }
 

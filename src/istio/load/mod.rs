@@ -4,4 +4,6 @@ pub(super) mod embedded;
 pub(super) mod kind;
 pub(super) mod loader;
 pub(super) mod slip;
+#[cfg(feature = "routing")]
+mod traffic;
 pub(super) mod unique;

@@ -31,6 +31,7 @@ impl Foreign {
         let meant = meant(kind);
         if let Some((near, own)) = our_groups().find(|(name, _)| within(SLIPS, &spelled, name))
             && !OTHERS_OF_ISTIO.contains(&&*spelled)
+            && spelled != GATEWAY_API_EXPERIMENTS
         {
             let write = meant.map_or(own, |(_, api_version)| api_version);
             return Self::Slip(format!(
@@ -96,7 +97,8 @@ fn is_someone_elses(group: &str) -> bool {
         .split(['.', '-'])
         .any(|word| word.len() + 1 >= ISTIO.len() && within(1, word, ISTIO));
     // `security.io` is what is left of `security.istio.io`.
-    let is_part = our_groups().any(|(name, _)| {
+    let istios = our_groups().filter(|(name, _)| !name.ends_with(KUBERNETES));
+    let is_part = istios.into_iter().any(|(name, _)| {
         let mut whole = name.split('.');
         labels().all(|label| whole.any(|known| known == label))
     });
@@ -108,6 +110,12 @@ fn is_someone_elses(group: &str) -> bool {
 
 const ISTIO: &str = "istio";
 
+/// What the names of Kubernetes' groups end with.
+const KUBERNETES: &str = ".k8s.io";
+
+/// Where kinds of the Gateway API are before they are in the group of nearly the same name.
+const GATEWAY_API_EXPERIMENTS: &str = "gateway.networking.x-k8s.io";
+
 /// Slips of the pen that a group may have.
 const SLIPS: usize = 2;
 
@@ -116,6 +124,7 @@ const OTHERS_OF_ISTIO: &[&str] = &[
     "config.istio.io",
     "extensions.istio.io",
     "install.istio.io",
+    #[cfg(not(feature = "routing"))]
     "networking.istio.io",
     "operator.istio.io",
 ];

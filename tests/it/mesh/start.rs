@@ -248,9 +248,14 @@ async fn kinds_and_fields_that_are_not_supported_are_warned_of() {
         format!("apiVersion: {group}\nkind: {kind}\nmetadata: {{name: {name}}}\n---\n")
     };
     let networking = "networking.istio.io/v1";
+    let rule = |name: &str| {
+        format!(
+            "apiVersion: {networking}\nkind: DestinationRule\nmetadata: {{name: {name}}}\nspec: {{host: a}}\n---\n"
+        )
+    };
     let text = [
-        foreign(networking, "VirtualService", "one"),
-        foreign(networking, "VirtualService", "two"),
+        rule("one"),
+        rule("two"),
         foreign("networking.istio.io/v1alpha3", "EnvoyFilter", "three"),
         foreign("extensions.istio.io/v1alpha1", "WasmPlugin", "four"),
         foreign("apps/v1", "Deployment", "five"),
@@ -264,7 +269,7 @@ async fn kinds_and_fields_that_are_not_supported_are_warned_of() {
     let _mesh = build(app(&pki()).config(source)).await;
     let warned = log.with(&["WARN tower_mesh::config", "documents of Istio"]);
     assert_eq!(warned.len(), 3, "{warned:?}");
-    let line = one(&log, &["documents of Istio", "VirtualService"]);
+    let line = one(&log, &["documents of Istio", "DestinationRule"]);
     has(&line, &["at=p.yaml:1:1", "name=\"one\"", "documents=2"]);
     one(&log, &["WARN", "EnvoyFilter", "documents=1"]);
     one(&log, &["WARN", "WasmPlugin"]);

@@ -103,7 +103,7 @@ pub struct Warmup {
     pub duration: Duration,
     /// `minimumPercent`; `None`: 10.
     pub minimum_percent: Option<FractionalPercent>,
-    /// `aggression` in thousandths, at least 1,000; `None`: 1.
+    /// `aggression` in thousandths, at least 1; `None`: 1,000.
     pub aggression_thousandths: Option<u32>,
 }
 

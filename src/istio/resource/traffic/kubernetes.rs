@@ -29,8 +29,11 @@ pub struct KubernetesService {
     /// The annotation `networking.istio.io/exportTo`, split at its commas. Empty: MeshConfig's
     /// `defaultServiceExportTo`.
     pub export_to: Vec<Text>,
-    /// `trafficDistribution`, else the annotation `networking.istio.io/traffic-distribution`.
-    pub traffic_distribution: TrafficDistribution,
+    /// `trafficDistribution`, else the annotation `networking.istio.io/traffic-distribution`;
+    /// `None`: the namespace's.
+    pub traffic_distribution: Option<TrafficDistribution>,
+    /// `internalTrafficPolicy: Local`.
+    pub is_node_local: bool,
     /// `publishNotReadyAddresses`.
     pub publish_not_ready_addresses: bool,
 }
@@ -145,7 +148,7 @@ pub struct SlicePort {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pod {
-    /// Name, namespace, annotations, position.
+    /// Name, namespace, position.
     pub meta: Meta,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, Text>,
@@ -176,8 +179,10 @@ pub struct Node {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Namespace {
-    /// Name, annotations, position.
+    /// Name, position.
     pub meta: Meta,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, Text>,
+    /// The annotation `networking.istio.io/traffic-distribution`.
+    pub traffic_distribution: Option<TrafficDistribution>,
 }

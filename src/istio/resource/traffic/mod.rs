@@ -53,8 +53,7 @@ pub use service_entry::{
     WorkloadGroup,
 };
 pub use sidecar::{EgressListener, OutboundMode, OutboundTrafficPolicy, Sidecar, SidecarPort};
-pub use value::{FractionalPercent, Locality, Protocol};
+pub use value::{Destination, FractionalPercent, Locality, Protocol};
 pub use virtual_service::{
-    Delegate, Destination, HttpRoute, HttpRouteDestination, RouteDestination, TcpRoute, TlsRoute,
-    VirtualService,
+    Delegate, HttpRoute, HttpRouteDestination, RouteDestination, TcpRoute, TlsRoute, VirtualService,
 };

@@ -57,7 +57,7 @@ pub struct HttpPool {
     pub max_requests_per_connection: Option<u32>,
     /// `maxRetries`.
     pub max_retries: Option<u32>,
-    /// `idleTimeout`; zero: none.
+    /// `idleTimeout`, at least 1 ms.
     pub idle_timeout: Option<Duration>,
     /// `h2UpgradePolicy`.
     pub h2_upgrade_policy: H2UpgradePolicy,
@@ -86,10 +86,10 @@ pub enum H2UpgradePolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Http2KeepAlive {
-    /// `interval` between pings.
-    pub interval: Option<Duration>,
-    /// `timeout` of a ping.
-    pub timeout: Option<Duration>,
+    /// `interval` between pings, at least 1 ms.
+    pub interval: Duration,
+    /// `timeout` of a ping, at least 1 ms.
+    pub timeout: Duration,
 }
 
 /// `outlierDetection`.

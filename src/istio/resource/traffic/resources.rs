@@ -9,7 +9,8 @@ use super::{
 };
 use crate::istio::Meta;
 
-/// Everything that was read of these kinds, each list in the order it was written.
+/// Everything that was read of these kinds, each list in the order it was written. All are listed
+/// under [`Resources::skipped`](crate::istio::Resources::skipped), too: nothing routes by them yet.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TrafficResources {
@@ -31,8 +32,7 @@ pub struct TrafficResources {
     pub grpc_routes: Vec<Arc<GrpcRoute>>,
     /// `gateway.networking.k8s.io` ReferenceGrant.
     pub reference_grants: Vec<Arc<ReferenceGrant>>,
-    /// Services of Kubernetes. They are listed under
-    /// [`Resources::skipped`](crate::istio::Resources::skipped), too, and so are the next four.
+    /// Services of Kubernetes.
     pub services: Vec<Arc<KubernetesService>>,
     /// EndpointSlices of Kubernetes.
     pub endpoint_slices: Vec<Arc<EndpointSlice>>,

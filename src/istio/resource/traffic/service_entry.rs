@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Locality, Protocol};
+use super::{Locality, Protocol, TrafficDistribution};
 use crate::istio::{Meta, Position, Selector, Text};
 
 /// `ServiceEntry`: a service that Kubernetes does not know.
@@ -30,6 +30,8 @@ pub struct ServiceEntry {
     pub export_to: Vec<Text>,
     /// `subjectAltNames[]`.
     pub subject_alt_names: Vec<Text>,
+    /// The annotation `networking.istio.io/traffic-distribution`; `None`: the namespace's.
+    pub traffic_distribution: Option<TrafficDistribution>,
 }
 
 /// `ports[]` of a [`ServiceEntry`].
@@ -96,7 +98,7 @@ pub struct WorkloadEntrySpec {
     pub address: Option<Text>,
     /// `ports`: numbers by the names of the service's ports.
     pub ports: BTreeMap<String, u16>,
-    /// `labels`.
+    /// `labels`; of a [`WorkloadEntry`] also those of its metadata, which win.
     pub labels: BTreeMap<String, Text>,
     /// `network`.
     pub network: Option<Text>,

@@ -2,6 +2,22 @@
 
 use std::fmt;
 
+use crate::istio::{Position, Text};
+
+/// `destination`: a service, or a part of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Destination {
+    /// `host`, as written: a short name, without a dot, is of the resource's namespace.
+    pub host: Text,
+    /// `subset` of a DestinationRule.
+    pub subset: Option<Text>,
+    /// `port.number`.
+    pub port: Option<u16>,
+    /// Where it was written.
+    pub at: Position,
+}
+
 /// A share of all, from 0 to 100 percent in steps of 0.0001 percent, which are Envoy's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FractionalPercent(u32);

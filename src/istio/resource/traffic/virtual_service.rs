@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    CorsPolicy, DirectResponse, FaultInjection, FractionalPercent, Headers, HttpMatch,
+    CorsPolicy, Destination, DirectResponse, FaultInjection, FractionalPercent, Headers, HttpMatch,
     HttpRedirect, HttpRetry, HttpRewrite, L4Match, MirrorPolicy, TlsMatch,
 };
 use crate::istio::{Meta, Position, Text};
@@ -74,20 +74,6 @@ pub struct Delegate {
     pub name: Text,
     /// `namespace`; `None`: the resource's.
     pub namespace: Option<Text>,
-    /// Where it was written.
-    pub at: Position,
-}
-
-/// `destination`: a service, or a part of one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Destination {
-    /// `host`, as written: a short name, without a dot, is of the resource's namespace.
-    pub host: Text,
-    /// `subset` of a DestinationRule.
-    pub subset: Option<Text>,
-    /// `port.number`.
-    pub port: Option<u16>,
     /// Where it was written.
     pub at: Position,
 }
