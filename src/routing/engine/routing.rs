@@ -1,6 +1,6 @@
 //! All routes of a workload.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::identity::Workload;
 use crate::istio::traffic::TrafficResources;
@@ -108,7 +108,8 @@ impl Routing {
             let Some(egress) = routing.scope.for_port(port) else {
                 continue;
             };
-            let service_host = |host: &str| service_host(egress, host);
+            let aliases = aliases(egress);
+            let service_host = |host: &str| aliases.get(host).map(|host| (*host).to_owned());
             let context = Context {
                 workload,
                 gateway: MESH,
@@ -204,11 +205,14 @@ fn ports(scope: &SidecarScope) -> BTreeSet<u16> {
     of_listeners.chain(of_services).chain([80]).collect()
 }
 
-/// The host of the service that has this alias.
-fn service_host(egress: &EgressScope, host: &str) -> Option<String> {
-    let mut services = egress.services().iter();
-    let found = services.find(|service| service.aliases.iter().any(|alias| alias == host));
-    found.map(|service| service.host.clone())
+/// The hosts of services by their aliases.
+fn aliases(egress: &EgressScope) -> HashMap<&str, &str> {
+    let services = egress.services().iter();
+    let aliases = services.flat_map(|service| {
+        let aliases = service.aliases.iter();
+        aliases.map(|alias| (alias.as_str(), service.host.as_str()))
+    });
+    aliases.collect()
 }
 
 fn has_address(service: &Service) -> bool {

@@ -1,9 +1,8 @@
 use serde_json::{Value, json};
 
-use super::json::{fraction, seconds, sparse, string_matcher};
+use super::json::{fraction, seconds, sparse};
 use super::policies::{header_fields, retry_policy};
 use crate::istio::traffic::HashKey;
-use crate::matcher::StringMatcher;
 use crate::routing::route::{
     Forward, Mirror, PathRewrite, Redirect, RedirectPath, RegexSubstitution, Respond, Split,
 };
@@ -127,9 +126,4 @@ pub(super) fn respond(respond: &Respond) -> Value {
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// Origins of a `CorsPolicy`.
-pub(super) fn origins(all: &[StringMatcher]) -> Vec<Value> {
-    all.iter().map(string_matcher).collect()
 }

@@ -1,7 +1,6 @@
 use serde_json::{Value, json};
 
-use super::action::origins;
-use super::json::{fraction, seconds, sparse};
+use super::json::{fraction, seconds, sparse, string_matcher};
 use crate::routing::route::{Abort, Cors, Fault, HeaderChanges, RetryPolicy};
 
 /// Adds `WHICH_headers_to_add` and `WHICH_headers_to_remove`.
@@ -86,10 +85,11 @@ pub(super) fn fault(fault: &Fault) -> Value {
 
 /// The `CorsPolicy` of a route.
 pub(super) fn cors(cors: &Cors) -> Value {
+    let origins = cors.allow_origins.iter().map(string_matcher);
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     sparse(json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
-        "allow_origin_string_match": origins(&cors.allow_origins),
+        "allow_origin_string_match": origins.collect::<Vec<_>>(),
         "allow_methods": text(&cors.allow_methods),
         "allow_headers": text(&cors.allow_headers),
         "expose_headers": text(&cors.expose_headers),

@@ -3,8 +3,8 @@ use serde_json::{Map, Value, json};
 use super::action::{forward, redirect, respond};
 use super::matches::route_match;
 use super::policies::{cors, fault, header_fields};
+use crate::routing::hosts::{RouteTable, VirtualHost};
 use crate::routing::route::{Action, Route};
-use crate::routing::{RouteTable, VirtualHost};
 
 /// The `RouteConfiguration` of a table.
 #[must_use]

@@ -1,6 +1,6 @@
 //! Filters of rules and of backends.
 
-use super::backends::{Referrer, destination};
+use super::reference::{Referrer, destination};
 use crate::istio::Text;
 use crate::istio::traffic::gateway_api::{
     HeaderModifier, HttpRouteFilter, PathModifier, RequestRedirect, RouteCors, UrlRewrite,

@@ -1,8 +1,9 @@
 //! Rules of a GRPCRoute.
 
-use super::backends::{Referrer, destinations};
+use super::backends::destinations;
 use super::filters;
 use super::http::named;
+use super::reference::Referrer;
 use crate::istio::Text;
 use crate::istio::traffic::gateway_api::{GrpcRoute, GrpcRouteMatch, GrpcRouteRule};
 use crate::istio::traffic::{DirectResponse, HttpMatch, HttpRoute, StringMatch, TrafficResources};

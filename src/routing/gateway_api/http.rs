@@ -1,7 +1,8 @@
 //! Rules of an HTTPRoute.
 
-use super::backends::{Referrer, destinations};
+use super::backends::destinations;
 use super::filters::{self, Filters};
+use super::reference::Referrer;
 use crate::istio::Text;
 use crate::istio::traffic::gateway_api::{
     HttpRoute as GatewayRoute, HttpRouteMatch, HttpRouteRule, PathMatch, RouteRetry, ValueMatch,

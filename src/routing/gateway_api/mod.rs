@@ -6,5 +6,6 @@ mod filters;
 mod grpc;
 mod http;
 mod mesh;
+mod reference;
 
 pub(super) use mesh::mesh_routes;

@@ -1,12 +1,13 @@
 //! The route table of one port.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::names::{self, Names};
 use super::owners;
-use super::table::{RouteTable, VirtualHost};
+use super::table::RouteTable;
 use super::unknown::Unknown;
+use super::virtual_host::VirtualHost;
 use crate::istio::Problem;
 use crate::routing::route::{Cluster, ClusterName, Route};
 use crate::routing::services::Service;
@@ -40,6 +41,7 @@ pub(in crate::routing) fn table(
     problems: &mut Vec<Problem>,
 ) -> RouteTable {
     let mut table = Table {
+        names: HashSet::new(),
         taken: HashSet::new(),
         full: HashSet::new(),
         virtual_hosts: Vec::new(),
@@ -95,6 +97,10 @@ fn groups<'p>(
 ) -> Vec<Group<'p>> {
     let on_port = |service: &&&Service| service.port(context.port).is_some();
     let services: Vec<&Service> = parts.services.iter().filter(on_port).copied().collect();
+    let by_host = services
+        .iter()
+        .map(|service| (service.host.as_str(), *service));
+    let by_host: HashMap<&str, &Service> = by_host.collect();
     let owners = owners::most_specific(services.iter().copied(), &parts.ordered);
     let takes_http = |service: &&Service| {
         let port = service.port(context.port);
@@ -110,7 +116,7 @@ fn groups<'p>(
         let owners::Split {
             services: mut own,
             others,
-        } = owners::split(resolved, place, &services, &owners);
+        } = owners::split(resolved, place, &by_host, &owners);
         own.retain(takes_http);
         // Istio's quirk: without a service that has the port, only port 80 knows the hosts.
         if own.is_empty() && context.port != 80 && !parts.on_any_port {
@@ -148,7 +154,9 @@ fn route_of_service(service: &Service, context: &Context<'_>) -> Route {
 }
 
 struct Table {
-    /// Names that are given.
+    /// Names of virtual hosts.
+    names: HashSet<String>,
+    /// Domains that are given.
     taken: HashSet<String>,
     /// Full names of services.
     full: HashSet<String>,
@@ -159,7 +167,7 @@ impl Table {
     /// Adds a virtual host with the names that no earlier one has; none if nothing is left.
     fn add(&mut self, host: &str, port: u16, names: Names, routes: &Arc<[Route]>) {
         let name = format!("{host}:{port}");
-        if self.virtual_hosts.iter().any(|other| other.name == name) {
+        if self.names.contains(&name) {
             return;
         }
         let Names { domains, short } = names;
@@ -171,6 +179,7 @@ impl Table {
             }
         }
         if !own.is_empty() {
+            self.names.insert(name.clone());
             self.virtual_hosts.push(VirtualHost {
                 name,
                 domains: own,

@@ -1,6 +1,6 @@
 //! What was chosen for a call.
 
-use super::table::VirtualHost;
+use super::virtual_host::VirtualHost;
 use crate::routing::route::{
     Action, CallHead, Cluster, Forward, HeaderEdit, Route, Summary, WeightedCluster,
 };
@@ -51,7 +51,9 @@ impl<'t> Choice<'t> {
     }
 }
 
-/// A call that is sent on to a cluster.
+/// A call that is sent on to a cluster. What it changes is changed in this order: headers, host,
+/// path. Envoy tells the upstream the old ones as `x-envoy-original-host` and
+/// `x-envoy-original-path`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drawn<'t> {
     route: &'t Route,

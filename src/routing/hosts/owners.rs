@@ -51,7 +51,7 @@ pub(super) struct Split<'s> {
 pub(super) fn split<'s>(
     resolved: &'s Resolved,
     place: usize,
-    services: &[&'s Service],
+    services: &HashMap<&str, &'s Service>,
     owners: &HashMap<&str, usize>,
 ) -> Split<'s> {
     let mut split = Split {
@@ -61,18 +61,18 @@ pub(super) fn split<'s>(
     let (wildcards, exact): (Vec<_>, Vec<_>) =
         resolved.hosts.iter().partition(|host| is_wildcard(host));
     for host in exact {
-        let mut services = services.iter();
-        match services.find(|service| service.host == host.as_str()) {
+        match services.get(host.as_str()) {
             Some(service) => split.services.push(service),
             None => split.others.push(host),
         }
     }
     for host in wildcards {
-        let mut fitting = services
-            .iter()
-            .filter(|service| host_contains(host, &service.host))
-            .peekable();
-        if fitting.peek().is_none() {
+        let fitting = services
+            .values()
+            .filter(|service| host_contains(host, &service.host));
+        let mut fitting: Vec<_> = fitting.collect();
+        fitting.sort_by_key(|service| &service.host);
+        if fitting.is_empty() {
             split.others.push(host);
         }
         for service in fitting {

@@ -1,10 +1,9 @@
 //! The routes of one port, as data.
 
-use std::sync::Arc;
-
 use super::choice::Choice;
 use super::lookup;
-use crate::routing::route::{CallHead, Route, eval};
+use super::virtual_host::VirtualHost;
+use crate::routing::route::{CallHead, eval};
 
 /// What Envoy calls a route configuration: the virtual hosts of one port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,17 +12,6 @@ pub struct RouteTable {
     pub name: String,
     /// The virtual hosts. A domain is of one of them only.
     pub virtual_hosts: Vec<VirtualHost>,
-}
-
-/// The routes of some hosts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VirtualHost {
-    /// `HOST:PORT`, or what is done with unknown hosts.
-    pub name: String,
-    /// The names that calls have for it: exact, `*.suffix`, `prefix.*` or `*`, without ports.
-    pub domains: Vec<String>,
-    /// The routes, the first of which that matches is taken.
-    pub routes: Arc<[Route]>,
 }
 
 impl RouteTable {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::table::VirtualHost;
+use super::virtual_host::VirtualHost;
 use crate::istio::Position;
 use crate::istio::traffic::{Destination, MeshOutboundMode, OutboundMode, OutboundTrafficPolicy};
 use crate::routing::host::resolve_host;

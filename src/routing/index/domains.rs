@@ -52,7 +52,9 @@ impl Domains {
     /// `is_too_long` says so.
     pub(super) fn find(&self, host: &str) -> Found {
         let bytes = host.as_bytes();
-        if !bytes.iter().any(u8::is_ascii_uppercase) {
+        // All bytes are looked at, so that several are at once.
+        let has_capital = |so_far, byte: &u8| so_far | byte.is_ascii_uppercase();
+        if !bytes.iter().fold(false, has_capital) {
             return Found::Number(self.find_lower(bytes));
         }
         let mut buffer = [0; LONGEST];

@@ -60,11 +60,13 @@ impl Paths {
 
     /// The first route that takes a call.
     pub(super) fn find<'r>(&self, routes: &'r [Route], call: &dyn CallHead) -> Option<&'r Route> {
-        let path = call.path().as_bytes();
+        let path = call.path();
+        let takes = |route: &Route| {
+            route.matches.path.matches(path) && eval::matches_beside_path(&route.matches, call)
+        };
         let mut lists: [&[u32]; SEGMENTS + 2] = [&[]; SEGMENTS + 2];
-        if !self.is_used || !self.candidates(path, &mut lists) {
-            let mut routes = routes.iter();
-            return routes.find(|route| eval::matches(&route.matches, call));
+        if !self.is_used || !self.candidates(path.as_bytes(), &mut lists) {
+            return routes.iter().find(|route| takes(route));
         }
         loop {
             let mut least: Option<(&mut &[u32], u32)> = None;
@@ -78,7 +80,7 @@ impl Paths {
             let (list, number) = least?;
             *list = list.get(1..).unwrap_or_default();
             let route = usize::try_from(number).ok().and_then(|at| routes.get(at))?;
-            if eval::matches(&route.matches, call) {
+            if takes(route) {
                 return Some(route);
             }
         }

@@ -45,10 +45,11 @@ fn entry(namespace: &str, hosts: &[&str], export_to: &[&str]) -> ServiceEntry {
 }
 
 fn resources(services: Vec<KubernetesService>, entries: Vec<ServiceEntry>) -> TrafficResources {
-    let mut resources = TrafficResources::default();
-    resources.services = services.into_iter().map(Arc::new).collect();
-    resources.service_entries = entries.into_iter().map(Arc::new).collect();
-    resources
+    TrafficResources {
+        services: services.into_iter().map(Arc::new).collect(),
+        service_entries: entries.into_iter().map(Arc::new).collect(),
+        ..TrafficResources::default()
+    }
 }
 
 fn seen(scope: &EgressScope) -> Vec<String> {
@@ -78,7 +79,12 @@ fn sidecar(name: &str, hosts: &[&str], port: Option<u16>) -> Sidecar {
 
 #[test]
 fn a_service_is_exported_as_it_is_written_or_as_the_mesh_says() {
-    let table: [(&[&str], &[&str], [Option<Reach>; 3]); 8] = [
+    type Row = (
+        &'static [&'static str],
+        &'static [&'static str],
+        [Option<Reach>; 3],
+    );
+    let table: [Row; 8] = [
         (&[], &[], [Some(Reach::Public); 3]),
         (&["*"], &["."], [Some(Reach::Public); 3]),
         (&["*", "client"], &[], [Some(Reach::Public); 3]),
@@ -179,10 +185,11 @@ fn a_sidecar_imports_by_namespace_host_and_port() {
 fn the_sidecar_that_selects_us_wins_then_that_of_the_namespace_then_of_the_root() {
     let selecting = |label: &str| {
         let labels = [("app".to_owned(), texts(&[label]).remove(0))];
-        let mut selector = Selector::default();
-        selector.match_labels = labels.into();
         Sidecar {
-            workload_selector: Some(selector),
+            workload_selector: Some(Selector {
+                match_labels: labels.into(),
+                ..Selector::default()
+            }),
             ..sidecar(label, &["./*"], None)
         }
     };

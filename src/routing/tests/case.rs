@@ -24,7 +24,10 @@ impl Case {
         let record: Value = serde_json::from_str(&want).unwrap();
         Some(Self {
             name: folder.file_name()?.to_str()?.to_owned(),
-            want: record.get("want_master").unwrap_or(&record["want"]).clone(),
+            want: record
+                .get("want_master")
+                .or_else(|| record.get("want"))?
+                .clone(),
             nodes: record["nodes"].clone(),
             mesh: record.get("mesh").cloned(),
             // istiod reads YAML 1.1, in which the keys `y` and `n` are booleans.

@@ -1,4 +1,11 @@
+mod actions;
 mod case;
+mod connections;
+mod delegates;
+mod gateway_api;
+mod hosts;
 mod normal;
 mod recorded;
 mod seen;
+mod virtual_services;
+mod world;

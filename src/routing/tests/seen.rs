@@ -31,7 +31,7 @@ impl Seen {
                     if let Some(routes) = routing.connections(&service.host, port.number) {
                         let address = service.addresses.first();
                         let address =
-                            address.map_or("0.0.0.0".to_owned(), |address| address.to_string());
+                            address.map_or_else(|| "0.0.0.0".to_owned(), ToString::to_string);
                         chains.insert(format!("{address}_{}", port.number), printed(routes));
                     }
                 }

@@ -14,14 +14,13 @@ use crate::routing::route::{
     Respond, RetryPolicy, Split, WeightedCluster,
 };
 
-/// Changes of a route's request and response headers, to which a single destination adds its own.
-type Changes<'c> = (&'c mut HeaderChanges, &'c mut HeaderChanges);
-
-/// How the calls of a route are sent on.
+/// How the calls of a route are sent on. A single destination adds its changes of headers to the
+/// route's.
 pub(super) fn forward(
     service: &Resolved,
     http: &HttpRoute,
-    changes: Changes<'_>,
+    request_headers: &mut HeaderChanges,
+    response_headers: &mut HeaderChanges,
     context: &Context<'_>,
 ) -> Result<Forward, Problem> {
     let hash = hashes(&http.route, context);
@@ -41,8 +40,8 @@ pub(super) fn forward(
     let split = match http.route.as_slice() {
         [only] => {
             let (request, response) = of_destination(only.headers.as_ref());
-            changes.0.extend(request);
-            changes.1.extend(response);
+            request_headers.extend(request);
+            response_headers.extend(response);
             let of_destination = only.headers.as_ref().and_then(policies::host_of);
             host_rewrite = host_rewrite.or_else(|| of_destination.map(str::to_owned));
             Split::One(cluster(&only.destination, context))

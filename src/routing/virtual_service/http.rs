@@ -64,8 +64,10 @@ fn route(
     } else if let Some(written) = &http.direct_response {
         Action::Respond(respond(written)?)
     } else {
-        let changes = (&mut request_headers, &mut response_headers);
-        Action::Forward(Box::new(forward(service, http, changes, context)?))
+        let (request, response) = (&mut request_headers, &mut response_headers);
+        Action::Forward(Box::new(forward(
+            service, http, request, response, context,
+        )?))
     };
     Ok(Route {
         name: name(http, of_match),
