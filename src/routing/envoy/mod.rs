@@ -1,5 +1,24 @@
 //! Prints routes as Envoy's own configuration (proto3 JSON, field names as in the `.proto` files),
 //! in the shape that Istio gives it.
+//!
+//! # Example
+//! ```
+//! use tower_mesh::Workload;
+//! use tower_mesh::istio::MeshConfig;
+//! use tower_mesh::istio::traffic::TrafficResources;
+//! use tower_mesh::routing::{Routing, RoutingOptions, envoy};
+//!
+//! let workload = Workload::new("ward", "nurse");
+//! let (mesh, resources) = (MeshConfig::default(), TrafficResources::default());
+//! let routing = Routing::new(&workload, &mesh, &resources, &(), &RoutingOptions::default())?;
+//!
+//! let table = routing.table(80).expect("port 80 is always known");
+//! let printed = envoy::route_configuration(table);
+//! let unknown = &printed["virtual_hosts"][0];
+//! assert_eq!(unknown["domains"][0], "*");
+//! assert_eq!(unknown["routes"][0]["route"]["cluster"], "PassthroughCluster");
+//! # Ok::<(), tower_mesh::istio::Problems>(())
+//! ```
 
 mod action;
 mod json;

@@ -18,7 +18,21 @@ pub(super) struct Case {
 }
 
 impl Case {
-    pub(super) fn read(folder: &Path) -> Option<Self> {
+    /// All cases of the folder that `TOWER_MESH_TRAFFIC_CASES` names.
+    pub(super) fn all() -> Vec<Self> {
+        let Some(folder) = std::env::var_os("TOWER_MESH_TRAFFIC_CASES") else {
+            panic!("TOWER_MESH_TRAFFIC_CASES is not set");
+        };
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        folders.sort();
+        folders
+            .iter()
+            .filter_map(|folder| Self::read(folder))
+            .collect()
+    }
+
+    fn read(folder: &Path) -> Option<Self> {
         let want = std::fs::read_to_string(folder.join("want.json")).ok()?;
         let input = std::fs::read_to_string(folder.join("in.yaml")).ok()?;
         let record: Value = serde_json::from_str(&want).unwrap();
@@ -48,13 +62,17 @@ impl Case {
         self.nodes.get(name).is_some()
     }
 
+    /// The routing of a workload in the namespace `srv`, with what is routed at the gateway `g`
+    /// routed for the Service `a` in place of it.
+    pub(super) fn routing_as_mesh(&self) -> Result<Routing, Problems> {
+        let at_gateway = "parentRefs: [{name: g, namespace: istio-system}]";
+        let of_service = "parentRefs: [{group: \"\", kind: Service, name: a, namespace: srv}]";
+        let input = self.input.replace(at_gateway, of_service);
+        self.routing_of(&Workload::new("srv", "client"), &input)
+    }
+
     /// The routing of one sidecar.
     pub(super) fn routing(&self, node: &str) -> Result<Routing, Problems> {
-        let resources = parse("in.yaml", &self.input, "default")?.traffic;
-        let mesh = match &self.mesh {
-            Some(mesh) => parse_mesh_config("mesh.yaml", &mesh.to_string())?,
-            None => MeshConfig::default(),
-        };
         let node = &self.nodes[node];
         let labels = node["labels"].as_object().into_iter().flatten();
         let labels = labels.map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned()));
@@ -63,14 +81,18 @@ impl Case {
             node["sa"].as_str().unwrap_or("default"),
         )
         .with_labels(labels);
+        self.routing_of(&workload, &self.input)
+    }
+
+    fn routing_of(&self, workload: &Workload, input: &str) -> Result<Routing, Problems> {
+        let resources = parse("in.yaml", input, "default")?.traffic;
+        let mesh = match &self.mesh {
+            Some(mesh) => parse_mesh_config("mesh.yaml", &mesh.to_string())?,
+            None => MeshConfig::default(),
+        };
         let hashes = Rules(&resources);
-        Routing::new(
-            &workload,
-            &mesh,
-            &resources,
-            &hashes,
-            &RoutingOptions::default(),
-        )
+        let options = RoutingOptions::default();
+        Routing::new(workload, &mesh, &resources, &hashes, &options)
     }
 }
 

@@ -6,6 +6,7 @@ mod gateway_api;
 mod hosts;
 mod normal;
 mod recorded;
+mod recorded_gateway;
 mod seen;
 mod virtual_services;
 mod world;

@@ -20,15 +20,9 @@ const NOT_ROUTES: [&str; 8] = ["cl", "cls", "eds", "ls", "lss", "rcs", "vo", "tc
 #[test]
 #[ignore = "needs recorded cases"]
 fn recorded_cases_agree() {
-    let Some(folder) = std::env::var_os("TOWER_MESH_TRAFFIC_CASES") else {
-        panic!("TOWER_MESH_TRAFFIC_CASES is not set");
-    };
-    let entries = std::fs::read_dir(folder).unwrap();
-    let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
     let mut agreeing = 0;
     let mut differing = Vec::new();
-    for case in folders.iter().filter_map(|folder| Case::read(folder)) {
+    for case in Case::all() {
         let is_ours = !WITHOUT_COUNTERPART.contains(&case.name.as_str());
         if !is_ours || case.want.get("refused").is_some() || case.sidecars().is_empty() {
             continue;
@@ -226,7 +220,7 @@ fn compare(key: &str, want: &Value, seen: &Seen, report: &mut Report) {
     }
 }
 
-fn list_agrees(key: &str, list: &[Value], seen: &Seen) -> Option<bool> {
+pub(super) fn list_agrees(key: &str, list: &[Value], seen: &Seen) -> Option<bool> {
     let first = list.first()?;
     let text = first.as_str();
     if text.is_some_and(|text| text.contains(" | ")) {
