@@ -36,6 +36,15 @@ impl<'t> Choice<'t> {
         }
     }
 
+    /// Where the caller is sent instead, as the value of `location`, if the route redirects.
+    #[must_use]
+    pub fn location(self, call: &dyn CallHead) -> Option<String> {
+        match self.action() {
+            Action::Redirect(redirect) => Some(redirect.location(&self.route.matches.path, call)),
+            _ => None,
+        }
+    }
+
     /// Draws the cluster by a random number, once for all tries of a call. `None` if the call is
     /// not sent on, or no cluster has a share.
     #[must_use]
