@@ -50,18 +50,7 @@ impl Registry {
                 service.aliases.push(alias.clone());
             }
         }
-        services.sort_by(|one, other| {
-            let key = |service: &Service| {
-                let Service {
-                    created,
-                    name,
-                    namespace,
-                    ..
-                } = service;
-                (created.clone(), name.clone(), namespace.clone())
-            };
-            key(one).cmp(&key(other))
-        });
+        services.sort_by(|one, other| age(one).cmp(&age(other)));
         Self {
             services: services.into_iter().map(Arc::new).collect(),
             domain: domain.to_owned(),
@@ -92,6 +81,11 @@ impl Registry {
         reached.sort_by_key(|(reach, _)| *reach);
         reached.into_iter().map(|(_, service)| service).collect()
     }
+}
+
+/// What Istio sorts services by.
+fn age(service: &Service) -> impl Ord + use<'_> {
+    (&service.created, &service.name, &service.namespace)
 }
 
 /// The first name, following aliases, that is no alias; `None` where they go in a circle.

@@ -79,8 +79,10 @@ impl Resolved {
 
     /// Istio's order of resources: the oldest first, then by name, then by namespace.
     pub(in crate::routing) fn age_order(&self, other: &Self) -> Ordering {
-        let key = |it: &Self| (it.created.clone(), it.name.clone(), it.namespace.clone());
-        key(self).cmp(&key(other))
+        let by_age = self.created.cmp(&other.created);
+        let by_name = || self.name.cmp(&other.name);
+        let by_namespace = || self.namespace.cmp(&other.namespace);
+        by_age.then_with(by_name).then_with(by_namespace)
     }
 }
 
