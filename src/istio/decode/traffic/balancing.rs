@@ -1,5 +1,6 @@
 //! Decodes `loadBalancer`.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::locality::{locality_lb_setting, zone_aware_lb_setting};
@@ -134,14 +135,13 @@ fn consistent_hash(at: &Cursor<'_, '_>) -> Option<ConsistentHash> {
 fn hash_cookie(at: &Cursor<'_, '_>) -> Option<HashCookie> {
     let fields = at.fields(&["name", "path", "ttl", "attributes"])?;
     let name = required(fields, "name", header_name);
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     let attributes = fields.each("attributes", |at| {
         let fields = at.fields(&["name", "value"])?;
         let name = required(fields, "name", |_, _| {})?;
-        if seen.iter().any(|other| **other == *name) {
+        if !seen.insert(name.as_str().to_owned()) {
             at.wrong(format!("`{name}` is written twice; keep one"));
         }
-        seen.push(name.as_str().to_owned());
         Some((name, fields.text("value").unwrap_or_default()))
     });
     Some(HashCookie {

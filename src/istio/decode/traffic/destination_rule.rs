@@ -1,5 +1,7 @@
 //! Decodes DestinationRule.
 
+use std::collections::HashSet;
+
 use super::balancing::load_balancer;
 use super::name::{self, Exports};
 use super::pool::{connection_pool, outlier_detection};
@@ -66,13 +68,12 @@ pub(in crate::istio) fn destination_rule(
     let selector = field(fields, "workloadSelector", selector);
     let has_selector = selector.is_some();
     let policy = |at: &Cursor<'_, '_>| traffic_policy(at, has_selector);
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     let subsets = fields.each("subsets", |at| {
         let subset = subset(at, has_selector)?;
-        if seen.iter().any(|other| **other == *subset.name) {
+        if !seen.insert(subset.name.as_str().to_owned()) {
             at.wrong(format!("a second subset `{}`; rename one", subset.name));
         }
-        seen.push(subset.name.as_str().to_owned());
         Some(subset)
     });
     let exports = match has_selector {

@@ -4,7 +4,7 @@
 //! Services and EndpointSlices are read as strictly as our kinds, because calls go where they say.
 //! Of Pods, Nodes and Namespaces only what is understood is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::name::is_dns_label;
@@ -200,9 +200,9 @@ fn target_port(fields: Fields<'_, '_>) -> TargetPort {
 
 /// That ports are told apart by their names.
 fn named_apart<'a>(fields: Fields<'_, '_>, names: impl Iterator<Item = &'a str>) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for name in names {
-        if seen.contains(&name)
+        if !seen.insert(name)
             && let Some(at) = fields.get("ports")
         {
             at.wrong(match name {
@@ -210,7 +210,6 @@ fn named_apart<'a>(fields: Fields<'_, '_>, names: impl Iterator<Item = &'a str>)
                 name => format!("has two ports of the name `{name}`; rename one"),
             });
         }
-        seen.push(name);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Decodes `localityLbSetting` and `zoneAwareLbSetting`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::value::{choice, field};
 use crate::istio::decode::value::required;
@@ -137,7 +137,9 @@ enum Order {
 /// That localities are written as such, and that none lies within another. Where the first counts, a
 /// wildcard may follow what lies within it.
 fn apart<'a>(at: &Cursor<'_, '_>, localities: impl Iterator<Item = &'a str>, order: Order) {
-    let mut seen: Vec<&str> = Vec::new();
+    // The localities so far, and all that they lie within.
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut around: HashSet<String> = HashSet::new();
     for locality in localities {
         let inner = locality.strip_suffix('*').unwrap_or(locality);
         if inner.contains('*') || locality.splitn(3, '/').any(str::is_empty) {
@@ -146,21 +148,26 @@ fn apart<'a>(at: &Cursor<'_, '_>, localities: impl Iterator<Item = &'a str>, ord
             ));
             continue;
         }
+        let wider = wider(locality);
+        let own = wider.last().cloned().unwrap_or_default();
         let may_follow = order == Order::First && locality.ends_with('*');
-        let clashes = |other: &&&str| match may_follow {
-            true => lies_within(locality, other),
-            false => lies_within(locality, other) || lies_within(other, locality),
-        };
-        if let Some(other) = seen.iter().find(clashes) {
-            at.wrong(format!("`{locality}` and `{other}` overlap; keep one"));
+        if wider.iter().any(|wide| seen.contains(wide)) || !may_follow && around.contains(&own) {
+            at.wrong(format!(
+                "`{locality}` and another locality overlap; keep one"
+            ));
         }
-        seen.push(locality);
+        seen.insert(own);
+        around.extend(wider);
     }
 }
 
-/// Whether a locality lies within another, or is the same; `us/a` is `us/a/*`.
-fn lies_within(narrow: &str, wide: &str) -> bool {
-    let mut narrow = narrow.splitn(3, '/').take_while(|part| *part != "*");
-    let mut wide = wide.splitn(3, '/').take_while(|part| *part != "*");
-    wide.all(|part| narrow.next() == Some(part))
+/// What a locality lies within, from everything to the locality itself; `us/a` is `us/a/*`.
+fn wider(locality: &str) -> Vec<String> {
+    let mut wider = vec![String::new()];
+    let mut whole = String::new();
+    for part in locality.splitn(3, '/').take_while(|part| *part != "*") {
+        whole = format!("{whole}/{part}");
+        wider.push(whole.clone());
+    }
+    wider
 }

@@ -1,6 +1,6 @@
 //! Validates names: of hosts, namespaces, subsets, gateways, ports and labels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::istio::Text;
 use crate::istio::yaml::cursor::Cursor;
@@ -72,14 +72,67 @@ pub(super) fn domain(at: &Cursor<'_, '_>, text: &str) {
     }
 }
 
-/// Whether a host covers another: the same, or a wildcard before what the other ends with.
-pub(super) fn covers(wide: &str, narrow: &str) -> bool {
-    match (wide.strip_prefix('*'), narrow.strip_prefix('*')) {
-        (Some(wide), Some(narrow)) => wide.len() <= narrow.len() && narrow.ends_with(wide),
-        (Some(wide), None) => narrow.ends_with(wide),
-        (None, Some(_)) => false,
-        (None, None) => wide == narrow,
+/// Hosts, with wildcards among them, that are asked about many others.
+#[derive(Debug, Default)]
+pub(super) struct HostSet {
+    exact: HashSet<String>,
+    /// What follows the `*` of the wildcards.
+    endings: HashSet<String>,
+}
+
+impl HostSet {
+    pub(super) fn new<'h>(hosts: impl Iterator<Item = &'h str>) -> Self {
+        let mut set = Self::default();
+        for host in hosts {
+            set.insert(host);
+        }
+        set
     }
+
+    fn insert(&mut self, host: &str) {
+        match host.strip_prefix('*') {
+            Some(ending) => self.endings.insert(ending.to_owned()),
+            None => self.exact.insert(host.to_owned()),
+        };
+    }
+
+    /// Whether one of them is this host, or a wildcard before what this one ends with.
+    pub(super) fn covers(&self, host: &str) -> bool {
+        self.exact.contains(host) || self.has_wildcard_for(host)
+    }
+
+    fn has_wildcard_for(&self, host: &str) -> bool {
+        // A host has at most 255 bytes, and so many endings; a longer one was refused.
+        let ending = host.strip_prefix('*').unwrap_or(host);
+        let starts = 0..=ending.len().min(255);
+        let mut endings = starts.filter_map(|start| ending.get(start..));
+        endings.any(|ending| self.endings.contains(ending))
+    }
+}
+
+/// The first of several hosts that another one covers, or that is written twice.
+pub(super) fn overlapping(hosts: &[Text]) -> Option<&Text> {
+    let mut seen = HostSet::default();
+    let twice = hosts.iter().find(|host| {
+        let is_twice = match host.strip_prefix('*') {
+            Some(ending) => seen.endings.contains(ending),
+            None => seen.exact.contains(&***host),
+        };
+        seen.insert(host);
+        is_twice
+    });
+    let all = HostSet::new(hosts.iter().map(|host| &**host));
+    twice.or_else(|| {
+        hosts.iter().find(|host| match host.strip_prefix('*') {
+            // Its own ending is no other's.
+            Some(ending) => {
+                let next = ending.char_indices().nth(1).map(|(next, _)| next);
+                let rest = next.and_then(|next| ending.get(next..));
+                !ending.is_empty() && all.has_wildcard_for(rest.unwrap_or_default())
+            }
+            None => all.has_wildcard_for(host),
+        })
+    })
 }
 
 /// A name that is a label of DNS, such as a subset's or a port's; `what` it names.
@@ -163,7 +216,7 @@ pub(in crate::istio::decode) fn export_to(
     own: &str,
     exports: Exports,
 ) -> Vec<Text> {
-    let mut seen: Vec<Text> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     let listed = fields.get(name).map_or(0, |list| match &list.node().value {
         crate::istio::yaml::tree::Value::List(items) => items.len(),
         _ => 0,
@@ -171,10 +224,7 @@ pub(in crate::istio::decode) fn export_to(
     fields.each(name, |at| {
         let text = at.filled()?;
         let entry = if &*text == "." { own } else { &*text };
-        let earlier = seen.iter().any(|other| {
-            let other = if &**other == "." { own } else { &**other };
-            other == entry
-        });
+        let earlier = !seen.insert(entry.to_owned());
         match &*text {
             _ if earlier => at.wrong(format!(
                 "`{text}` is listed twice, `.` being the own namespace `{own}`; keep one"
@@ -194,7 +244,6 @@ pub(in crate::istio::decode) fn export_to(
             )),
             _ => {}
         }
-        seen.push(text.clone());
         Some(text)
     })
 }
@@ -229,10 +278,43 @@ mod tests {
             ("*", "a.b"),
             ("*", "*.b"),
         ] {
-            assert!(covers(wide, narrow), "{wide} {narrow}");
+            assert!(
+                HostSet::new([wide].into_iter()).covers(narrow),
+                "{wide} {narrow}"
+            );
         }
         for (wide, narrow) in [("*.b", "b"), ("a.b", "*.b"), ("*.a.b", "*.b"), ("a", "b")] {
-            assert!(!covers(wide, narrow), "{wide} {narrow}");
+            assert!(
+                !HostSet::new([wide].into_iter()).covers(narrow),
+                "{wide} {narrow}"
+            );
+        }
+    }
+
+    #[test]
+    fn hosts_that_overlap_are_found() {
+        let first = |hosts: &[&str]| {
+            let hosts: Vec<Text> = hosts.iter().map(|host| Text::from(*host)).collect();
+            overlapping(&hosts).map(|host| host.as_str().to_owned())
+        };
+        for apart in [
+            &["a.b", "*.a.b"][..],
+            &["a.b", "b", "*.c"],
+            &["*.a.b", "*.c.b"],
+            &["*"],
+            &[],
+        ] {
+            assert_eq!(first(apart), None, "{apart:?}");
+        }
+        for (hosts, found) in [
+            (&["a.b", "c", "a.b"][..], "a.b"),
+            (&["*.b", "a.b"], "a.b"),
+            (&["a.b", "*.b"], "a.b"),
+            (&["*.b", "*.a.b"], "*.a.b"),
+            (&["*", "*.b"], "*.b"),
+            (&["*.b", "*.b"], "*.b"),
+        ] {
+            assert_eq!(first(hosts).as_deref(), Some(found), "{hosts:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Decodes ServiceEntry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::name::{self, Exports};
@@ -52,13 +52,15 @@ pub(in crate::istio) fn service_entry(meta: Meta, spec: &Cursor<'_, '_>) -> Opti
         _ => name::domain(at, host),
     });
     let ports = ports(fields);
+    let names: HashSet<&str> = ports.iter().map(|port| &*port.name).collect();
+    let endpoints = fields.each("endpoints", |at| endpoint(at, resolution, &names));
     let selector = field(fields, "workloadSelector", |at| {
         Some(match_labels(at, "labels", &["labels"]))
     });
     let entry = ServiceEntry {
         addresses: fields.texts("addresses", ip_block),
         location: fields.word("location", LOCATIONS),
-        endpoints: fields.each("endpoints", |at| endpoint(at, resolution, &ports)),
+        endpoints,
         workload_selector: selector,
         export_to: name::export_to(fields, "exportTo", &meta.namespace, Exports::Service),
         subject_alt_names: fields.texts("subjectAltNames", |_, _| {}),
@@ -102,7 +104,8 @@ const DISTRIBUTIONS: [(&str, TrafficDistribution); 3] = [
 ];
 
 fn ports(fields: Fields<'_, '_>) -> Vec<ServicePort> {
-    let mut seen: Vec<(String, u16)> = Vec::new();
+    let mut names: HashSet<String> = HashSet::new();
+    let mut numbers: HashSet<u16> = HashSet::new();
     fields.each("ports", |at| {
         let fields = at.fields(&["number", "protocol", "name", "targetPort"])?;
         let number = fields.demand("number", "is missing; write a number from 1 to 65535");
@@ -115,16 +118,15 @@ fn ports(fields: Fields<'_, '_>) -> Vec<ServicePort> {
             name: name?,
             at: at.at(),
         };
-        if seen.iter().any(|(name, _)| **name == *port.name) {
+        if !names.insert(port.name.as_str().to_owned()) {
             at.wrong(format!(
                 "a second port of the name `{}`; rename one",
                 port.name
             ));
         }
-        if seen.iter().any(|(_, number)| *number == port.number) {
+        if !numbers.insert(port.number) {
             at.wrong(format!("a second port {}; keep one", port.number));
         }
-        seen.push((port.name.as_str().to_owned(), port.number));
         Some(port)
     })
 }
@@ -227,11 +229,11 @@ fn dynamic_dns(fields: Fields<'_, '_>, entry: &ServiceEntry) {
 fn endpoint(
     at: &Cursor<'_, '_>,
     resolution: Resolution,
-    ports: &[ServicePort],
+    ports: &HashSet<&str>,
 ) -> Option<WorkloadEntrySpec> {
     let spec = workload(at)?;
     for name in spec.ports.keys() {
-        if !ports.iter().any(|port| &*port.name == name) {
+        if !ports.contains(&**name) {
             at.wrong(format!(
                 "ports: `{name}` is no port of the ServiceEntry; write the name of one"
             ));

@@ -1,5 +1,6 @@
 //! Decodes Sidecar.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::name;
@@ -53,7 +54,7 @@ pub(in crate::istio) fn sidecar(meta: Meta, spec: &Cursor<'_, '_>) -> Option<Sid
     }
     ingress(fields);
     let last = fields.get("egress").map_or(0, |list| list.items().len());
-    let mut ports: Vec<u16> = Vec::new();
+    let mut ports: HashSet<u16> = HashSet::new();
     let mut index = 0;
     let egress = fields.each("egress", |at| {
         index += 1;
@@ -62,14 +63,13 @@ pub(in crate::istio) fn sidecar(meta: Meta, spec: &Cursor<'_, '_>) -> Option<Sid
             None if index < last => {
                 at.wrong("has no port, and so takes all that is left; write it last, or a port")
             }
-            Some(port) if ports.contains(&port.number) => {
+            Some(port) if !ports.insert(port.number) => {
                 at.wrong(format!(
                     "a second listener of port {}; merge the two",
                     port.number
                 ));
             }
-            Some(port) => ports.push(port.number),
-            None => {}
+            Some(_) | None => {}
         }
         Some(listener)
     });

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::http_route::{Owner, check_weights, http_route, weight};
-use super::name::{self, Exports, covers};
+use super::name::{self, Exports, HostSet};
 use super::value::{destination, port};
 use crate::istio::decode::meta::no_dry_run;
 use crate::istio::decode::value::{checked, ip_block};
@@ -50,6 +50,7 @@ pub(in crate::istio) fn virtual_service(
         has_sni: has_sni_hosts(fields),
     };
     let hosts = hosts(fields, bound);
+    let own = HostSet::new(hosts.iter().map(|host| &**host));
     let owner = Owner {
         is_delegate: fields.listed("hosts").is_none(),
         is_for_gateways: !bound.to_mesh,
@@ -67,7 +68,7 @@ pub(in crate::istio) fn virtual_service(
     }
     Some(VirtualService {
         http: fields.each("http", |at| http_route(at, owner)),
-        tls: fields.each("tls", |at| tls_route(at, &hosts, bound)),
+        tls: fields.each("tls", |at| tls_route(at, &own, bound)),
         tcp: fields.each("tcp", tcp_route),
         export_to: name::export_to(fields, "exportTo", &meta.namespace, Exports::Config),
         hosts,
@@ -105,13 +106,8 @@ fn hosts(fields: Fields<'_, '_>, bound: Bound) -> Vec<Text> {
             sni_or_domain(at, host, bound.has_sni && !bound.to_mesh);
         }
     });
-    for (index, host) in hosts.iter().enumerate() {
-        let mut earlier = hosts.iter().take(index);
-        if let Some(other) = earlier.find(|other| covers(other, host) || covers(host, other))
-            && let Some(list) = fields.get("hosts")
-        {
-            list.wrong(format!("`{host}` and `{other}` overlap; keep one"));
-        }
+    if let (Some(host), Some(list)) = (name::overlapping(&hosts), fields.get("hosts")) {
+        list.wrong(format!("`{host}` and another host overlap; keep one"));
     }
     hosts
 }
@@ -134,7 +130,7 @@ fn sni_or_domain(at: &Cursor<'_, '_>, host: &str, may_be_made: bool) {
     }
 }
 
-fn tls_route(at: &Cursor<'_, '_>, hosts: &[Text], bound: Bound) -> Option<TlsRoute> {
+fn tls_route(at: &Cursor<'_, '_>, hosts: &HostSet, bound: Bound) -> Option<TlsRoute> {
     let fields = at.fields(&["match", "route"])?;
     if fields.listed("match").is_none() {
         at.missing(
@@ -149,7 +145,7 @@ fn tls_route(at: &Cursor<'_, '_>, hosts: &[Text], bound: Bound) -> Option<TlsRou
     })
 }
 
-fn tls_match(at: &Cursor<'_, '_>, hosts: &[Text], bound: Bound) -> Option<TlsMatch> {
+fn tls_match(at: &Cursor<'_, '_>, hosts: &HostSet, bound: Bound) -> Option<TlsMatch> {
     let fields = at.fields(TLS_MATCH)?;
     if fields.listed("sniHosts").is_none() {
         at.missing(
@@ -163,11 +159,9 @@ fn tls_match(at: &Cursor<'_, '_>, hosts: &[Text], bound: Bound) -> Option<TlsMat
             return;
         }
         sni_or_domain(at, sni, !bound.names_mesh);
-        if !hosts.iter().any(|host| covers(host, sni)) {
-            let hosts: Vec<&str> = hosts.iter().map(|host| &**host).collect();
+        if !hosts.covers(sni) {
             at.wrong(format!(
-                "`{sni}` lies within none of the hosts {}; add it there",
-                hosts.join(", ")
+                "`{sni}` lies within none of the hosts of the resource; add it there"
             ));
         }
     });

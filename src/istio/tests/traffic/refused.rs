@@ -58,7 +58,7 @@ fn of_virtual_services() {
         ("{hosts: [a.test], http: [{match: [{headers: {'@request.auth.claims.x': {exact: z}}}], route: [{destination: {host: b}}]}]}".to_owned(), "spec.http[0].match[0].headers[@request.auth.claims.x]", "route at gateways only"),
         ("{hosts: [a.test], tls: [{route: [{destination: {host: b}}]}]}".to_owned(), "spec.tls[0].match", "is missing"),
         ("{hosts: [a.test], tls: [{match: [{port: 443}], route: [{destination: {host: b}}]}]}".to_owned(), "spec.tls[0].match[0].sniHosts", "is missing"),
-        ("{hosts: [a.test], tls: [{match: [{sniHosts: [b.test]}], route: [{destination: {host: b}}]}]}".to_owned(), "spec.tls[0].match[0].sniHosts[0]", "lies within none of the hosts a.test"),
+        ("{hosts: [a.test], tls: [{match: [{sniHosts: [b.test]}], route: [{destination: {host: b}}]}]}".to_owned(), "spec.tls[0].match[0].sniHosts[0]", "lies within none of the hosts"),
         ("{hosts: [a.test], tls: [{match: [{sniHosts: [a.test]}]}]}".to_owned(), "spec.tls[0].route", "is missing"),
         ("{hosts: [a.test], tcp: [{match: [{destinationSubnets: [10.0.0.0/33]}], route: [{destination: {host: b}}]}]}".to_owned(), "spec.tcp[0].match[0].destinationSubnets[0]", "is no address"),
         ("{hosts: [a.test], tcp: [{match: [{sourceSubnet: 10.0.0.0/8}], route: [{destination: {host: b}}]}]}".to_owned(), "spec.tcp[0].match[0].sourceSubnet", "has no effect in Istio"),

@@ -1,5 +1,6 @@
 //! Decodes `filters`.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::super::value::{choice, field, port, text, whole_percent};
@@ -38,7 +39,7 @@ const TYPES: &[(&str, &str)] = &[
 
 /// `filters[]`, of a GRPCRoute without those that are of HTTP alone.
 pub(super) fn filters(fields: Fields<'_, '_>, is_grpc: bool) -> Vec<HttpRouteFilter> {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     let filters = fields.each("filters", |at| {
         let fields = at.fields(FILTER)?;
         let kind = fields.demand("type", "is missing; write the type of the filter")?;
@@ -46,10 +47,9 @@ pub(super) fn filters(fields: Fields<'_, '_>, is_grpc: bool) -> Vec<HttpRouteFil
         if is_grpc && ["requestRedirect", "urlRewrite", "cors"].contains(&name) {
             kind.wrong("is not a filter of a GRPCRoute; write an HTTPRoute");
         }
-        if seen.contains(&name) && !["requestMirror", "extensionRef"].contains(&name) {
+        if !seen.insert(name) && !["requestMirror", "extensionRef"].contains(&name) {
             kind.wrong("is a second filter of one type; merge the two");
         }
-        seen.push(name);
         let others = FILTER.iter().skip(1).filter(|other| **other != name);
         for other in others.filter_map(|other| fields.get(other)) {
             other.wrong(format!(
