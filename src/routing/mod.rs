@@ -65,6 +65,7 @@
 //! - Envoy's `%...%` in the values of headers are no variables.
 //! - Routes ask who balances by hash through [`HashLookup`].
 
+pub mod balance;
 mod engine;
 pub mod envoy;
 mod gateway_api;
