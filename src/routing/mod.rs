@@ -66,6 +66,7 @@
 //! - Routes ask who balances by hash through [`HashLookup`].
 
 pub mod balance;
+pub mod destination_rule;
 mod engine;
 pub mod envoy;
 mod gateway_api;
