@@ -67,6 +67,7 @@
 
 pub mod balance;
 pub mod destination_rule;
+pub mod endpoints;
 mod engine;
 pub mod envoy;
 mod gateway_api;
