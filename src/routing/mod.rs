@@ -66,6 +66,7 @@
 //! - Routes ask who balances by hash through [`HashLookup`].
 
 pub mod balance;
+pub mod cluster;
 pub mod destination_rule;
 pub mod endpoints;
 mod engine;
