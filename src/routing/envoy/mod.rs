@@ -1,4 +1,4 @@
-//! Prints routes as Envoy's own configuration (proto3 JSON, field names as in the `.proto` files),
+//! Prints routes and clusters as Envoy's own configuration (proto3 JSON, field names as in the `.proto` files),
 //! in the shape that Istio gives it.
 //!
 //! # Example
@@ -21,9 +21,16 @@
 //! ```
 
 mod action;
+mod clusters;
+mod endpoints;
 mod json;
 mod matches;
 mod policies;
 mod table;
+mod transport;
+mod unknown;
 
+pub use clusters::cluster;
+pub use endpoints::load_assignment;
 pub use table::{route, route_configuration};
+pub use unknown::unknown_clusters;

@@ -7,7 +7,9 @@ use serde_json::Value;
 use crate::identity::Workload;
 use crate::istio::traffic::{ConsistentHash, DestinationRule, TrafficPolicy, TrafficResources};
 use crate::istio::{MeshConfig, Problems, parse, parse_mesh_config};
-use crate::routing::{HashLookup, Routing, RoutingOptions, resolve_host};
+use crate::routing::cluster::{ClusterOptions, Clusters};
+use crate::routing::services::{Registry, SidecarScope};
+use crate::routing::{HashLookup, Routing, RoutingOptions, Unknown, resolve_host};
 
 pub(super) struct Case {
     pub(super) name: String,
@@ -93,6 +95,48 @@ impl Case {
         let hashes = Rules(&resources);
         let options = RoutingOptions::default();
         Routing::new(workload, &mesh, &resources, &hashes, &options)
+    }
+}
+
+impl Case {
+    /// The clusters of one sidecar, and what it does with unknown hosts.
+    pub(super) fn clusters(&self, node: &str) -> Result<(Clusters, Unknown), Problems> {
+        let resources = parse("in.yaml", &self.input, "default")?;
+        let mesh = match &self.mesh {
+            Some(mesh) => parse_mesh_config("mesh.yaml", &mesh.to_string())?,
+            None => MeshConfig::default(),
+        };
+        let node = &self.nodes[node];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let labels = node["labels"].as_object().into_iter().flatten();
+        let labels = labels.map(|(key, value)| (key.clone(), text(value)));
+        let place = &node["loc"];
+        let account = node["sa"].as_str().unwrap_or("default");
+        let workload = Workload::new(text(&node["ns"]), account)
+            .with_labels(labels)
+            .locality(text(&place[0]), text(&place[1]));
+        let mut options = ClusterOptions::default();
+        options.subzone = text(&place[2]);
+        let traffic = &resources.traffic;
+        let registry = Registry::new(
+            traffic,
+            &mesh.traffic.default_service_export_to,
+            &options.domain,
+        );
+        let scope = SidecarScope::new(
+            &workload,
+            &mesh.root_namespace,
+            &traffic.sidecars,
+            &registry,
+        );
+        let unknown = Unknown::new(
+            scope.outbound_traffic_policy(),
+            mesh.traffic.outbound_mode,
+            workload.namespace(),
+            &options.domain,
+        );
+        let clusters = Clusters::new(&workload, &mesh, &resources, &scope, &options);
+        Ok((clusters, unknown))
     }
 }
 

@@ -1,5 +1,7 @@
 mod actions;
 mod case;
+mod cluster_form;
+mod clusters;
 mod connections;
 mod delegates;
 mod gateway_api;
