@@ -470,6 +470,12 @@ async fn every_error_type_is_on_the_list() {
         "ScrapeError",
         // A trail's that fails while it is written.
         "AuditUnavailable",
+        // Of the routing engine, which no mesh asks yet; none has a source.
+        "DistributeError",
+        "RetryOnError",
+        "RewriteError",
+        "TlsRefusal",
+        "UnknownIdentities",
         // An extractor's, outside a mesh.
         "MissingFact",
     ];
