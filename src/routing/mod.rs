@@ -82,7 +82,7 @@ mod virtual_service;
 pub use engine::{Routing, RoutingOptions};
 pub use host::{host_contains, hosts_overlap, resolve_host};
 pub use hosts::{Choice, Drawn, L4Route, L4Routes, RouteTable, SniHosts, Unknown, VirtualHost};
-pub use virtual_service::HashLookup;
+pub use virtual_service::{HashLookup, delegate_agrees};
 
 #[cfg(test)]
 mod tests;

@@ -70,6 +70,8 @@ mod logic;
 mod report;
 mod rules;
 mod run;
+#[cfg(feature = "routing")]
+mod traffic;
 mod world;
 
 pub use report::code::{Code, Severity, UnknownCode};

@@ -7,6 +7,8 @@ use super::check::{
 };
 use super::report::notes::Notes;
 use super::report::silence::Silences;
+#[cfg(feature = "routing")]
+use super::traffic;
 use super::world::known::{World, known};
 use super::{Code, Report};
 use crate::gate::Gate;
@@ -142,6 +144,8 @@ impl Vet {
         limits::check(world, &mut notes);
         ports::check(world, &mut notes);
         legacy::check(world, &mut notes);
+        #[cfg(feature = "routing")]
+        traffic::check(world, &mut notes);
         // Last: it notes only what no other check has noted.
         mesh::check(world, readable, &mut notes);
         Ok(Report {

@@ -172,7 +172,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("coverage", &["istio", "policy"]),
     (
         "vet",
-        &["identity", "matcher", "istio", "policy", "gate", "cel"],
+        &[
+            "identity", "matcher", "istio", "policy", "routing", "gate", "cel",
+        ],
     ),
     ("diff", &["identity", "matcher", "istio", "policy"]),
     ("convert", &["istio"]),

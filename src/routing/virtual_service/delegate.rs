@@ -42,6 +42,14 @@ pub(in crate::routing) fn merge_delegates(all: Vec<Resolved>) -> Vec<Resolved> {
     roots
 }
 
+/// Whether a delegate's route counts under the root's route that names it: each of its matches holds
+/// together with one of the root's, by Istio's table of conflicts. Otherwise the whole of it is
+/// dropped.
+#[must_use]
+pub fn delegate_agrees(root: &HttpRoute, delegate: &HttpRoute) -> bool {
+    merge_matches(&root.matches, &delegate.matches).is_some()
+}
+
 /// A delegate's route under its root: `None` where one of its matches holds with none of the
 /// root's. Blocks are the delegate's if it has them, else the root's, always whole.
 fn merge(root: &HttpRoute, delegate: &HttpRoute) -> Option<HttpRoute> {

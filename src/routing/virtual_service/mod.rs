@@ -13,6 +13,7 @@ mod resolved;
 
 pub(super) use context::Context;
 pub use context::HashLookup;
+pub use delegate::delegate_agrees;
 pub(super) use delegate::merge_delegates;
 pub(super) use destination::{UNKNOWN, cluster};
 pub(super) use http::{default_route, routes};

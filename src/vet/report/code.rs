@@ -94,22 +94,38 @@ codes! {
         "A ServiceRoleBinding names a ServiceRole that its namespace does not have."
     ClaimHeaderReserved "claim-header-reserved" Error
         "A claim is written to a header that no claim may fill."
+    DelegateConflict "delegate-conflict" Error
+        "A delegate's route can never match under the route that delegates to it, and is dropped."
+    DelegateNotFound "delegate-not-found" Error
+        "A route delegates to a VirtualService that is not there, and is dropped."
+    DelegateUnused "delegate-unused" Warning
+        "No route delegates to a VirtualService without hosts."
     DeniesEverything "denies-everything" Error
         "A DENY rule refuses every request."
     DenyExactPath "deny-exact-path" Warning
         "A DENY rule names a path exactly, and a path parameter or a slash more gets around it."
+    DestinationUnknown "destination-unknown" Error
+        "A route sends calls to a host that no Service or ServiceEntry has."
+    DestinationWithoutWeight "destination-without-weight" Warning
+        "A destination has no weight beside others that have, and gets no call."
     DuplicateResource "duplicate-resource" Error
         "Two resources of one kind have the same namespace and name."
     DuplicateRule "duplicate-rule" Warning
         "Two rules match the same requests and do the same."
+    EjectsNobody "ejects-nobody" Warning
+        "Outlier detection may eject so small a part of the endpoints that it ejects none."
     EmptySelector "empty-selector" Warning
         "A selector without labels selects every workload."
     ExpressionConstant "expression-constant" Warning
         "A rule in CEL gives every request the same answer."
+    FailoverWithoutOutlierDetection "failover-without-outlier-detection" Error
+        "Failover between localities is written without outlierDetection, and has no effect."
     GetWithoutHead "get-without-head" Warning
         "GET is denied and HEAD, which runs the same handler, is not."
     GrpcNotPost "grpc-not-post" Warning
         "A gRPC method is asked for with another HTTP method than POST."
+    HostRoutedTwice "host-routed-twice" Error
+        "Two VirtualServices of a mesh have the same host, and the routes of one do not count."
     HostWithoutPort "host-without-port" Warning
         "A host is written without the form that a client sends with a port."
     HttpOnTcpPort "http-on-tcp-port" Warning
@@ -158,6 +174,8 @@ codes! {
         "A path does not start with a slash, as every request's does."
     PeerSelectorInRoot "peer-selector-in-root" Warning
         "A PeerAuthentication of the root namespace has a selector, and is ignored."
+    PlaintextToStrict "plaintext-to-strict" Error
+        "A DestinationRule turns TLS off towards a server that demands mutual TLS."
     PositiveInDeny "positive-in-deny" Warning
         "A DENY rule depends on what the caller sends, and lets a caller pass who leaves it out."
     PrivateKeyInJwks "private-key-in-jwks" Error
@@ -186,12 +204,20 @@ codes! {
         "A value of a list says what another one says."
     RequestPrincipalWithoutIssuer "request-principal-without-issuer" Error
         "A request principal is of an issuer whose tokens are not accepted."
+    RetryNotIdempotent "retry-not-idempotent" Warning
+        "Calls that may not be done twice are retried after a server may have done them."
+    RetryTimeoutTooLong "retry-timeout-too-long" Warning
+        "A single try may last as long as the whole call, so that a timeout is never retried."
     RoleUnbound "role-unbound" Warning
         "A ServiceRole has no binding."
+    RouteUnreachable "route-unreachable" Error
+        "A route, or a match of one, is never reached, since an earlier one takes all of it."
     RuleNeverMatches "rule-never-matches" Error
         "A rule, or a part of one, can never match."
     SelectorMatchesNothing "selector-matches-nothing" Warning
         "A selector matches none of the known workloads."
+    ServiceHidden "service-hidden" Warning
+        "No namespace sees a service that is routed or balanced."
     SeveralProviders "several-providers" Error
         "A workload has several of MeshConfig's providers, so that what their rules match is refused."
     ShadowedRule "shadowed-rule" Warning
@@ -200,14 +226,20 @@ codes! {
         "An annotation that should silence notes gives no reason, or names no code."
     SilenceUnused "silence-unused" Warning
         "An annotation silences a note that is not there."
+    SubsetUndefined "subset-undefined" Error
+        "A route sends calls to a subset that no DestinationRule defines."
     TakenLiterally "taken-literally" Warning
         "A star, a blank or a placeholder in a value is taken literally."
     TargetRefsElsewhere "target-refs-elsewhere" Warning
         "A resource is attached by targetRefs to what is no workload of the mesh, and is for none."
+    TlsToPlainPort "tls-to-plain-port" Warning
+        "A DestinationRule puts calls into TLS towards a Service whose ports are plain HTTP."
     TokenNotRequired "token-not-required" Warning
         "Tokens are checked when they are sent, and no policy demands one."
     TokenWithoutAuthentication "token-without-authentication" Error
         "A rule asks for a token's facts where no RequestAuthentication accepts tokens."
+    TrafficPolicyTwice "traffic-policy-twice" Error
+        "Two DestinationRules of one namespace have a trafficPolicy for the same host."
     TypographicQuotes "typographic-quotes" Error
         "A value is in a word processor's quotation marks."
     UnguardedWorkload "unguarded-workload" Warning

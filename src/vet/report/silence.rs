@@ -103,16 +103,26 @@ impl Silences {
             matches!(
                 code,
                 Code::AgelessPeerAuthentication
+                    | Code::DelegateNotFound
+                    | Code::DelegateUnused
+                    | Code::DestinationUnknown
+                    | Code::EjectsNobody
+                    | Code::HostRoutedTwice
                     | Code::HttpOnTcpPort
                     | Code::LegacyIgnored
                     | Code::MeshRefuses
                     | Code::MeshWarns
+                    | Code::PlaintextToStrict
                     | Code::ProviderNotAsked
                     | Code::SelectorMatchesNothing
                     | Code::ProviderDefinedTwice
                     | Code::ProviderUnused
+                    | Code::ServiceHidden
                     | Code::SeveralProviders
+                    | Code::SubsetUndefined
                     | Code::TargetRefsElsewhere
+                    | Code::TlsToPlainPort
+                    | Code::TrafficPolicyTwice
                     | Code::UnguardedWorkload
                     | Code::UnknownProvider
             )

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::protocol::Protocols;
 use crate::gate::Gate;
 use crate::identity::Workload;
+#[cfg(feature = "routing")]
+use crate::istio::traffic::KubernetesService;
 use crate::istio::{
     AuthorizationPolicy, Deployed, DeployedService, MeshConfig, Meta, PeerAuthentication, Position,
     RateLimit, RequestAuthentication, Resources, Selector, Text,
@@ -186,6 +188,18 @@ impl Selects for PeerAuthentication {
 impl Selects for RateLimit {
     fn scope(&self) -> Scope<'_> {
         Scope::new(&self.meta, &self.selector, false)
+    }
+}
+
+/// The workloads behind a Service.
+#[cfg(feature = "routing")]
+impl Selects for KubernetesService {
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            namespace: &self.meta.namespace,
+            labels: &self.selector,
+            is_attached: false,
+        }
     }
 }
 
