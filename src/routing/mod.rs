@@ -71,6 +71,7 @@ pub mod destination_rule;
 pub mod endpoints;
 mod engine;
 pub mod envoy;
+pub mod explain;
 mod gateway_api;
 mod host;
 mod hosts;

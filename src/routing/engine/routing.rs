@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::identity::Workload;
 use crate::istio::traffic::TrafficResources;
 use crate::istio::{MeshConfig, Problems};
+use crate::routing::explain::{Explanation, Sources, explain};
 use crate::routing::gateway_api::mesh_routes;
 use crate::routing::hosts::{
     Choice, L4Routes, Parts, RouteTable, Unknown, table, table_of_address,
@@ -23,6 +24,8 @@ pub struct Routing {
     connections: BTreeMap<(String, u16), L4Routes>,
     unknown: Unknown,
     scope: SidecarScope,
+    /// Where routes are written.
+    sources: Sources,
 }
 
 /// A table, and what finds its routes.
@@ -102,6 +105,7 @@ impl Routing {
             connections: BTreeMap::new(),
             unknown,
             scope,
+            sources: Sources::new(resources),
         };
         let mut problems = Vec::new();
         for port in ports(&routing.scope) {
@@ -182,6 +186,15 @@ impl Routing {
     pub fn choose(&self, port: u16, call: &dyn CallHead) -> Option<Choice<'_>> {
         let Indexed { table, index } = self.tables.get(&port)?;
         index.choose(table, call)
+    }
+
+    /// Why a call to a port is routed as it is.
+    ///
+    /// It tries the routes one by one and takes its time: it is for people and tools, not for the
+    /// path of requests.
+    #[must_use]
+    pub fn explain(&self, port: u16, call: &dyn CallHead) -> Explanation {
+        explain(self.table(port), &self.unknown, &self.sources, port, call)
     }
 
     /// What is done with hosts and ports that nobody knows.

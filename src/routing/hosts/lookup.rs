@@ -15,7 +15,7 @@ pub(in crate::routing) fn without_port(authority: &str) -> &str {
 }
 
 /// How well a domain fits a host; the greater fits better. Case does not count.
-pub(super) fn rank(domain: &str, host: &str) -> Option<(u8, usize)> {
+pub(in crate::routing) fn rank(domain: &str, host: &str) -> Option<(u8, usize)> {
     let length = domain.len();
     if domain == "*" {
         return Some((0, 1));

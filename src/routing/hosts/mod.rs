@@ -14,7 +14,7 @@ mod virtual_host;
 pub(super) use build::{Parts, table, table_of_address};
 pub use choice::{Choice, Drawn};
 pub use l4::{L4Route, L4Routes, SniHosts};
-pub(super) use lookup::without_port;
+pub(super) use lookup::{rank, without_port};
 pub use table::RouteTable;
 pub use unknown::Unknown;
 pub use virtual_host::VirtualHost;

@@ -53,15 +53,25 @@ impl Unknown {
         }
     }
 
+    /// The name of its virtual host, which has no port as those of known hosts have.
+    pub(in crate::routing) fn name(&self) -> &'static str {
+        match self {
+            Self::Allow(_) => "allow_any",
+            Self::AllowDynamicDns => "allow_any_dynamic_dns",
+            Self::Block => "block_all",
+        }
+    }
+
     /// The virtual host `*`: without timeout and retries; a refusal is 502 without a body.
     pub(super) fn virtual_host(&self) -> VirtualHost {
         let forward = |cluster| Action::Forward(Box::new(Forward::to(Split::One(cluster))));
-        let (name, action) = match self {
-            Self::Allow(_) => ("allow_any", forward(self.tcp_cluster())),
-            Self::AllowDynamicDns => ("allow_any_dynamic_dns", forward(Cluster::DynamicDns)),
+        let name = self.name();
+        let action = match self {
+            Self::Allow(_) => forward(self.tcp_cluster()),
+            Self::AllowDynamicDns => forward(Cluster::DynamicDns),
             Self::Block => {
                 let body = Vec::new();
-                ("block_all", Action::Respond(Respond { status: 502, body }))
+                Action::Respond(Respond { status: 502, body })
             }
         };
         let route = Route {

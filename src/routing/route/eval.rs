@@ -40,7 +40,12 @@ pub fn header_matches(test: &HeaderMatch, call: &dyn CallHead) -> bool {
     }
 }
 
-fn any_value(subject: &Subject, call: &dyn CallHead, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+/// Calls `visit` with each value of a header or the like, until it returns `true`.
+pub(in crate::routing) fn any_value(
+    subject: &Subject,
+    call: &dyn CallHead,
+    visit: &mut dyn FnMut(&[u8]) -> bool,
+) -> bool {
     match subject {
         Subject::Header { name, .. } => call.any_header(name, visit),
         Subject::Method => visit(call.method().as_bytes()),
@@ -49,13 +54,20 @@ fn any_value(subject: &Subject, call: &dyn CallHead, visit: &mut dyn FnMut(&[u8]
     }
 }
 
-fn query_matches(test: &QueryMatch, call: &dyn CallHead) -> bool {
-    let mut all = call.query().into_iter().flat_map(parameters);
-    let first = all.find(|(name, _)| *name == test.name.as_bytes());
-    first.is_some_and(|(_, value)| passes(&test.test, value))
+/// Whether a parameter of the query passes its test.
+pub(in crate::routing) fn query_matches(test: &QueryMatch, call: &dyn CallHead) -> bool {
+    query_value(&test.name, call).is_some_and(|value| passes(&test.test, value))
 }
 
-fn claim_matches(test: &ClaimMatch, call: &dyn CallHead) -> bool {
+/// The first value of a parameter of the query, as it is sent.
+pub(in crate::routing) fn query_value<'c>(name: &str, call: &'c dyn CallHead) -> Option<&'c [u8]> {
+    let mut all = call.query().into_iter().flat_map(parameters);
+    let first = all.find(|(of_call, _)| *of_call == name.as_bytes());
+    first.map(|(_, value)| value)
+}
+
+/// Whether a claim passes its test.
+pub(in crate::routing) fn claim_matches(test: &ClaimMatch, call: &dyn CallHead) -> bool {
     let mut visit = |value: &str| passes(&test.test, value.as_bytes());
     call.any_claim(&test.keys, &mut visit) != test.invert
 }
