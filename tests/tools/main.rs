@@ -25,6 +25,7 @@ mod providers;
 #[expect(dead_code, reason = "not every test asks for all of it")]
 mod random;
 mod rendered;
+mod route;
 mod same;
 mod shell;
 mod skipped;

@@ -18,7 +18,7 @@ use crate::commands::absent;
 use crate::commands::audit;
 #[cfg(feature = "pki")]
 use crate::commands::pki;
-use crate::commands::{check, completions, convert, coverage, diff, envoy, man, vet};
+use crate::commands::{check, completions, convert, coverage, diff, envoy, man, route, vet};
 use crate::failure::Failure;
 
 /// Istio's policies without a sidecar: what they decide, why, and as Envoy runs them
@@ -59,6 +59,7 @@ enum Command {
     Pki(absent::Absent),
     #[cfg(feature = "pki")]
     Pki(pki::Pki),
+    Route(route::Route),
     Vet(vet::Vet),
 }
 
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         Command::Pki(absent) => absent.run("pki"),
         #[cfg(feature = "pki")]
         Command::Pki(pki) => pki.run(),
+        Command::Route(route) => route.run(),
         Command::Vet(vet) => vet.run(),
     };
     match done {

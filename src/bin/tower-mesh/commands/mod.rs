@@ -13,4 +13,5 @@ pub(crate) mod envoy;
 pub(crate) mod man;
 #[cfg(feature = "pki")]
 pub(crate) mod pki;
+pub(crate) mod route;
 pub(crate) mod vet;

@@ -1,0 +1,3 @@
+//! Where calls go, as the command tells it.
+
+mod explained;
