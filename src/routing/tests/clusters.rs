@@ -31,14 +31,8 @@ const OTHER: [&str; 9] = ["hash", "lss", "ls", "vhs", "vh", "vo", "rcs", "a", "e
 #[test]
 #[ignore = "needs recorded cases"]
 fn recorded_clusters_agree() {
-    let Some(folder) = std::env::var_os("TOWER_MESH_TRAFFIC_CASES") else {
-        panic!("TOWER_MESH_TRAFFIC_CASES is not set");
-    };
-    let entries = std::fs::read_dir(folder).unwrap();
-    let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
     let (mut agreeing, mut differing, mut expectations) = (0, Vec::new(), 0);
-    for case in folders.iter().filter_map(|folder| Case::read(folder)) {
+    for case in Case::all() {
         let kind = case.name.split('-').next().unwrap();
         let is_ours = KINDS.contains(&kind) && !BY_DESIGN.contains(&case.name.as_str());
         if !is_ours || case.want.get("refused").is_some() || case.sidecars().is_empty() {
