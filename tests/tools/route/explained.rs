@@ -44,6 +44,7 @@ fn route(words: &[&str]) -> Output {
 fn a_call_is_told_where_it_goes_and_which_routes_missed_it() {
     let output = route(&["GET", "http://reviews:8080/charts/7", "--label", "app=web"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "", "what is asked is not unused");
     let told = text(&output.stdout);
     assert!(
         told.starts_with("routed: outbound|8080||reviews.shop.svc.cluster.local\n"),

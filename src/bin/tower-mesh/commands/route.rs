@@ -67,11 +67,25 @@ JSON has the keys routed, port, host, virtual_host, routes and outcome.
 Exit status: 0 routed, 1 not routed (nobody knows the host and the outbound
 policy refuses it, or no route takes the call), 2 error.";
 
+/// The kinds that say where a call goes, which other commands have no use for.
+const ASKED: [&str; 7] = [
+    "GRPCRoute",
+    "HTTPRoute",
+    "ReferenceGrant",
+    "Service",
+    "ServiceEntry",
+    "Sidecar",
+    "VirtualService",
+];
+
 impl Route {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let (port, call) = self.call().map_err(Failure::Question)?;
         let (namespace, account) = &self.workload;
-        let configuration = directory(&self.config, self.mesh_config.as_ref()).read(namespace)?;
+        let mut configuration =
+            directory(&self.config, self.mesh_config.as_ref()).read(namespace)?;
+        let skipped = &mut configuration.resources.skipped;
+        skipped.retain(|skipped| !ASKED.contains(&&*skipped.kind));
         tell_unread(&configuration);
         let labels = self.labels.iter();
         let workload = labels.fold(
