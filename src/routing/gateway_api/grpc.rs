@@ -4,6 +4,7 @@ use super::backends::destinations;
 use super::filters;
 use super::http::named;
 use super::reference::Referrer;
+use super::rule;
 use crate::istio::Text;
 use crate::istio::traffic::gateway_api::{GrpcRoute, GrpcRouteMatch, GrpcRouteRule};
 use crate::istio::traffic::{DirectResponse, HttpMatch, HttpRoute, StringMatch, TrafficResources};
@@ -22,18 +23,11 @@ pub(super) fn rules(
     };
     let mut converted = Vec::new();
     for (index, rule) in route.rules.iter().enumerate() {
-        let meta = &route.meta;
-        let name = rule.name.clone().unwrap_or_else(|| {
-            let name = format!("{}.{}.{index}", meta.namespace, meta.name);
-            Text::new(name, rule.at.clone())
+        let name = rule::name(&route.meta, index, rule.name.as_ref(), &rule.at);
+        let routes = rule::per_match(&rule.matches, |of_match| {
+            one(rule, of_match, name.clone(), &referrer)
         });
-        if rule.matches.is_empty() {
-            converted.push(one(rule, None, name, &referrer)?);
-            continue;
-        }
-        for of_match in &rule.matches {
-            converted.push(one(rule, Some(of_match), name.clone(), &referrer)?);
-        }
+        converted.extend(routes?);
     }
     Some(converted)
 }

@@ -7,5 +7,6 @@ mod grpc;
 mod http;
 mod mesh;
 mod reference;
+mod rule;
 
 pub(super) use mesh::mesh_routes;
